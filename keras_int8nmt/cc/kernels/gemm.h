@@ -1,0 +1,54 @@
+// INT8 matrix products: weights prepared once, multiplied often, the epilogue a value.
+//
+//   packed = pack(W int8 [k, n]);   C [m, n] = epilogue(A int8|uint8 [m, k] x W)
+//
+// Integer sums are exact: |sum| < 2^31 for k up to 66,000. A back end is one file and one row in
+// gemm.cc. A packed blob belongs to the back end and the CPU that made it; its header says so and
+// is checked before use.
+#ifndef KERAS_INT8NMT_KERNELS_GEMM_H_
+#define KERAS_INT8NMT_KERNELS_GEMM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "int8.h"
+
+namespace keras_int8nmt {
+
+struct GemmBackend {
+  const char* name;  // "onednn", "mkl", "reference"
+  // Bytes of the body (after the header) for weights of k rows and n columns.
+  size_t (*packed_size)(int64_t k, int64_t n);
+  void (*pack)(const int8_t* weights, int64_t k, int64_t n, void* body);
+  void (*unpack)(const void* body, int64_t k, int64_t n, int8_t* weights);
+  // a: [m, k] of a_type (kInt8 or kUint8); out: [m, n] of epilogue.output.type.
+  void (*multiply)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
+                   const Epilogue& epilogue, void* out);
+};
+
+// The back end in force: KERAS_INT8NMT_GEMM (onednn, mkl, reference), oneDNN by default. Throws
+// std::runtime_error that names the choices for an unknown or absent one.
+const GemmBackend& ActiveGemm();
+// By name; throws as above.
+const GemmBackend& GemmFor(const std::string& name);
+
+// Threads of one multiply; 1 unless set.
+void SetGemmThreads(int threads);
+int GemmThreads();
+
+// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and the
+// body, which starts 64 bytes after the blob's start.
+size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
+void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);
+struct PackedInfo {
+  int64_t k = 0, n = 0;
+  const GemmBackend* backend = nullptr;
+  const void* body = nullptr;
+};
+// Throws std::invalid_argument that says what is wrong with the blob (size, magic, back end, ...).
+PackedInfo ReadPacked(const void* blob, size_t bytes);
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_GEMM_H_

@@ -1,0 +1,100 @@
+// The contract of the kernels: what each function computes, with shapes and rounding.
+//
+// Plain pointers, no framework. All matrices are row-major and dense unless a stride is given; no
+// alignment is required and no byte outside the stated shapes is read or written. Every function
+// gives the same bits on every instruction set: float steps are rounded one by one (no fused
+// multiply-add), and sums of floats run as 16 partial sums by index mod 16, then one fixed tree.
+// Callers check shapes and indices; the kernels trust them.
+#ifndef KERAS_INT8NMT_KERNELS_INT8_H_
+#define KERAS_INT8NMT_KERNELS_INT8_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace keras_int8nmt {
+
+enum class Type : int32_t { kFloat32 = 0, kInt8 = 1, kUint8 = 2 };
+enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kGeluTanh = 3, kSwish = 4 };
+
+// How a float result is written: as it is (kFloat32), or as
+// clip(rint(y * scale) + zero_point) to [-127, 127] (kInt8) or [0, 255] (kUint8).
+struct Output {
+  Type type = Type::kFloat32;
+  float scale = 1.0f;
+  int32_t zero_point = 0;
+};
+
+// What follows an integer matrix product: y = float(acc) * scales[n] + bias[n], activation, output.
+struct Epilogue {
+  const float* scales = nullptr;  // [n]
+  const float* bias = nullptr;    // [n]
+  Activation activation = Activation::kNone;
+  Output output;
+};
+
+struct AttentionArgs {
+  // Row r of `query` starts at query + r * query_stride bytes; head h at + h * head_dim within it.
+  // Keys of batch b, position j: key + (b * keys + j) * key_stride + h * head_dim; values likewise.
+  const int8_t* query = nullptr;
+  const int8_t* key = nullptr;
+  const int8_t* value = nullptr;
+  int64_t query_stride = 0, key_stride = 0, value_stride = 0;
+  int64_t batch = 0;           // key batches
+  int64_t rows_per_batch = 0;  // query rows of a key batch; row t of batch b is row b * that + t
+  int64_t keys = 0;            // S
+  int32_t heads = 0, head_dim = 0, value_dim = 0;
+  const int32_t* lengths = nullptr;  // [batch]: keys j >= lengths[b] are not allowed
+  const uint8_t* mask = nullptr;     // optional; nonzero: allowed; [batch|1, rows|1, keys]
+  int64_t mask_batch_stride = 0, mask_row_stride = 0;
+  bool causal = false;  // then only keys j <= offset + t
+  int64_t offset = 0;
+  float scale = 1.0f;  // score = float(dot) * scale
+  Output output;       // context = float(acc) * output.scale, then as Output says (float: not rounded)
+  void* context = nullptr;  // [batch * rows_per_batch, heads * value_dim] of output.type
+};
+
+// One table of functions for an instruction set.
+struct Kernels {
+  const char* isa;
+
+  // q[i] = clip(rint(x[i] * scale) + zero_point).
+  void (*quantize)(const float* x, size_t n, const Output& output, void* q);
+  // x[i] = float(q[i] - zero_point) * inv_scale; `type` is kInt8 or kUint8.
+  void (*dequantize)(const void* q, Type type, size_t n, float inv_scale, int32_t zero_point,
+                     float* x);
+  // s = x (+ residual if not null); y = LayerNorm(s); `carry` gets y, or s if carry_sum;
+  // `out` gets y as `output` says. Either of carry and out may be null. [rows, columns].
+  void (*layer_norm)(const float* x, const float* residual, const float* gamma, const float* beta,
+                     int64_t rows, int64_t columns, float epsilon, bool carry_sum, float* carry,
+                     const Output& output, void* out);
+  void (*attention)(const AttentionArgs& args);
+  // out[i] = (float(table[indices[i]][c]) * inv_scales[indices[i]]) * multiplier.
+  void (*embedding)(const int8_t* table, int64_t columns, const float* inv_scales,
+                    const int32_t* indices, int64_t count, float multiplier, float* out);
+  // The k best of each row by log-probability, descending, ties to the lower id; `forbidden` (or
+  // -1) is never returned but counts in the log-sum-exp. Returns false if a logit is NaN.
+  bool (*top_k)(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t forbidden,
+                float* log_probs, int32_t* ids);
+  // acc [rows, n] int32, from a GEMM that has no epilogue of its own -> out [rows, n].
+  void (*epilogue)(const int32_t* acc, int64_t rows, int64_t n, const Epilogue& epilogue,
+                   void* out);
+  // y [rows, n] float after scales and bias -> activation and output, for a GEMM that stops there.
+  void (*finish)(const float* y, int64_t rows, int64_t n, Activation activation,
+                 const Output& output, void* out);
+};
+
+// The table in force: the best set that this CPU has and the library was built with, or what
+// KERAS_INT8NMT_ISA names (generic, avx2, avx512, avx512_vnni). Throws std::runtime_error that
+// names the choices when that is unknown or absent here.
+const Kernels& ActiveKernels();
+// By name, or null when unknown or not for this CPU. "reference" is the plain loops.
+const Kernels* KernelsFor(const char* isa);
+
+// Rows copied whole: out[i] = x[indices[i]], each row_bytes long. outer batches each with
+// their own indices: x [outer, source_rows], indices [outer, count]. Bytes only, so one code for all.
+void GatherRows(const void* x, int64_t outer, int64_t source_rows, const int32_t* indices,
+                int64_t count, size_t row_bytes, void* out);
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_INT8_H_
