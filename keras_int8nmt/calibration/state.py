@@ -1,0 +1,168 @@
+"""The calibration state of a whole model: which observers it has and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
+from keras_int8nmt.calibration.threshold import MODES, find_thresholds, what_is_wrong
+from keras_int8nmt.layers.int8_gather import Int8Gather
+from keras_int8nmt.layers.observer import OBSERVING, OFF, SIMULATING, Observer
+from keras_int8nmt.layers.quant_attention import QuantAttention
+from keras_int8nmt.layers.quant_dense import QuantDense
+
+_STATES = {"float": OFF, "observing": OBSERVING, "simulating": SIMULATING}
+
+
+def _sublayers(value: Any) -> Iterator[keras.layers.Layer]:
+    """The layers directly inside an attribute value."""
+    if isinstance(value, keras.layers.Layer):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _sublayers(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _sublayers(item)
+
+
+def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.Layer]:
+    """`layer` and all layers it holds in attributes, each once, in the order of creation."""
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield layer
+    children = list(layer.layers) if isinstance(layer, keras.Model) else []
+    for child in _sublayers([children, *vars(layer).values()]):
+        # A layer that stays float has nothing to observe.
+        yield from _walk(child, seen)
+
+
+def _all_observers(model: keras.layers.Layer) -> list[Observer]:
+    excluded: set[int] = set()
+    found = []
+    for layer in _walk(model, set()):
+        if isinstance(layer, (QuantDense, QuantAttention)) and layer.unsupported_reasons():
+            excluded.update(id(child) for child in _walk(layer, set()))
+        if isinstance(layer, Observer):
+            found.append(layer)
+    return [o for o in found if id(o) not in excluded]
+
+
+def observers(model: keras.layers.Layer) -> list[tuple[str, Observer]]:
+    """The observers of a model that can take part in calibration, with their paths.
+
+    Observers of layers that INT8 can't do (`layer.unsupported_reasons()`) are left out.
+
+    Args:
+        model: A model or a layer, built.
+
+    Returns:
+        A list of `(path, observer)`, in the order in which the model holds its layers.
+
+    Raises:
+        ValueError: if a layer is not built yet: it has no variables.
+    """
+    found = _all_observers(model)
+    unbuilt = [o.path or o.name for o in found if not o.built]
+    if unbuilt:
+        raise ValueError(
+            "The model must be built (called once) before it can be calibrated; not built: "
+            + ", ".join(unbuilt)
+        )
+    return [(o.path or o.name, o) for o in found]
+
+
+def set_state(model: keras.layers.Layer, state: str) -> None:
+    """Sets what every quantizable layer of a model does.
+
+    Args:
+        model: A built model.
+        state: `"float"`, `"observing"` or `"simulating"`.
+
+    Raises:
+        NotCalibratedError: when simulating is asked for and an observer has no thresholds.
+        ValueError: for another state, or a model without observers.
+    """
+    if state not in _STATES:
+        raise ValueError(f"Unknown state {state!r}; expected one of {', '.join(_STATES)}.")
+    found = observers(model)
+    if not found:
+        raise ValueError(
+            f"{model.name!r} has no observers: build it with quant=True, or use QuantDense and "
+            "QuantAttention."
+        )
+    if state == "simulating":
+        missing = [p for p, o in found if not o.is_calibrated and not o.optional]
+        if missing:
+            raise NotCalibratedError(missing)
+    for _, observer in found:
+        observer.set_switch(_STATES[state])
+    for layer in _walk(model, set()):
+        if isinstance(layer, Int8Gather) and layer.built and not layer.unsupported_reasons():
+            layer.set_switch(_STATES[state])
+
+
+def simulate(model: keras.layers.Layer, enabled: bool = True) -> None:
+    """Makes a calibrated model compute with the values that INT8 would have, or in float again.
+
+    The outputs are those of `convert(model)` up to rounding ties, and the model still trains: the
+    gradients pass straight through the rounding.
+
+    Raises:
+        NotCalibratedError: if an observer has no thresholds.
+
+    Example:
+
+        >>> simulate(model)
+        >>> model.fit(data)  # learns to live with INT8
+        >>> simulate(model, enabled=False)
+    """
+    set_state(model, "simulating" if enabled else "float")
+
+
+def reset(model: keras.layers.Layer) -> None:
+    """Forgets what every observer saw; thresholds stay until the next `settle`."""
+    for _, observer in observers(model):
+        observer.reset()
+
+
+def settle(model: keras.layers.Layer, mode: str = "symmetric") -> dict[str, tuple[float, float]]:
+    """Chooses the thresholds of every observer from what it saw.
+
+    All histograms are looked at before the first threshold is set, so a model never ends half
+    calibrated.
+
+    Args:
+        model: A model that has observed data.
+        mode: `"naive"`, `"symmetric"`, `"independent"` or `"conjugate"`; see `find_thresholds`.
+
+    Returns:
+        The thresholds by path.
+
+    Raises:
+        CalibrationError: naming every observer that saw no data, or NaN or infinite values.
+    """
+    if mode not in MODES:
+        raise ValueError(f"Unknown calibration mode {mode!r}; expected one of {', '.join(MODES)}.")
+    found = [(path, observer, observer.to_histogram()) for path, observer in observers(model)]
+    wrong = []
+    for path, observer, histogram in found:
+        problem = what_is_wrong(histogram)
+        if problem and not (observer.optional and histogram.total == histogram.nonfinite == 0):
+            wrong.append(f"{path}: {problem}")
+    if wrong:
+        raise CalibrationError("Calibration failed for these layers:\n  " + "\n  ".join(wrong))
+    thresholds = {}
+    for path, observer, histogram in found:
+        if histogram.total == 0:
+            # Seen in an earlier calibration, perhaps, but not in this one.
+            observer.clear_thresholds()
+            continue
+        observer.set_thresholds(*find_thresholds(histogram, mode, signed=observer.signed))
+        low, high = observer.thresholds()
+        thresholds[path] = float(low), float(high)
+    return thresholds

@@ -1,0 +1,154 @@
+"""The formulas of attention, as functions over `keras.ops`; the state is in the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+# Far below any score, yet finite in float16, where softmax is not computed: scores are float32.
+_MASKED_SCORE = -1e30
+
+
+def causal_mask(num_queries: Any, num_keys: Any, offset: Any = 0) -> Any:
+    """bool `[1, t, s]`: query t stands at position `offset + t` and sees keys up to it."""
+    rows = ops.expand_dims(ops.arange(num_queries, dtype="int32"), -1) + offset
+    columns = ops.expand_dims(ops.arange(num_keys, dtype="int32"), 0)
+    return ops.expand_dims(ops.greater_equal(rows, columns), 0)
+
+
+def merge_masks(
+    attention_mask: Any = None,
+    query_mask: Any = None,
+    value_mask: Any = None,
+    key_mask: Any = None,
+    allowed: Any = None,
+) -> Any:
+    """All masks as one, or None; the rule of `keras.layers.MultiHeadAttention`.
+
+    Args:
+        attention_mask: `[t, s]`, `[b, t, s]` or, one a head, `[b, n, t, s]`.
+        query_mask: `[b, t]`.
+        value_mask: `[b, s]`.
+        key_mask: `[b, s]`.
+        allowed: A computed mask, `[1, t, s]`.
+
+    Returns:
+        bool, broadcasts against `[b, n, t, s]`, rank 4.
+    """
+    merged = None
+    if attention_mask is not None:
+        merged = ops.cast(attention_mask, "bool")
+        if len(merged.shape) not in (2, 3, 4):
+            raise ValueError(
+                "`attention_mask` must have shape [t, s], [b, t, s] or [b, n, t, s]; received shape "
+                f"{tuple(merged.shape)}."
+            )
+        if len(merged.shape) == 2:
+            merged = ops.expand_dims(merged, 0)
+        if len(merged.shape) == 3:
+            merged = ops.expand_dims(merged, 1)
+    for name, mask, axis in (
+        ("query_mask", query_mask, -1),
+        ("value_mask", value_mask, -2),
+        ("key_mask", key_mask, -2),
+    ):
+        if mask is None:
+            continue
+        if len(mask.shape) != 2:
+            raise ValueError(
+                f"`{name}` must have shape [b, length]; received shape {tuple(mask.shape)}."
+            )
+        mask = ops.expand_dims(ops.expand_dims(ops.cast(mask, "bool"), axis), 1)
+        merged = mask if merged is None else ops.logical_and(merged, mask)
+    if allowed is not None:
+        allowed = ops.expand_dims(allowed, 1)
+        merged = allowed if merged is None else ops.logical_and(merged, allowed)
+    return merged
+
+
+def filled_mask(num_keys: Any, filled: Any) -> Any:
+    """bool `[1, 1, s]`: the first `filled` keys."""
+    return ops.reshape(ops.arange(num_keys, dtype="int32") < filled, (1, 1, -1))
+
+
+def place_mask(mask: Any, value: Any, keys: Any, index: Any) -> Any:
+    """A mask over the cache `keys`, from one over it or over the `value` written at `index`.
+
+    Which of the two `mask` is shows in its length; positions not written now are then allowed.
+    """
+    capacity, written = keys.shape[1], value.shape[1]
+    if mask is None or mask.shape[1] == capacity or mask.shape[1] != written:
+        return mask
+    everywhere = ops.ones((ops.shape(mask)[0], ops.shape(keys)[1]), "int32")
+    start = ops.stack([ops.zeros((), "int32"), ops.cast(index, "int32")])
+    return ops.cast(ops.slice_update(everywhere, start, ops.cast(mask, "int32")), "bool")
+
+
+def known_keys(attention_mask: Any, value_mask: Any, key_mask: Any, value: Any) -> Any:
+    """Which positions of `value` some query may see, bool `[b or 1, s]`; None if nothing is known."""
+    known = None
+    for mask in (value_mask, key_mask):
+        if mask is not None and mask.shape[1] == value.shape[1]:
+            mask = ops.cast(mask, "bool")
+            known = mask if known is None else ops.logical_and(known, mask)
+    if attention_mask is not None:
+        seen = merge_masks(attention_mask)
+        seen = ops.any(seen, axis=(1, 2))
+        known = seen if known is None else ops.logical_and(known, seen)
+    return known
+
+
+def known_rows(mask: Any, query_mask: Callable[[], Any]) -> Any:
+    """Which queries count, bool `[b or 1, t or 1]`: not masked, and with a key to see."""
+    known = query_mask()
+    if mask is not None:
+        seeing = ops.any(mask, axis=(1, 3))
+        known = seeing if known is None else ops.logical_and(known, seeing)
+    return known
+
+
+def attention_probabilities(query: Any, key: Any, mask: Any, scale: float) -> Any:
+    """softmax(query key^T * scale) over the allowed keys, float32 `[b, n, t, s]`.
+
+    Args:
+        query: `[b, t, n, h]`.
+        key: `[b, s, n, h]`.
+        mask: None or bool that broadcasts against `[b, n, t, s]`.
+        scale: Factor for the scores.
+
+    Returns:
+        The probabilities. A row with no allowed key has the same probability for every key, as in
+        `keras.layers.MultiHeadAttention`.
+    """
+    scores = ops.cast(ops.einsum("btnh,bsnh->bnts", query, key), "float32") * scale
+    if mask is not None:
+        scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE, "float32"))
+    return ops.softmax(scores, axis=-1)
+
+
+def project(
+    dense: Any, x: Any, kernel: Callable[[Any, tuple[int, ...]], Any], summed: int
+) -> Any:
+    """What `dense(x)` computes, with the kernel that `kernel` makes of the layer's own.
+
+    Args:
+        dense: A `keras.layers.EinsumDense`.
+        x: Its input.
+        kernel: Function of the layer's kernel and the axes that the product sums over.
+        summed: How many leading axes of the kernel are summed over.
+    """
+    y = ops.einsum(dense.equation, x, kernel(dense.kernel, tuple(range(summed))))
+    if dense.bias is not None:
+        y = ops.add(y, dense.bias)
+    if dense.activity_regularizer is not None:
+        dense.add_loss(dense.activity_regularizer(y))
+    return y
+
+
+def write_cache(cache: Any, update: Any, index: Any) -> Any:
+    """`cache` `[b, capacity, n, h]` with `update` `[b, t, n, h]` at positions `index`..index+t-1."""
+    zero = ops.zeros((), "int32")
+    start = ops.stack([zero, ops.cast(index, "int32"), zero, zero])
+    return ops.slice_update(cache, start, ops.cast(update, cache.dtype))

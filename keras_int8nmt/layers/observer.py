@@ -1,0 +1,261 @@
+"""`Observer`: watches one tensor; owns its histogram, its thresholds and its switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_int8nmt.calibration.errors import NotCalibratedError
+from keras_int8nmt.calibration.histogram import BINS, MIN_EXPONENT, Histogram
+from keras_int8nmt.calibration.threshold import find_thresholds
+from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
+from keras_int8nmt.layers.graph_histogram import add_batch
+
+if TYPE_CHECKING:
+    from keras_int8nmt.quantization import QuantParams
+
+OFF, OBSERVING, SIMULATING = 0, 1, 2
+
+_CODE_RANGE = {"int8": (-127.0, 127.0), "uint8": (0.0, 255.0)}
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class Observer(keras.layers.Layer):
+    """Watches one float tensor on its way through a layer (arXiv 1906.00532, section 4).
+
+    What it does is told by the variable `switch`, so that nothing is retraced when it changes:
+    0 off: the tensor passes; 1 observing: it is counted and passes; 2 simulating: it is rounded and
+    clipped as int8 or uint8 would be, with straight-through gradients.
+
+    Weights (non-trainable, never cast by a mixed dtype policy): `histogram` int32 `[8192]` over
+    [-2^e, 2^e), `exponent` (e) int32, `minimum` and `maximum` float32, `nonfinite` int32 (values
+    that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until calibrated),
+    `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow from the
+    thresholds) and `switch` int32. Counts stop at 2^31 - 1.
+
+    Args:
+        signed: Whether the tensor is always symmetric int8, whatever the mode (Q, K and V, which
+            are multiplied with each other).
+        optional: Whether it may see nothing: the layer then has another observer stand in.
+
+    Call arguments:
+        inputs: Float tensor of any shape.
+        mask: Bool mask over the leading axes of `inputs`; false positions are not counted.
+
+    Returns:
+        `inputs`, or when simulating the values that its codes stand for; same shape and dtype.
+    """
+
+    def __init__(self, signed: bool = False, optional: bool = False, **kwargs: Any) -> None:
+        kwargs["dtype"] = "float32"
+        kwargs.setdefault("autocast", False)
+        super().__init__(trainable=False, **kwargs)
+        self.signed = signed
+        self.optional = optional
+        self.supports_masking = True
+        # Read while tracing or running eagerly: a function that is shown each tensor, or None.
+        self.tap: Callable[[Any], None] | None = None
+
+    def build(self, input_shape: Any = None) -> None:
+        def weight(name: str, dtype: str, value: float, shape: tuple[int, ...] = ()) -> Any:
+            return self.add_weight(
+                name=name,
+                shape=shape,
+                dtype=dtype,
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+                autocast=False,
+            )
+
+        self.histogram = weight("histogram", "int32", 0, (BINS,))
+        self.exponent = weight("exponent", "int32", MIN_EXPONENT)
+        self.minimum = weight("minimum", "float32", np.inf)
+        self.maximum = weight("maximum", "float32", -np.inf)
+        self.nonfinite = weight("nonfinite", "int32", 0)
+        self.threshold_min = weight("threshold_min", "float32", np.nan)
+        self.threshold_max = weight("threshold_max", "float32", np.nan)
+        self.quantizer = weight("quantizer", "float32", np.nan, (4,))
+        self.switch = weight("switch", "int32", OFF)
+        self.built = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return self.watch(inputs, mask)
+
+    def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
+        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+    def watch(
+        self,
+        x: Any,
+        mask: Any | Callable[[], Any] = None,
+        stand_ins: tuple[Observer, ...] = (),
+    ) -> Any:
+        """What `call` does, for a layer that holds observers.
+
+        Args:
+            x: Float tensor.
+            mask: As in the call, or a function that makes the mask; it is called in the observing
+                branch only, so that a mask that nothing else needs costs nothing.
+            stand_ins: Observers whose thresholds serve, in this order, while this one has none.
+        """
+        if self.tap is not None:
+            self.tap(x)
+
+        def mask_now() -> Any:
+            return mask() if callable(mask) else mask
+
+        def simulated() -> Any:
+            return self.fake_quantize(x, stand_ins)
+
+        off = ops.equal(self.switch.value, OFF)
+        observing = ops.equal(self.switch.value, OBSERVING)
+        if keras.config.backend() == "tensorflow":
+            # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
+            def observed() -> Any:
+                new_state = add_batch(self._state(), x, mask_now())
+                for variable, value in zip(self._state_variables(), new_state, strict=True):
+                    variable.value.assign(value)
+                return x
+
+            return ops.cond(
+                off, lambda: x, lambda: ops.cond(observing, observed, simulated)
+            )
+        # Other back ends carry the state out of the branch: an assignment inside would leak.
+        state = self._state()
+        output, new_state = ops.cond(
+            off,
+            lambda: (x, state),
+            lambda: ops.cond(
+                observing,
+                lambda: (x, add_batch(state, x, mask_now())),
+                lambda: (simulated(), state),
+            ),
+        )
+        for variable, value in zip(self._state_variables(), new_state, strict=True):
+            variable.assign(value)
+        return output
+
+    def _state_variables(self) -> tuple[Any, ...]:
+        return self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
+
+    def _state(self) -> tuple[Any, ...]:
+        return tuple(ops.convert_to_tensor(v) for v in self._state_variables())
+
+    def observe(self, x: Any, mask: Any = None) -> None:
+        """Counts `x` now, whatever the switch says."""
+        for variable, value in zip(
+            self._state_variables(), add_batch(self._state(), x, mask), strict=True
+        ):
+            variable.assign(value)
+
+    def fake_quantize(self, x: Any, stand_ins: tuple[Observer, ...] = ()) -> Any:
+        """`x` as its codes stand for it, whatever the switch says; straight-through gradients."""
+        numbers = ops.convert_to_tensor(self.quantizer)
+        for other in stand_ins:
+            numbers = ops.where(ops.isnan(numbers), ops.convert_to_tensor(other.quantizer), numbers)
+        return fake_quantize(x, numbers[0], numbers[1], numbers[2], numbers[3])
+
+    def quantize_weights(self, weights: Any, axis: int | tuple[int, ...] = 0) -> Any:
+        """`weights`, or when this observer simulates, as int8 per output channel stands for them.
+
+        Args:
+            weights: Kernel of the product that reads the observed tensor.
+            axis: The axes that the product sums over.
+        """
+        weights = ops.convert_to_tensor(weights)
+        return ops.cond(
+            ops.equal(self.switch.value, SIMULATING),
+            lambda: fake_quantize_weights(weights, axis),
+            lambda: weights,
+        )
+
+    def set_switch(self, value: int) -> None:
+        """Sets the state: 0 off, 1 observing, 2 simulating."""
+        self.switch.assign(value)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the observer has thresholds."""
+        return self.built and not bool(np.isnan(self.thresholds()[0]))
+
+    def thresholds(self) -> tuple[np.float32, np.float32]:
+        """`(threshold_min, threshold_max)`; NaN until calibrated."""
+        return (
+            np.float32(ops.convert_to_numpy(self.threshold_min)),
+            np.float32(ops.convert_to_numpy(self.threshold_max)),
+        )
+
+    def set_thresholds(self, threshold_min: float, threshold_max: float) -> None:
+        """Sets the range that codes stand for, and with it scale and zero point.
+
+        Args:
+            threshold_min: Smallest value that is not clipped, at most 0.
+            threshold_max: Largest value that is not clipped, at least 0.
+        """
+        low, high = np.float32(threshold_min), np.float32(threshold_max)
+        params = self._params(low, high)
+        self.threshold_min.assign(low)
+        self.threshold_max.assign(high)
+        lowest, highest = _CODE_RANGE[params.dtype]
+        numbers = [params.scale, params.zero_point, lowest, highest]
+        self.quantizer.assign(np.array(numbers, np.float32))
+
+    def clear_thresholds(self) -> None:
+        """Makes the observer uncalibrated again."""
+        self.threshold_min.assign(np.float32(np.nan))
+        self.threshold_max.assign(np.float32(np.nan))
+        self.quantizer.assign(np.full(4, np.nan, np.float32))
+
+    def _params(self, low: np.float32, high: np.float32) -> QuantParams:
+        from keras_int8nmt.quantization import QuantParams, params_from_thresholds
+
+        if self.signed:
+            largest = max(abs(low), abs(high))
+            if largest == 0:
+                return QuantParams(np.float32(1), 0, "int8")
+            low, high = -largest, largest
+        # Equal sides are what the symmetric modes give; anything else is worth a zero point.
+        return params_from_thresholds(float(low), float(high), symmetric=bool(low == -high))
+
+    def params(self) -> QuantParams:
+        """Scale, zero point and integer type.
+
+        Raises:
+            NotCalibratedError: if there are no thresholds yet.
+        """
+        if not self.is_calibrated:
+            raise NotCalibratedError([self.path or self.name])
+        return self._params(*self.thresholds())
+
+    def settle(self, mode: str = "symmetric") -> None:
+        """Chooses thresholds from the histogram; `mode` as in `calibration.find_thresholds`.
+
+        Raises:
+            CalibrationError: if nothing was seen, or NaN or infinite values.
+        """
+        self.set_thresholds(*find_thresholds(self.to_histogram(), mode, signed=self.signed))
+
+    def reset(self) -> None:
+        """Forgets what was seen; thresholds stay."""
+        for variable, value in zip(
+            self._state_variables(), (0, MIN_EXPONENT, np.inf, -np.inf, 0), strict=True
+        ):
+            variable.assign(np.full(variable.shape, value, variable.dtype))
+
+    def to_histogram(self) -> Histogram:
+        """What was seen, as NumPy."""
+        values = [np.asarray(ops.convert_to_numpy(v)) for v in self._state_variables()]
+        return Histogram(
+            counts=values[0].astype(np.int64),
+            exponent=int(values[1]),
+            minimum=float(values[2]),
+            maximum=float(values[3]),
+            nonfinite=int(values[4]),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "signed": self.signed, "optional": self.optional}

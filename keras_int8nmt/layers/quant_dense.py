@@ -1,0 +1,72 @@
+"""`QuantDense`: `keras.layers.Dense` plus an observer of its input."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_int8nmt.layers.observer import Observer
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class QuantDense(keras.layers.Dense):
+    """A `keras.layers.Dense` that can be calibrated, simulated in INT8 and converted.
+
+    Until told otherwise it computes what `keras.layers.Dense` computes and trains like it. Its
+    observer, `input_observer`, holds the calibration state; see `Observer` for the states. When
+    simulating, the input is rounded and clipped by the calibrated thresholds and the kernel to int8
+    with one scale per output channel; the bias stays float.
+
+    Args:
+        The arguments of `keras.layers.Dense`.
+
+    Call arguments:
+        inputs: Float tensor `[..., k]`.
+        training: As in `keras.layers.Dense`.
+        mask: Bool mask over the leading axes of `inputs`, keyword-only; by default the Keras mask
+            that `inputs` carries. It changes no output: masked positions are not observed.
+
+    Example:
+
+        >>> layer = QuantDense(64, activation="relu")
+        >>> layer(keras.ops.ones((2, 16))).shape
+        (2, 64)
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.input_observer = Observer(name="input_observer")
+
+    # The arguments of the installed Keras, which differ from version to version.
+    __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+        keras.layers.Dense.__init__
+    )
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.input_observer.build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None, *, mask: Any = None) -> Any:
+        x = self.input_observer.watch(inputs, mask)
+        x = ops.matmul(x, self.input_observer.quantize_weights(self.kernel))
+        if self.bias is not None:
+            x = ops.add(x, self.bias)
+        if self.activation is not None:
+            x = self.activation(x)
+        return x
+
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, *, mask: Any = None
+    ) -> Any:
+        return keras.KerasTensor(
+            self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
+        )
+
+    def unsupported_reasons(self) -> list[str]:
+        """Why this layer can't become INT8; empty if it can."""
+        if self.quantization_mode is not None:
+            return [f"Keras' own {self.quantization_mode} quantization is on"]
+        return []
