@@ -109,7 +109,9 @@ def known_rows(mask: Any, query_mask: Callable[[], Any]) -> Any:
     return known
 
 
-def attention_probabilities(query: Any, key: Any, mask: Any, scale: float) -> Any:
+def attention_probabilities(
+    query: Any, key: Any, mask: Any, scale: float, softmax: Any = None
+) -> Any:
     """softmax(query key^T * scale) over the allowed keys, float32 `[b, n, t, s]`.
 
     Args:
@@ -117,12 +119,15 @@ def attention_probabilities(query: Any, key: Any, mask: Any, scale: float) -> An
         key: `[b, s, n, h]`.
         mask: None or bool that broadcasts against `[b, n, t, s]`.
         scale: Factor for the scores.
+        softmax: A `keras.layers.Softmax` that applies the mask, or None.
 
     Returns:
-        The probabilities. A row with no allowed key has the same probability for every key, as in
-        `keras.layers.MultiHeadAttention`.
+        The probabilities. A row with no allowed key has the same probability for every key, unless
+        `softmax` says something else.
     """
     scores = ops.cast(ops.einsum("btnh,bsnh->bnts", query, key), "float32") * scale
+    if softmax is not None:
+        return ops.cast(softmax(scores, mask=mask), "float32")
     if mask is not None:
         scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE, "float32"))
     return ops.softmax(scores, axis=-1)

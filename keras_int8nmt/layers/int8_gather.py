@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_int8nmt.layers.fake_quant import fake_quantize_weights
 from keras_int8nmt.layers.observer import OFF, SIMULATING
+from keras_int8nmt.layers.switch import Switch
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -34,8 +35,9 @@ class Int8Gather(keras.layers.Embedding):
         bound = inspect.signature(keras.layers.Embedding.__init__).bind(self, *args, **kwargs)
         weights = bound.arguments.pop("weights", None)
         super().__init__(*bound.args[1:], **bound.kwargs)
+        self.state = Switch(name="state")
         if weights is not None:
-            # The parent would count this layer's switch among the weights it expects.
+            # The parent would count the switch among the weights it expects.
             self.build()
             self.embeddings.assign(weights[0] if isinstance(weights, list) else weights)
 
@@ -47,27 +49,20 @@ class Int8Gather(keras.layers.Embedding):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        self.switch = self.add_weight(
-            name="switch",
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
         super().build(input_shape)
+        self.state.build()
 
     def call(self, inputs: Any) -> Any:
         rows = super().call(inputs)
         return ops.cond(
-            ops.equal(self.switch.value, SIMULATING),
+            ops.equal(self.state.switch.value, SIMULATING),
             lambda: fake_quantize_weights(rows, axis=-1),
             lambda: rows,
         )
 
     def set_switch(self, value: int) -> None:
         """2: simulating; anything else: float."""
-        self.switch.assign(value if value == SIMULATING else OFF)
+        self.state.switch.assign(value if value == SIMULATING else OFF)
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can."""

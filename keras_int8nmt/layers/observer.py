@@ -51,9 +51,8 @@ class Observer(keras.layers.Layer):
     """
 
     def __init__(self, signed: bool = False, optional: bool = False, **kwargs: Any) -> None:
-        kwargs["dtype"] = "float32"
-        kwargs.setdefault("autocast", False)
-        super().__init__(trainable=False, **kwargs)
+        kwargs.update(dtype="float32", trainable=False, autocast=False)
+        super().__init__(**kwargs)
         self.signed = signed
         self.optional = optional
         self.supports_masking = True
@@ -184,10 +183,7 @@ class Observer(keras.layers.Layer):
 
     def thresholds(self) -> tuple[np.float32, np.float32]:
         """`(threshold_min, threshold_max)`; NaN until calibrated."""
-        return (
-            np.float32(ops.convert_to_numpy(self.threshold_min)),
-            np.float32(ops.convert_to_numpy(self.threshold_max)),
-        )
+        return np.float32(self.threshold_min.numpy()), np.float32(self.threshold_max.numpy())
 
     def set_thresholds(self, threshold_min: float, threshold_max: float) -> None:
         """Sets the range that codes stand for, and with it scale and zero point.
@@ -248,7 +244,7 @@ class Observer(keras.layers.Layer):
 
     def to_histogram(self) -> Histogram:
         """What was seen, as NumPy."""
-        values = [np.asarray(ops.convert_to_numpy(v)) for v in self._state_variables()]
+        values = [np.asarray(v.numpy()) for v in self._state_variables()]
         return Histogram(
             counts=values[0].astype(np.int64),
             exponent=int(values[1]),

@@ -42,8 +42,9 @@ class QuantAttention(keras.layers.MultiHeadAttention):
     it: `attention_axes`, inputs of rank other than 3, `use_gate`, `sliding_window`,
     `flash_attention`, an `output_shape` of several dimensions, and `return_attention_scores=True`.
 
-    A row with no allowed key attends to all keys alike, as in the parent; when simulating (and in
-    INT8) it attends to nothing: its context is zero.
+    A row with no allowed key gives what it gives in the parent (which depends on the version of
+    Keras and on `dropout`: it attends to all keys alike, or to none); when simulating (and in INT8)
+    it attends to nothing: its context is zero.
 
     Args:
         The arguments of `keras.layers.MultiHeadAttention`.
@@ -89,12 +90,14 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
             self._static_reasons.append("flash_attention is computed in float")
         self._scores_returned = False
-        # The parent's dropout layer is private; this one draws from the same seed.
-        self.probability_dropout = (
-            keras.layers.Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
-            if self.dropout > 0.0
-            else None
-        )
+        # With dropout the parent takes another road, where a row with no allowed key has another
+        # result. Its own two layers are private; this dropout draws from the same seed.
+        self.softmax = self.probability_dropout = None
+        if self.dropout > 0.0:
+            self.softmax = keras.layers.Softmax(dtype="float32")
+            self.probability_dropout = keras.layers.Dropout(
+                self.dropout, seed=self.seed, dtype=self.dtype_policy
+            )
         self.query_input = Observer(name="query_input")
         self.value_input = Observer(name="value_input", optional=True)
         self.key_input = Observer(name="key_input", optional=True)
@@ -188,7 +191,7 @@ class QuantAttention(keras.layers.MultiHeadAttention):
     def _attend(self, query: Any, keys: Any, values: Any, mask: Any, training: Any) -> Any:
         """The context `[b, t, n, h]` of projected inputs."""
         scale = 1.0 / math.sqrt(self.key_dim)
-        probabilities = attention_probabilities(query, keys, mask, scale)
+        probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
 
         def simulated() -> Any:
             p = probabilities
