@@ -130,7 +130,9 @@ def attention_probabilities(
         return ops.cast(softmax(scores, mask=mask), "float32")
     if mask is not None:
         scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE, "float32"))
-    return ops.softmax(scores, axis=-1)
+    # Written out: `keras.ops.softmax` warns of an axis of size 1, which the first step of decoding has.
+    powers = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    return powers / ops.sum(powers, axis=-1, keepdims=True)
 
 
 def project(

@@ -12,6 +12,7 @@ from keras import ops
 from keras_int8nmt.calibration.errors import NotCalibratedError
 from keras_int8nmt.calibration.histogram import BINS, MIN_EXPONENT, Histogram
 from keras_int8nmt.calibration.threshold import find_thresholds
+from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
 from keras_int8nmt.layers.graph_histogram import add_batch
 
@@ -110,7 +111,6 @@ class Observer(keras.layers.Layer):
         def simulated() -> Any:
             return self.fake_quantize(x, stand_ins)
 
-        off = ops.equal(self.switch.value, OFF)
         observing = ops.equal(self.switch.value, OBSERVING)
         if keras.config.backend() == "tensorflow":
             # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
@@ -120,13 +120,15 @@ class Observer(keras.layers.Layer):
                     variable.value.assign(value)
                 return x
 
-            return ops.cond(
-                off, lambda: x, lambda: ops.cond(observing, observed, simulated)
+            return when(
+                ops.not_equal(self.switch.value, OFF),
+                lambda: ops.cond(observing, observed, simulated),
+                x,
             )
         # Other back ends carry the state out of the branch: an assignment inside would leak.
         state = self._state()
         output, new_state = ops.cond(
-            off,
+            ops.equal(self.switch.value, OFF),
             lambda: (x, state),
             lambda: ops.cond(
                 observing,
@@ -166,11 +168,8 @@ class Observer(keras.layers.Layer):
             axis: The axes that the product sums over.
         """
         weights = ops.convert_to_tensor(weights)
-        return ops.cond(
-            ops.equal(self.switch.value, SIMULATING),
-            lambda: fake_quantize_weights(weights, axis),
-            lambda: weights,
-        )
+        simulating = ops.equal(self.switch.value, SIMULATING)
+        return when(simulating, lambda: fake_quantize_weights(weights, axis), weights)
 
     def set_switch(self, value: int) -> None:
         """Sets the state: 0 off, 1 observing, 2 simulating."""

@@ -21,6 +21,7 @@ from keras_int8nmt.layers.attention_math import (
     project,
     write_cache,
 )
+from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.fake_quant import fake_quantize_probabilities
 from keras_int8nmt.layers.observer import SIMULATING, Observer
 
@@ -200,12 +201,8 @@ class QuantAttention(keras.layers.MultiHeadAttention):
                 p = ops.where(ops.any(mask, axis=-1, keepdims=True), p, 0.0)
             return fake_quantize_probabilities(p)
 
-        probabilities = ops.cond(
-            ops.equal(self.query_input.switch.value, SIMULATING),
-            simulated,
-            lambda: probabilities,
-        )
-        probabilities = ops.cast(probabilities, values.dtype)
+        simulating = ops.equal(self.query_input.switch.value, SIMULATING)
+        probabilities = ops.cast(when(simulating, simulated, probabilities), values.dtype)
         if self.probability_dropout is not None:
             probabilities = self.probability_dropout(probabilities, training=training)
         return ops.einsum("bnts,bsnh->btnh", probabilities, values)

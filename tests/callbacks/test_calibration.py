@@ -61,8 +61,10 @@ def test_predict_needs_no_compiled_model(jit_compile):
     assert first(model).params().dtype == "uint8"
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize(("epoch", "observed"), [(None, 1), (0, 3), (1, 2)])
+@pytest.mark.parametrize(
+    ("jit_compile", "epoch", "observed"),
+    [(False, None, 1), (False, 0, 3), (False, 1, 2), (True, 1, 2)],
+)
 def test_fit_observes_from_the_epoch_asked_for(jit_compile, epoch, observed):
     model = build_model(jit_compile)
     callback = CalibrationCallback(epoch=epoch)
