@@ -37,11 +37,11 @@ def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.La
     yield layer
     children = list(layer.layers) if isinstance(layer, keras.Model) else []
     for child in _sublayers([children, *vars(layer).values()]):
-        # A layer that stays float has nothing to observe.
         yield from _walk(child, seen)
 
 
 def _all_observers(model: keras.layers.Layer) -> list[Observer]:
+    """The observers, without those of layers that stay float."""
     excluded: set[int] = set()
     found = []
     for layer in _walk(model, set()):
@@ -99,11 +99,13 @@ def set_state(model: keras.layers.Layer, state: str) -> None:
         missing = [p for p, o in found if not o.is_calibrated and not o.optional]
         if missing:
             raise NotCalibratedError(missing)
-    for _, observer in found:
-        observer.set_switch(_STATES[state])
+    taking_part = {id(observer) for _, observer in found}
     for layer in _walk(model, set()):
         if isinstance(layer, Int8Gather) and layer.built and not layer.unsupported_reasons():
             layer.set_switch(_STATES[state])
+        elif isinstance(layer, Observer) and layer.built:
+            # What INT8 can't do shows only in the call for some layers: those go off as well.
+            layer.set_switch(_STATES[state] if id(layer) in taking_part else OFF)
 
 
 def simulate(model: keras.layers.Layer, enabled: bool = True) -> None:

@@ -1,1 +1,36 @@
-"""Keras layers: `Quant*` trains and is calibrated, `Int8*` is what conversion makes of it."""
+"""Keras layers: `Quant*` trains and is calibrated, `Int8*` is what conversion makes of it.
+
+Loaded on first use: the Int8 layers import TensorFlow, the others run on JAX too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Observer": "observer",
+    "QuantDense": "quant_dense",
+    "QuantAttention": "quant_attention",
+    "Int8Gather": "int8_gather",
+    "Int8Dense": "int8_dense",
+    "Int8Attention": "int8_attention",
+    "Int8Embedding": "int8_embedding",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from keras_int8nmt.layers.int8_attention import Int8Attention
+    from keras_int8nmt.layers.int8_dense import Int8Dense
+    from keras_int8nmt.layers.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.int8_gather import Int8Gather
+    from keras_int8nmt.layers.observer import Observer
+    from keras_int8nmt.layers.quant_attention import QuantAttention
+    from keras_int8nmt.layers.quant_dense import QuantDense
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -135,9 +135,7 @@ def attention_probabilities(
     return powers / ops.sum(powers, axis=-1, keepdims=True)
 
 
-def project(
-    dense: Any, x: Any, kernel: Callable[[Any, tuple[int, ...]], Any], summed: int
-) -> Any:
+def project(dense: Any, x: Any, kernel: Callable[[Any, tuple[int, ...]], Any], summed: int) -> Any:
     """What `dense(x)` computes, with the kernel that `kernel` makes of the layer's own.
 
     Args:

@@ -61,9 +61,7 @@ class QuantDense(keras.layers.Dense):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> Any:
-        return keras.KerasTensor(
-            self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
-        )
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can."""

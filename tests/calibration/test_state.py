@@ -125,6 +125,18 @@ def test_layers_that_int8_cannot_do_are_left_out():
     assert observers(layer) == []
 
 
+def test_a_layer_found_unable_while_observing_is_off_afterwards():
+    layer = QuantAttention(2, 4)
+    x = np.ones((2, 3, 8), np.float32)
+    layer(x, x)
+    model = keras.Sequential([keras.Input((8,)), QuantDense(2)])
+    model.extra = layer
+    set_state(model, "observing")
+    layer(x, x, return_attention_scores=True)
+    set_state(model, "float")
+    assert int(layer.query_input.switch.numpy()) == 0
+
+
 def test_models_without_observers_and_unbuilt_ones_are_named():
     with pytest.raises(ValueError, match="no observers"):
         set_state(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), "observing")

@@ -124,7 +124,10 @@ def test_modes_as_the_paper_defines_them():
     conjugate = find_thresholds(histogram, "conjugate")
     assert symmetric[0] == -symmetric[1]
     assert -independent[0] < independent[1]
-    assert conjugate == (-max(-independent[0], independent[1]), max(-independent[0], independent[1]))
+    assert conjugate == (
+        -max(-independent[0], independent[1]),
+        max(-independent[0], independent[1]),
+    )
 
 
 def test_sides_are_independent():

@@ -14,9 +14,7 @@ Y = RNG.normal(size=(48, 2)).astype(np.float32)
 
 
 def build_model(jit_compile=None):
-    model = keras.Sequential(
-        [keras.Input((6,)), QuantDense(5, activation="relu"), QuantDense(2)]
-    )
+    model = keras.Sequential([keras.Input((6,)), QuantDense(5, activation="relu"), QuantDense(2)])
     if jit_compile is not None:
         model.compile("sgd", "mse", jit_compile=jit_compile)
     return model

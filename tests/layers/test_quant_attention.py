@@ -29,9 +29,7 @@ def pair(*inputs, **options):
 
 def test_passes_the_layer_contract(tmp_path):
     init = {"num_heads": 2, "key_dim": 3, "value_dim": 4, "dropout": 0.1, "seed": 1}
-    check_layer(
-        QuantAttention, init, lambda layer: layer(X, V, K), [X, V, K], (B, T, D), tmp_path
-    )
+    check_layer(QuantAttention, init, lambda layer: layer(X, V, K), [X, V, K], (B, T, D), tmp_path)
 
 
 def test_has_the_signature_of_multi_head_attention():
@@ -260,7 +258,9 @@ def test_simulated_probabilities_are_those_of_uint8():
     kernel = ours.query_input.quantize_weights(ours.value_dense.kernel)
     values = np.einsum("bsd,dnh->bsnh", v, kernel)
     rounded = np.rint(values * params.scale).clip(-127, 127) / params.scale
-    np.testing.assert_allclose(context[0], rounded.mean(1, keepdims=True).repeat(T, 1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        context[0], rounded.mean(1, keepdims=True).repeat(T, 1), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
