@@ -29,9 +29,9 @@ def exponent_of(largest: float) -> int:
 class Histogram:
     """Counts of values in 8192 equal bins over [-2^exponent, 2^exponent).
 
-    Bin i holds `-2^e + i * width <= x < -2^e + (i + 1) * width`, `width = 2^(e - 12)`. Every edge is
-    a multiple of a power of two, so that widening (neighbours become one bin) loses nothing, and the
-    order of batches does not matter.
+    Bin i holds `-2^e + i * width <= x < -2^e + (i + 1) * width`, `width = 2^(e - 12)`. Every edge
+    is a multiple of a power of two, so that widening (neighbours become one bin) loses nothing, and
+    the order of batches does not matter.
 
     Args:
         counts: int64 `[8192]`.

@@ -193,8 +193,8 @@ def clipped_mass(histogram: Histogram, threshold_min: float, threshold_max: floa
 def sqnr_db(histogram: Histogram, params: QuantParams) -> float:
     """Signal power over quantization noise power in dB, from the histogram.
 
-    Values are taken as spread evenly over their bin (8 points each). Without signal it is 0, without
-    noise infinity.
+    Values are taken as spread evenly over their bin (8 points each). Without signal it is 0,
+    without noise infinity.
     """
     from keras_int8nmt.quantization import dequantize, quantize
 

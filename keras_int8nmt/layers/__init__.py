@@ -18,7 +18,15 @@ _HOMES = {
     "Int8Embedding": "int8_embedding",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [
+    "Int8Attention",
+    "Int8Dense",
+    "Int8Embedding",
+    "Int8Gather",
+    "Observer",
+    "QuantAttention",
+    "QuantDense",
+]
 
 if TYPE_CHECKING:
     from keras_int8nmt.layers.int8_attention import Int8Attention

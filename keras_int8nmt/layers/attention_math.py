@@ -42,8 +42,8 @@ def merge_masks(
         merged = ops.cast(attention_mask, "bool")
         if len(merged.shape) not in (2, 3, 4):
             raise ValueError(
-                "`attention_mask` must have shape [t, s], [b, t, s] or [b, n, t, s]; received shape "
-                f"{tuple(merged.shape)}."
+                "`attention_mask` must have shape [t, s], [b, t, s] or [b, n, t, s]; received "
+                f"shape {tuple(merged.shape)}."
             )
         if len(merged.shape) == 2:
             merged = ops.expand_dims(merged, 0)
@@ -87,7 +87,7 @@ def place_mask(mask: Any, value: Any, keys: Any, index: Any) -> Any:
 
 
 def known_keys(attention_mask: Any, value_mask: Any, key_mask: Any, value: Any) -> Any:
-    """Which positions of `value` some query may see, bool `[b or 1, s]`; None if nothing is known."""
+    """Which positions of `value` some query may see, bool `[b or 1, s]`; None if unknown."""
     known = None
     for mask in (value_mask, key_mask):
         if mask is not None and mask.shape[1] == value.shape[1]:
@@ -130,7 +130,7 @@ def attention_probabilities(
         return ops.cast(softmax(scores, mask=mask), "float32")
     if mask is not None:
         scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE, "float32"))
-    # Written out: `keras.ops.softmax` warns of an axis of size 1, which the first step of decoding has.
+    # Written out: `keras.ops.softmax` warns of an axis of size 1, as in the first decoding step.
     powers = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
     return powers / ops.sum(powers, axis=-1, keepdims=True)
 
@@ -153,7 +153,7 @@ def project(dense: Any, x: Any, kernel: Callable[[Any, tuple[int, ...]], Any], s
 
 
 def write_cache(cache: Any, update: Any, index: Any) -> Any:
-    """`cache` `[b, capacity, n, h]` with `update` `[b, t, n, h]` at positions `index`..index+t-1."""
+    """`cache` `[b, capacity, n, h]` with `update` `[b, t, n, h]` at positions from `index` on."""
     zero = ops.zeros((), "int32")
     start = ops.stack([zero, ops.cast(index, "int32"), zero, zero])
     return ops.slice_update(cache, start, ops.cast(update, cache.dtype))

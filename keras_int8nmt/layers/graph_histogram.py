@@ -23,7 +23,7 @@ _BIN_NUMBERS = np.arange(-HALF, HALF, dtype=np.int32)
 
 
 def exponent_of(largest: Any) -> Any:
-    """The smallest e (int32 scalar) with `largest < 2^e`, by comparison: `log2` may be off by one."""
+    """The smallest e (int32) with `largest < 2^e`, by comparison: `log2` may be off by one."""
     return MIN_EXPONENT + ops.sum(ops.cast(largest >= ops.convert_to_tensor(_POWERS), "int32"))
 
 
@@ -66,7 +66,8 @@ def add_batch(state: tuple[Any, ...], x: Any, mask: Any = None) -> tuple[Any, ..
     """The state after one more batch.
 
     Args:
-        state: `(histogram int32 [BINS], exponent int32, minimum f32, maximum f32, nonfinite int32)`.
+        state: `(histogram int32 [BINS], exponent int32, minimum float32, maximum float32,
+            nonfinite int32)`.
         x: Values, any shape and float dtype.
         mask: None, or a bool mask over the leading axes of `x`; false positions count nothing.
 

@@ -13,6 +13,7 @@ from keras_int8nmt.calibration import (
     classify,
     clipped_mass,
     find_thresholds,
+    sqnr_db,
 )
 from keras_int8nmt.calibration.threshold import _divergences, kl_bins
 
@@ -108,7 +109,7 @@ def test_one_spike_is_not_clipped(mode, value):
 @pytest.mark.parametrize("mode", ["symmetric", "independent", "conjugate"])
 def test_one_outlier_is_clipped(mode):
     x = np.append(RNG.normal(size=100_000), 40.0)
-    low, high = find_thresholds(Histogram().add(x), mode)
+    _, high = find_thresholds(Histogram().add(x), mode)
     assert 2 < high < 10
     assert find_thresholds(Histogram().add(x), "naive")[1] == 40.0
 
@@ -184,7 +185,6 @@ def test_clipped_mass():
 
 
 def test_sqnr_is_that_of_the_values():
-    from keras_int8nmt.calibration import sqnr_db
     from keras_int8nmt.quantization import dequantize, params_from_thresholds, quantize
 
     x = RNG.normal(size=200_000).astype(np.float32)
