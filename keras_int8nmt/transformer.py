@@ -64,7 +64,7 @@ class Transformer(keras.Model):
         ):
             setattr(self, attribute, self.settings[attribute])
         self.scale = float(self.model_dim) ** 0.5 if self.settings["scale_embedding"] else 1.0
-        self._positions = position_table(
+        self.position_table = position_table(
             self.max_length, self.model_dim, self.settings["position_encoding"]
         )
         self._make_embeddings()
@@ -162,7 +162,7 @@ class Transformer(keras.Model):
         mask = self._observed(target)
         x = self._embed(self.target_embedding, target, training)
         for block in self.decoder_blocks:
-            x = block(x, memory, memory_mask=memory_mask, mask=mask, training=training)
+            x = block(x, memory, memory_mask=memory_mask, token_mask=mask, training=training)
         return self._logits(x, mask)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ class Transformer(keras.Model):
                 f"model {self.name!r}."
             )
         # Of a longer sequence whose length only the graph knows, the sum below fails.
-        positions = ops.convert_to_tensor(self._positions[:length])[: ops.shape(ids)[1]]
+        positions = ops.convert_to_tensor(self.position_table[:length])[: ops.shape(ids)[1]]
         x = embedding(ids) * self.scale
         return self.dropout(x + ops.cast(positions, x.dtype), training=training)
 
@@ -198,13 +198,13 @@ class Transformer(keras.Model):
             x = self.decoder_norm(x)
         if self.output_projection is not None:
             seen = {"mask": mask} if self.quant else {}
-            return ops.cast(self.output_projection(x, **seen), "float32")
-        table = self.target_embedding.embeddings
+            # A copy, since Keras attaches the mask to the output and losses would heed it.
+            return ops.cast(ops.copy(self.output_projection(x, **seen)), "float32")
+        kernel = ops.transpose(ops.convert_to_tensor(self.target_embedding.embeddings))
         if self.output_observer is not None:
             x = self.output_observer.watch(x, mask)
-            table = self.output_observer.quantize_weights(table, axis=1)
-        table = ops.cast(ops.convert_to_tensor(table), x.dtype)
-        logits = ops.cast(ops.matmul(x, ops.transpose(table)), "float32")
+            kernel = self.output_observer.quantize_weights(kernel)
+        logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32")
         if self.output_bias is not None:
             logits = logits + ops.cast(self.output_bias, "float32")
         return logits
@@ -224,7 +224,7 @@ class Transformer(keras.Model):
         mask = length_mask(lengths, ops.shape(source_ids)[1])
         x = self._embed(self.source_embedding, source_ids, training)
         for block in self.encoder_blocks:
-            x = block(x, mask=mask, training=training)
+            x = block(x, token_mask=mask, training=training)
         if self.encoder_norm is not None:
             x = self.encoder_norm(x)
         return {"memory": x, "lengths": lengths}
@@ -266,7 +266,7 @@ class Transformer(keras.Model):
             Logits of the next token, float32 `[b * beam, target_vocabulary_size]`, and the state.
         """
         x = self.target_embedding(tokens) * self.scale
-        x = x + ops.cast(ops.take(self._positions, index, axis=0), x.dtype)
+        x = x + ops.cast(ops.take(self.position_table, index, axis=0), x.dtype)
         self_caches = []
         for block, self_cache, cross in zip(
             self.decoder_blocks, cache["self"], cache["cross"], strict=True

@@ -127,9 +127,9 @@ class _Block(keras.layers.Layer):
             return x + self.dropout(function(norm(x)), training=training)
         return norm(x + self.dropout(function(x), training=training))
 
-    def feed_forward(self, x: Any, mask: Any, training: bool | None) -> Any:
+    def feed_forward(self, x: Any, token_mask: Any, training: bool | None) -> Any:
         # A plain Dense has nothing to count, and no argument for what not to count.
-        seen = {"mask": mask} if self.quant else {}
+        seen = {"mask": token_mask} if self.quant else {}
 
         def function(y: Any) -> Any:
             return self.ffn_out(self.ffn_in(y, **seen), **seen)
@@ -149,7 +149,8 @@ class EncoderBlock(_Block):
 
     Call arguments:
         x: `[b, s, d]`.
-        mask: bool `[b, s]`, true at real tokens: the others are neither attended to nor observed.
+        token_mask: bool `[b, s]`, true at real tokens: the others are neither attended to nor
+            observed.
 
     Returns:
         `[b, s, d]`.
@@ -162,12 +163,12 @@ class EncoderBlock(_Block):
         self.attention = self._attention("attention")
         self.attention_norm = self._norm("attention_norm")
 
-    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+    def call(self, x: Any, token_mask: Any = None, training: bool | None = None) -> Any:
         def attend(y: Any) -> Any:
-            return self.attention(y, y, value_mask=mask, training=training)
+            return self.attention(y, y, value_mask=token_mask, training=training)
 
         x = self.residual(x, self.attention_norm, attend, training)
-        return self.feed_forward(x, mask, training)
+        return self.feed_forward(x, token_mask, training)
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -188,7 +189,7 @@ class DecoderBlock(_Block):
         x: `[b, t, d]`.
         memory: The encoder's output, `[b, s, d]`.
         memory_mask: bool `[b, s]`, true at real tokens.
-        mask: bool `[b, t]`: false at padding that is not to be observed (nor attended to).
+        token_mask: bool `[b, t]`: false at padding that is not to be observed (nor attended to).
 
     Returns:
         `[b, t, d]`.
@@ -208,22 +209,22 @@ class DecoderBlock(_Block):
         x: Any,
         memory: Any,
         memory_mask: Any = None,
-        mask: Any = None,
+        token_mask: Any = None,
         training: bool | None = None,
     ) -> Any:
         def attend(y: Any) -> Any:
             return self.self_attention(
-                y, y, value_mask=mask, use_causal_mask=True, training=training
+                y, y, value_mask=token_mask, use_causal_mask=True, training=training
             )
 
         def attend_across(y: Any) -> Any:
             return self.cross_attention(
-                y, memory, query_mask=mask, value_mask=memory_mask, training=training
+                y, memory, query_mask=token_mask, value_mask=memory_mask, training=training
             )
 
         x = self.residual(x, self.self_attention_norm, attend, training)
         x = self.residual(x, self.cross_attention_norm, attend_across, training)
-        return self.feed_forward(x, mask, training)
+        return self.feed_forward(x, token_mask, training)
 
     def make_self_cache(self, rows: Any, capacity: Any) -> Cache:
         """Room for `capacity` positions of `rows` hypotheses."""

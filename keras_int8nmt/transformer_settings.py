@@ -135,7 +135,8 @@ def _check_heads(settings: dict[str, Any]) -> None:
 def _check_rates(settings: dict[str, Any]) -> None:
     def number(name: str) -> float:
         value = settings[name]
-        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not good:
             raise ValueError(f"`{name}` must be a number; received {value!r}.")
         settings[name] = float(value)
         return settings[name]

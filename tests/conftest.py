@@ -1,0 +1,19 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of corpora and trained models, which is not part of the repository."""
+    folder = Path(os.environ.get("KERAS_INT8NMT_SHARED", _SHARED))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data in {folder} (KERAS_INT8NMT_SHARED names another folder)")
+    return folder
