@@ -60,8 +60,8 @@ def merge_masks(
             raise ValueError(
                 f"`{name}` must have shape [b, length]; received shape {tuple(mask.shape)}."
             )
-        mask = ops.expand_dims(ops.expand_dims(ops.cast(mask, "bool"), axis), 1)
-        merged = mask if merged is None else ops.logical_and(merged, mask)
+        expanded = ops.expand_dims(ops.expand_dims(ops.cast(mask, "bool"), axis), 1)
+        merged = expanded if merged is None else ops.logical_and(merged, expanded)
     if allowed is not None:
         allowed = ops.expand_dims(allowed, 1)
         merged = allowed if merged is None else ops.logical_and(merged, allowed)
@@ -86,13 +86,22 @@ def place_mask(mask: Any, value: Any, keys: Any, index: Any) -> Any:
     return ops.cast(ops.slice_update(everywhere, start, ops.cast(mask, "int32")), "bool")
 
 
+def _lengths_differ(a: Any, b: Any) -> bool:
+    return None not in (a.shape[1], b.shape[1]) and a.shape[1] != b.shape[1]
+
+
 def known_keys(attention_mask: Any, value_mask: Any, key_mask: Any, value: Any) -> Any:
     """Which positions of `value` some query may see, bool `[b or 1, s]`; None if unknown."""
     known = None
     for mask in (value_mask, key_mask):
-        if mask is not None and mask.shape[1] == value.shape[1]:
-            mask = ops.cast(mask, "bool")
-            known = mask if known is None else ops.logical_and(known, mask)
+        # With a cache the mask may speak of the cache's positions: its length then differs.
+        if mask is None or _lengths_differ(mask, value):
+            continue
+        known = (
+            ops.cast(mask, "bool")
+            if known is None
+            else ops.logical_and(known, ops.cast(mask, "bool"))
+        )
     if attention_mask is not None:
         seen = merge_masks(attention_mask)
         seen = ops.any(seen, axis=(1, 2))
@@ -135,16 +144,16 @@ def attention_probabilities(
     return powers / ops.sum(powers, axis=-1, keepdims=True)
 
 
-def project(dense: Any, x: Any, kernel: Callable[[Any, tuple[int, ...]], Any], summed: int) -> Any:
+def project(dense: Any, x: Any, kernel: Callable[[Any, int], Any], summed: int) -> Any:
     """What `dense(x)` computes, with the kernel that `kernel` makes of the layer's own.
 
     Args:
         dense: A `keras.layers.EinsumDense`.
         x: Its input.
-        kernel: Function of the layer's kernel and the axes that the product sums over.
+        kernel: Function of the layer's kernel and `summed`.
         summed: How many leading axes of the kernel are summed over.
     """
-    y = ops.einsum(dense.equation, x, kernel(dense.kernel, tuple(range(summed))))
+    y = ops.einsum(dense.equation, x, kernel(dense.kernel, summed))
     if dense.bias is not None:
         y = ops.add(y, dense.bias)
     if dense.activity_regularizer is not None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_int8nmt.layers.branches import traced_once
+
 WEIGHT_LEVELS = 127.0
 PROBABILITY_SCALE = 255.0
 
@@ -23,35 +25,58 @@ def straight_through(value: Any, x: Any) -> Any:
     return ops.stop_gradient(value) + (x - ops.stop_gradient(x))
 
 
-def fake_quantize(x: Any, scale: Any, zero_point: Any, lowest: Any, highest: Any) -> Any:
-    """`x` as its codes stand for it; `scale` multiplies. All numbers are float32 scalars."""
-    dtype = x.dtype
-    x = ops.cast(x, "float32")
+@traced_once(((None,), "float32"), ((4,), "float32"))
+def _fake_quantize(x: Any, quantizer: Any) -> Any:
+    scale, zero_point, lowest, highest = (quantizer[i] for i in range(4))
     inv_scale = 1.0 / scale
     codes = ops.clip(ops.round(x * scale) + zero_point, lowest, highest)
     values = (codes - zero_point) * inv_scale
     clipped = ops.clip(x, (lowest - zero_point) * inv_scale, (highest - zero_point) * inv_scale)
-    return ops.cast(straight_through(values, clipped), dtype)
+    return straight_through(values, clipped)
 
 
-def fake_quantize_weights(weights: Any, axis: int | tuple[int, ...] = 0) -> Any:
+def fake_quantize(x: Any, quantizer: Any) -> Any:
+    """`x` as its codes stand for it.
+
+    Args:
+        x: Float tensor.
+        quantizer: float32 `[4]`: scale (it multiplies), zero point, lowest and highest code.
+    """
+    values = _fake_quantize(ops.reshape(ops.cast(x, "float32"), (-1,)), quantizer)
+    return ops.cast(ops.reshape(values, ops.shape(x)), x.dtype)
+
+
+@traced_once(((None, None), "float32"))
+def _fake_quantize_columns(weights: Any) -> Any:
+    largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=0, keepdims=True))
+    scale = ops.where(largest > 0.0, WEIGHT_LEVELS / ops.where(largest > 0.0, largest, 1.0), 1.0)
+    codes = ops.clip(ops.round(weights * scale), -WEIGHT_LEVELS, WEIGHT_LEVELS)
+    return straight_through(codes * (1.0 / scale), weights)
+
+
+def fake_quantize_weights(weights: Any, summed: int = 1) -> Any:
     """Weights as int8 with one scale per output channel stands for them.
 
     Args:
-        weights: Float tensor.
-        axis: The axes that the product sums over; the others are output channels.
+        weights: Float tensor of known shape.
+        summed: How many leading axes the product sums over; the others are output channels.
     """
-    dtype = weights.dtype
-    weights = ops.cast(weights, "float32")
-    largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axis, keepdims=True))
-    scale = ops.where(largest > 0.0, WEIGHT_LEVELS / ops.where(largest > 0.0, largest, 1.0), 1.0)
-    codes = ops.clip(ops.round(weights * scale), -WEIGHT_LEVELS, WEIGHT_LEVELS)
-    return ops.cast(straight_through(codes * (1.0 / scale), weights), dtype)
+    shape = tuple(weights.shape)
+    rows = 1
+    for size in shape[:summed]:
+        rows *= size
+    columns = ops.reshape(ops.cast(weights, "float32"), (rows, -1))
+    return ops.cast(ops.reshape(_fake_quantize_columns(columns), shape), weights.dtype)
+
+
+def fake_quantize_rows(rows: Any) -> Any:
+    """Like `fake_quantize_weights`, with one scale for each vector along the last axis."""
+    flat = ops.reshape(ops.cast(rows, "float32"), (-1, rows.shape[-1]))
+    values = ops.transpose(_fake_quantize_columns(ops.transpose(flat)))
+    return ops.cast(ops.reshape(values, ops.shape(rows)), rows.dtype)
 
 
 def fake_quantize_probabilities(probabilities: Any) -> Any:
-    """Softmax output as uint8 with the fixed scale 255."""
-    dtype = probabilities.dtype
-    probabilities = ops.cast(probabilities, "float32")
+    """float32 softmax output as uint8 with the fixed scale 255."""
     values = ops.round(probabilities * PROBABILITY_SCALE) * (1.0 / PROBABILITY_SCALE)
-    return ops.cast(straight_through(values, probabilities), dtype)
+    return straight_through(values, probabilities)

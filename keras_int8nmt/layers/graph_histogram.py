@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_int8nmt.calibration.histogram import BINS, HALF, HALF_LOG2, MAX_EXPONENT, MIN_EXPONENT
+from keras_int8nmt.layers.branches import traced_once
 
 _INT32_MAX = np.iinfo(np.int32).max
 # 2^k where a larger magnitude needs the next exponent, and the factor from a value to its bin.
@@ -62,22 +63,25 @@ def broadcast_mask(mask: Any, x: Any) -> Any:
     return ops.logical_and(mask, ops.ones_like(x, dtype="bool"))
 
 
-def add_batch(state: tuple[Any, ...], x: Any, mask: Any = None) -> tuple[Any, ...]:
-    """The state after one more batch.
-
-    Args:
-        state: `(histogram int32 [BINS], exponent int32, minimum float32, maximum float32,
-            nonfinite int32)`.
-        x: Values, any shape and float dtype.
-        mask: None, or a bool mask over the leading axes of `x`; false positions count nothing.
-
-    Returns:
-        The new state. NaN and infinite values are counted in `nonfinite` and nowhere else.
-    """
-    histogram, exponent, minimum, maximum, nonfinite = state
-    x = ops.cast(ops.stop_gradient(x), "float32")
+@traced_once(
+    ((BINS,), "int32"),
+    ((), "int32"),
+    ((), "float32"),
+    ((), "float32"),
+    ((), "int32"),
+    ((None,), "float32"),
+    ((None,), "bool"),
+)
+def _add_flat(
+    histogram: Any,
+    exponent: Any,
+    minimum: Any,
+    maximum: Any,
+    nonfinite: Any,
+    x: Any,
+    counted: Any,
+) -> tuple[Any, ...]:
     finite = ops.isfinite(x)
-    counted = ops.ones_like(finite) if mask is None else broadcast_mask(mask, x)
     valid = ops.logical_and(counted, finite)
     x = ops.where(valid, x, 0.0)
     new_exponent = ops.maximum(exponent, exponent_of(ops.max(ops.abs(x), initial=0.0)))
@@ -90,3 +94,20 @@ def add_batch(state: tuple[Any, ...], x: Any, mask: Any = None) -> tuple[Any, ..
         ops.maximum(maximum, ops.max(ops.where(valid, x, -infinity), initial=-np.inf)),
         saturating_add(nonfinite, bad),
     )
+
+
+def add_batch(state: tuple[Any, ...], x: Any, mask: Any = None) -> tuple[Any, ...]:
+    """The state after one more batch.
+
+    Args:
+        state: `(histogram int32 [BINS], exponent int32, minimum float32, maximum float32,
+            nonfinite int32)`.
+        x: Values, any shape and float dtype.
+        mask: None, or a bool mask over the leading axes of `x`; false positions count nothing.
+
+    Returns:
+        The new state. NaN and infinite values are counted in `nonfinite` and nowhere else.
+    """
+    x = ops.cast(ops.stop_gradient(x), "float32")
+    counted = ops.ones_like(x, dtype="bool") if mask is None else broadcast_mask(mask, x)
+    return _add_flat(*state, ops.reshape(x, (-1,)), ops.reshape(counted, (-1,)))

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_int8nmt.layers.branches import when
-from keras_int8nmt.layers.fake_quant import fake_quantize_weights
+from keras_int8nmt.layers.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observer import OFF, SIMULATING
 from keras_int8nmt.layers.switch import Switch
 
@@ -56,7 +56,7 @@ class Int8Gather(keras.layers.Embedding):
     def call(self, inputs: Any) -> Any:
         rows = super().call(inputs)
         simulating = ops.equal(self.state.switch.value, SIMULATING)
-        return when(simulating, lambda: fake_quantize_weights(rows, axis=-1), rows)
+        return when(simulating, lambda: fake_quantize_rows(rows), rows)
 
     def set_switch(self, value: int) -> None:
         """2: simulating; anything else: float."""

@@ -158,18 +158,18 @@ class Observer(keras.layers.Layer):
         numbers = ops.convert_to_tensor(self.quantizer)
         for other in stand_ins:
             numbers = ops.where(ops.isnan(numbers), ops.convert_to_tensor(other.quantizer), numbers)
-        return fake_quantize(x, numbers[0], numbers[1], numbers[2], numbers[3])
+        return fake_quantize(x, numbers)
 
-    def quantize_weights(self, weights: Any, axis: int | tuple[int, ...] = 0) -> Any:
+    def quantize_weights(self, weights: Any, summed: int = 1) -> Any:
         """`weights`, or when this observer simulates, as int8 per output channel stands for them.
 
         Args:
             weights: Kernel of the product that reads the observed tensor.
-            axis: The axes that the product sums over.
+            summed: How many leading axes of the kernel the product sums over.
         """
         weights = ops.convert_to_tensor(weights)
         simulating = ops.equal(self.switch.value, SIMULATING)
-        return when(simulating, lambda: fake_quantize_weights(weights, axis), weights)
+        return when(simulating, lambda: fake_quantize_weights(weights, summed), weights)
 
     def set_switch(self, value: int) -> None:
         """Sets the state: 0 off, 1 observing, 2 simulating."""

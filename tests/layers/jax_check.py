@@ -13,6 +13,7 @@ from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
 
 assert keras.config.backend() == "jax"
+keras.utils.set_random_seed(0)
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, 20, (32, 6))
 Y = RNG.normal(size=(32, 6, 4)).astype(np.float32)
@@ -47,14 +48,14 @@ def check_calibration_and_training():
     table = np.asarray(model.get_layer("table").embeddings)
     for run in (model.evaluate, model.predict):
         data = (IDS, Y) if run == model.evaluate else (IDS,)
-        run(*data, batch_size=8, verbose=0, callbacks=[CalibrationCallback()])
+        run(*data, batch_size=8, verbose=0, callbacks=[CalibrationCallback("naive")])
         watched = dict(observers(model))["attention/query_input"]
         counts = watched.to_histogram().counts
         np.testing.assert_array_equal(counts, Histogram().add(table[IDS]).counts)
     np.testing.assert_array_equal(model.predict(IDS, verbose=0), expected)
     simulate(model)
     simulated = model.predict(IDS, verbose=0)
-    assert 0 < np.abs(simulated - expected).max() < 0.1 * np.abs(expected).max()
+    assert 0 < np.abs(simulated - expected).max() < 0.05 * np.abs(expected).max()
     losses = model.fit(IDS, Y, epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     simulate(model, enabled=False)

@@ -56,7 +56,7 @@ def test_counts_the_same_in_a_graph(jit_compile):
 
     observer = built()
     observer.set_switch(1)
-    step = tf.function(lambda x: observer(x), jit_compile=jit_compile)
+    step = tf.function(observer.watch, jit_compile=jit_compile)
     for batch in BATCHES:
         np.testing.assert_array_equal(step(batch), batch)
     expected = Histogram().add(np.concatenate([b.ravel() for b in BATCHES]))
