@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.int8_gather import Int8Gather
@@ -413,4 +414,5 @@ def copy_weights(source: keras.Model, destination: keras.Model) -> None:
                 f"{tuple(weight.shape)} in {destination.name!r}."
             )
     for path, weight in wanted.items():
-        weight.assign(given[path])
+        # A copy of its own: JAX gives the buffers of a model that trains away.
+        weight.assign(np.array(ops.convert_to_numpy(given[path])))
