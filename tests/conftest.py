@@ -10,6 +10,10 @@ import pytest
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than 20 seconds")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of corpora and trained models, which is not part of the repository."""
