@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_int8nmt.layers.branches import when
+from keras_int8nmt.layers.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.int8_gather import Int8Gather
-from keras_int8nmt.layers.observer import OBSERVING, Observer
+from keras_int8nmt.layers.observer import OBSERVING, SIMULATING, Observer
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.transformer_blocks import (
     DecoderBlock,
@@ -201,11 +204,13 @@ class Transformer(keras.Model):
             seen = {"mask": mask} if self.quant else {}
             # A copy, since Keras attaches the mask to the output and losses would heed it.
             return ops.cast(ops.copy(self.output_projection(x, **seen)), "float32")
-        kernel = ops.transpose(ops.convert_to_tensor(self.target_embedding.embeddings))
+        table = ops.convert_to_tensor(self.target_embedding.embeddings)
         if self.output_observer is not None:
             x = self.output_observer.watch(x, mask)
-            kernel = self.output_observer.quantize_weights(kernel)
-        logits = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32")
+            simulating = ops.equal(self.output_observer.switch.value, SIMULATING)
+            table = when(simulating, partial(fake_quantize_rows, table), table)
+        # Not `matmul` with a transpose, which would copy the table at each step.
+        logits = ops.cast(ops.einsum("btc,vc->btv", x, ops.cast(table, x.dtype)), "float32")
         if self.output_bias is not None:
             logits = logits + ops.cast(self.output_bias, "float32")
         return logits

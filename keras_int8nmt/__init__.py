@@ -1,0 +1,63 @@
+"""INT8 translation with Keras on ordinary CPUs (arXiv 1906.00532).
+
+The names below are loaded on first use, so that `import keras_int8nmt` is light and chooses no
+Keras back end by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "QuantDense": "layers.quant_dense",
+    "QuantAttention": "layers.quant_attention",
+    "Int8Gather": "layers.int8_gather",
+    "Int8Dense": "layers.int8_dense",
+    "Int8Attention": "layers.int8_attention",
+    "Int8Embedding": "layers.int8_embedding",
+    "CalibrationCallback": "callbacks.calibration",
+    "CalibrationError": "calibration",
+    "simulate": "calibration",
+    "build_transformer": "transformer",
+    "Transformer": "transformer",
+    "load_marian": "marian",
+    "convert": "conversion",
+    "ConversionError": "conversion",
+    "Translator": "translator",
+    "MarianTokenizer": "tokenizer",
+    "save_folder": "saving",
+    "load_folder": "saving",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from keras_int8nmt.calibration import CalibrationError, simulate
+    from keras_int8nmt.callbacks.calibration import CalibrationCallback
+    from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.layers.int8_attention import Int8Attention
+    from keras_int8nmt.layers.int8_dense import Int8Dense
+    from keras_int8nmt.layers.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.int8_gather import Int8Gather
+    from keras_int8nmt.layers.quant_attention import QuantAttention
+    from keras_int8nmt.layers.quant_dense import QuantDense
+    from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.saving import load_folder, save_folder
+    from keras_int8nmt.tokenizer import MarianTokenizer
+    from keras_int8nmt.transformer import Transformer, build_transformer
+    from keras_int8nmt.translator import Translator
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

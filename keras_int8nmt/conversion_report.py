@@ -1,0 +1,94 @@
+"""What `convert` did: each MatMul, INT8 or float and why, and what its thresholds cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+
+
+@dataclass(frozen=True)
+class MatMulRow:
+    """One MatMul of the model.
+
+    Attributes:
+        name: Path of the layer and the product in it, such as `decoder_0/self_attention/query_key`.
+        kind: "weights" (one side is a weight matrix) or "dynamic" (QK^T and AV).
+        precision: "int8" or "float32".
+        reason: Why it stayed float; empty for INT8.
+        thresholds: `(low, high)` of the input; of both sides for a dynamic product.
+        input_sqnr_db: Signal to quantization noise of the input, from its histogram, in dB.
+        clipped_mass: Share of the input's calibration values outside the thresholds.
+        output_sqnr_db: The same ratio for the product's output, measured when `convert` is given a
+            sample; else None.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    reason: str = ""
+    thresholds: tuple[float, ...] = ()
+    input_sqnr_db: float | None = None
+    clipped_mass: float | None = None
+    output_sqnr_db: float | None = None
+
+
+@dataclass
+class ConversionReport:
+    """The rows of `convert`, in the order of the model."""
+
+    rows: list[MatMulRow] = field(default_factory=list)
+
+    @property
+    def precision(self) -> str:
+        """ "int8", "float32", or "mixed" where some MatMuls stayed float."""
+        found = {row.precision for row in self.rows}
+        return found.pop() if len(found) == 1 else "mixed"
+
+    def to_json(self) -> str:
+        return json.dumps({"rows": [asdict(row) for row in self.rows]}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ConversionReport:
+        """The report that `to_json` wrote; ValueError names what is missing or unknown."""
+        content = json.loads(text)
+        if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
+            raise ValueError('A conversion report is a JSON object with a list "rows".')
+        known = {f.name for f in fields(MatMulRow)}
+        rows = []
+        for row in content["rows"]:
+            if set(row) != known:
+                raise ValueError(
+                    f"A row of the report must have the keys {sorted(known)}; found {sorted(row)}."
+                )
+            rows.append(MatMulRow(**{**row, "thresholds": tuple(row["thresholds"])}))
+        return cls(rows)
+
+    def to_text(self) -> str:
+        """A plain table, one MatMul a line."""
+        head = ("MatMul", "kind", "precision", "thresholds", "SQNR dB", "clipped", "output dB")
+        body = [
+            (
+                row.name,
+                row.kind,
+                row.precision + (f" ({row.reason})" if row.reason else ""),
+                " ".join(f"{t:.4g}" for t in row.thresholds),
+                _number(row.input_sqnr_db, ".1f"),
+                _number(row.clipped_mass, ".2e"),
+                _number(row.output_sqnr_db, ".1f"),
+            )
+            for row in self.rows
+        ]
+        int8 = sum(row.precision == "int8" for row in self.rows)
+        summary = f"{int8} of {len(self.rows)} MatMuls in INT8"
+        return "\n".join([*_aligned([head, *body]), summary])
+
+
+def _number(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
+
+
+def _aligned(table: list[tuple[str, ...]]) -> Iterable[str]:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

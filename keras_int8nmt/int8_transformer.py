@@ -1,0 +1,210 @@
+"""`Int8Transformer`: what `convert` makes of a calibrated `Transformer`; inference only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_int8nmt import ops
+from keras_int8nmt.layers.frozen_layer import (
+    FrozenLayer,
+    as_codes,
+    params_config,
+    params_from_config,
+)
+from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.transformer_blocks import position_table, source_lengths
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class EntryQuantizer(FrozenLayer):
+    """Starts the `(carry, codes)` pair of a post-norm stack: the codes are `x` quantized."""
+
+    def __init__(self, *, output_params: QuantParams | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.output_params = params_from_config(output_params)
+
+    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return x, as_codes(x, self.output_params)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "output_params": params_config(self.output_params)}
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class Int8Transformer(keras.Model):
+    """Encoder-decoder Transformer on INT8 products, with the decoding interface of `Transformer`.
+
+    Every weight MatMul, QK^T and AV run in INT8; softmax, LayerNorm, positions and the logits are
+    float32. The key/value caches are int8.
+
+    Args:
+        settings: The plain numbers and flags of the float model (`Transformer.get_config()`).
+        source_embedding, target_embedding: `Int8Embedding`.
+        encoder_entry, decoder_entry: `EntryQuantizer` (post-norm) or `ResidualNorm` (pre-norm).
+        encoder_blocks, decoder_blocks: Lists of `Int8EncoderBlock` and `Int8DecoderBlock`.
+        output_projection: `Int8Dense` that gives the logits.
+
+    Call arguments:
+        inputs: `{"source": int [b, s], "target": int [b, t]}` or that pair as a tuple.
+
+    Returns:
+        Logits, float32 `[b, t, target_vocabulary_size]`.
+    """
+
+    conversion_report: Any = None
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        *,
+        source_embedding: Any,
+        target_embedding: Any,
+        encoder_entry: Any,
+        encoder_blocks: list[Any],
+        decoder_entry: Any,
+        decoder_blocks: list[Any],
+        output_projection: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self.supports_jit = False
+        self.settings = dict(settings)
+        self.source_embedding = source_embedding
+        self.target_embedding = target_embedding
+        self.encoder_entry = encoder_entry
+        self.encoder_blocks = list(encoder_blocks)
+        self.decoder_entry = decoder_entry
+        self.decoder_blocks = list(decoder_blocks)
+        self.output_projection = output_projection
+        self.pad_id = settings["pad_id"]
+        self.eos_id = settings["eos_id"]
+        self.start_id = settings["start_id"]
+        self.max_length = settings["max_length"]
+        self.target_vocabulary_size = settings["target_vocabulary_size"]
+        model_dim = settings["model_dim"]
+        self._multiplier = float(model_dim) ** 0.5 if settings["scale_embedding"] else 1.0
+        self._positions = tf.constant(
+            position_table(self.max_length, model_dim, settings["position_encoding"]), tf.float32
+        )
+        self.built = True
+
+    # ---- forward pass ----
+
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
+        if isinstance(inputs, dict):
+            source, target = inputs["source"], inputs["target"]
+        else:
+            source, target = inputs
+        encoded = self.encode(source)
+        carry, codes = self.decoder_entry(self._embed(self.target_embedding, target))
+        for block, cross in zip(self.decoder_blocks, self._cross_caches(encoded), strict=True):
+            carry, codes = block(carry, codes, cross, encoded["lengths"])
+        return self.output_projection(codes)
+
+    def _embed(self, embedding: Any, ids: tf.Tensor) -> tf.Tensor:
+        length = ids.shape[1]
+        if length is not None and length > self.max_length:
+            raise ValueError(
+                f"A sequence of {length} tokens is longer than max_length={self.max_length}."
+            )
+        embedded = embedding(ids, multiplier=self._multiplier)
+        return embedded + self._positions[: tf.shape(ids)[1]]
+
+    def _cross_caches(self, encoded: dict[str, tf.Tensor]) -> list[Any]:
+        memory = encoded["memory"]
+        return [block.cross_attention.compute_cache(memory) for block in self.decoder_blocks]
+
+    # ---- decoding interface, see `Transformer` ----
+
+    def encode(self, source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encodes `[b, s]` ids; `memory` is `[b, s, d]`, codes where all its readers agree."""
+        source_ids = tf.cast(source_ids, tf.int32)
+        lengths = source_lengths(source_ids, self.pad_id)
+        carry, codes = self.encoder_entry(self._embed(self.source_embedding, source_ids))
+        for block in self.encoder_blocks:
+            carry, codes = block(carry, codes, lengths)
+        return {"memory": codes, "lengths": lengths}
+
+    def start_cache(self, encoded: dict[str, tf.Tensor], beam_size: Any, capacity: Any) -> Any:
+        rows = tf.shape(encoded["lengths"])[0] * beam_size
+        return {
+            "self": [b.self_attention.make_cache(rows, capacity) for b in self.decoder_blocks],
+            "cross": self._cross_caches(encoded),
+            "lengths": encoded["lengths"],
+        }
+
+    def grow_cache(self, cache: Any, capacity: Any) -> Any:
+        def grow(x: tf.Tensor) -> tf.Tensor:
+            return tf.pad(x, [[0, 0], [0, capacity - tf.shape(x)[1]], [0, 0]])
+
+        return {**cache, "self": [(grow(k), grow(v)) for k, v in cache["self"]]}
+
+    def decode_step(self, tokens: tf.Tensor, index: tf.Tensor, cache: Any) -> tuple[tf.Tensor, Any]:
+        """Logits `[b * beam, v]` after `tokens` `[b, beam]` at position `index`, and the cache."""
+        embedded = self.target_embedding(tokens, multiplier=self._multiplier)
+        carry, codes = self.decoder_entry(embedded + self._positions[index])
+        shape = tf.shape(cache["self"][0][0])
+        cache_lengths = tf.fill(shape[:1], shape[1])
+        self_caches = []
+        for block, self_cache, cross in zip(
+            self.decoder_blocks, cache["self"], cache["cross"], strict=True
+        ):
+            carry, codes, self_cache = block(
+                carry,
+                codes,
+                cross,
+                cache["lengths"],
+                self_cache=self_cache,
+                cache_index=index,
+                cache_lengths=cache_lengths,
+            )
+            self_caches.append(self_cache)
+        logits = self.output_projection(codes)
+        return (
+            tf.reshape(logits, (-1, self.target_vocabulary_size)),
+            {**cache, "self": self_caches},
+        )
+
+    def reorder_cache(self, cache: Any, parents: tf.Tensor) -> Any:
+        """Rows of the self caches by `parents` `[b, beam]`, each in `[0, beam)`."""
+        shape = tf.shape(parents)
+        rows = tf.reshape(tf.range(shape[0])[:, None] * shape[1] + parents, (-1,))
+        reordered = [
+            (ops.int8_gather(k, rows), ops.int8_gather(v, rows)) for k, v in cache["self"]
+        ]
+        return {**cache, "self": reordered}
+
+    # ---- saving ----
+
+    _PARTS = (
+        "source_embedding",
+        "target_embedding",
+        "encoder_entry",
+        "decoder_entry",
+        "output_projection",
+    )
+    _LISTS = ("encoder_blocks", "decoder_blocks")
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        config: dict[str, Any] = {"name": self.name, "settings": self.settings}
+        config.update({name: serialize(getattr(self, name)) for name in self._PARTS})
+        config.update({n: [serialize(b) for b in getattr(self, n)] for n in self._LISTS})
+        if self.target_embedding is self.source_embedding:
+            config["target_embedding"] = None
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Int8Transformer:
+        deserialize = keras.saving.deserialize_keras_object
+        config = dict(config)
+        for name in cls._PARTS:
+            config[name] = deserialize(config[name], custom_objects)
+        for name in cls._LISTS:
+            config[name] = [deserialize(b, custom_objects) for b in config[name]]
+        if config["target_embedding"] is None:
+            config["target_embedding"] = config["source_embedding"]
+        return cls(**config)

@@ -1,0 +1,131 @@
+"""`Int8Dense`: what `QuantDense` becomes; inference only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_int8nmt.layers.frozen_layer import (
+    FrozenLayer,
+    as_codes,
+    params_config,
+    params_from_config,
+)
+from keras_int8nmt.layers.packed_matmul import PackedMatmul, Section
+from keras_int8nmt.quantization import QuantParams
+
+# Keras activations that run inside the product's epilogue; any other one runs on its float output.
+FUSED_ACTIVATIONS = {
+    "linear": "none",
+    "relu": "relu",
+    "silu": "swish",
+    "swish": "swish",
+    "gelu": "gelu",
+}
+
+
+def fused_activation(activation: Any) -> str | None:
+    """The epilogue's name of a Keras activation, or None where Keras must compute it.
+
+    `keras.activations.gelu` is the erf form in `keras.ops` terms only when called with
+    `approximate=False`, which is what the string "gelu" means to Keras.
+    """
+    if activation is None:
+        return "none"
+    for name, fused in FUSED_ACTIVATIONS.items():
+        if activation is keras.activations.get(name):
+            return fused
+    return None
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class Int8Dense(FrozenLayer):
+    """A dense layer on an INT8 product: `act(x @ kernel + bias)`.
+
+    Made by `convert` from a calibrated `QuantDense`. It takes float32 (and quantizes it with the
+    calibrated scale) or the codes that a fused neighbour wrote, `[..., k]`, and gives `[..., units]`
+    as float32, or as codes when `output_params` is set.
+
+    Args:
+        units: Number of output columns.
+        activation: Keras activation (name, function or None).
+        input_params: `QuantParams` of the input.
+        output_params: `QuantParams` of the output, or None for float32 output. Needs an activation
+            that the epilogue knows (linear, relu, gelu, swish).
+
+    Raises:
+        ValueError: on an integer output with an activation that the epilogue does not know, on
+            input of a wrong dtype, and when called before it has weights.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        *,
+        input_params: QuantParams | dict[str, Any],
+        output_params: QuantParams | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = keras.activations.get(activation)
+        self.input_params = params_from_config(input_params)
+        self.output_params = params_from_config(output_params)
+        fused = fused_activation(self.activation)
+        if fused is None and self.output_params is not None:
+            raise ValueError(
+                "An integer output needs an activation of the epilogue "
+                f"({', '.join(FUSED_ACTIVATIONS)}); received {activation!r}."
+            )
+        self._fused = fused or "none"
+        self._float_activation = self.activation if fused is None else None
+        self._matmul: PackedMatmul | None = None
+
+    @classmethod
+    def from_kernel(cls, kernel: Any, bias: Any, activation: Any, **kwargs: Any) -> Int8Dense:
+        """The layer for float weights `[k, units]`, quantized per output channel."""
+        layer = cls(kernel.shape[1], activation, **kwargs)
+        layer._matmul = PackedMatmul.from_float(
+            [Section(kernel, bias, layer.output_params)], layer.input_params, layer._fused
+        )
+        return layer
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        matmul = self._require(self._matmul)
+        step = PackedMatmul.output_step(self.output_params, self._fused)
+        outputs = matmul(as_codes(inputs, self.input_params), self._fused, **step)
+        if self._float_activation is not None:
+            outputs = self._float_activation(outputs)
+        return outputs
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        dtype = "float32" if self.output_params is None else self.output_params.dtype
+        return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
+
+    def count_params(self) -> int:
+        rows, columns = self._require(self._matmul).shape
+        return rows * columns + columns
+
+    def save_own_variables(self, store: Any) -> None:
+        self._require(self._matmul).save(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        self._matmul = PackedMatmul.load(store)
+        if self._matmul.shape[1] != self.units:
+            raise ValueError(
+                f"Layer {self.name!r} has {self.units} units; the stored weights have shape "
+                f"{self._matmul.shape}."
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(
+            units=self.units,
+            activation=keras.activations.serialize(self.activation),
+            input_params=params_config(self.input_params),
+            output_params=params_config(self.output_params),
+        )
+        return config

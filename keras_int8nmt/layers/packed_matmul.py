@@ -1,0 +1,121 @@
+"""One INT8 matrix product with everything fixed: packed weights, scales, folded bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt import ops
+from keras_int8nmt.quantization import (
+    QuantParams,
+    combine_scales,
+    fold_bias,
+    fold_output_scale,
+    quantize_weights,
+)
+
+# Activations that commute with a positive factor: the output scale can be folded into the scales
+# and the bias, and the back end then writes int8 by itself.
+_HOMOGENEOUS = ("none", "relu")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group of output columns: float weights `[k, n]`, bias `[n]`, and how they are written.
+
+    `output` is None for float32. The sections of one product share input, activation and output
+    type, so that, for example, Q, K and V come from one product with three output scales.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray | None
+    output: QuantParams | None = None
+
+
+class PackedMatmul:
+    """`y = act(float(x @ w) * scales + bias)`, written as float32, int8 or uint8.
+
+    It is frozen: the weights live in a blob packed for this CPU and can't be assigned, so they are
+    never stale. `save` writes plain int8 weights, `load` packs them for the CPU at hand.
+    """
+
+    def __init__(self, kernel: np.ndarray, scales: np.ndarray, bias: np.ndarray) -> None:
+        self.shape = tuple(kernel.shape)
+        self.packed = ops.pack_weights(tf.constant(kernel, tf.int8))
+        self.scales = tf.constant(scales, tf.float32)
+        self.bias = tf.constant(bias, tf.float32)
+
+    @classmethod
+    def from_float(
+        cls, sections: list[Section], input_params: QuantParams, activation: str = "none"
+    ) -> PackedMatmul:
+        """Quantizes float weights per output channel and folds what calibration knows.
+
+        The zero point of the input goes into the bias; the scale of an integer output goes into
+        scales and bias where the activation allows it (see `output_step`).
+        """
+        kernels, all_scales, biases = [], [], []
+        for section in sections:
+            kernel, weight_scale = quantize_weights(section.kernel)
+            scales = combine_scales(input_params, weight_scale)
+            bias = fold_bias(section.bias, kernel, weight_scale, input_params)
+            if section.output is not None and cls._folds(section.output, activation):
+                scales, bias = fold_output_scale(scales, bias, section.output.scale)
+            kernels.append(kernel)
+            all_scales.append(scales)
+            biases.append(bias)
+        return cls(
+            np.concatenate(kernels, axis=1), np.concatenate(all_scales), np.concatenate(biases)
+        )
+
+    @staticmethod
+    def _folds(output: QuantParams, activation: str) -> bool:
+        return output.zero_point == 0 and activation in _HOMOGENEOUS
+
+    @classmethod
+    def output_step(cls, output: QuantParams | None, activation: str) -> dict[str, Any]:
+        """The output arguments of `ops.int8_matmul` that go with `from_float`'s folding."""
+        if output is None:
+            return {"out_dtype": "float32"}
+        if cls._folds(output, activation):
+            return {"out_dtype": output.dtype}
+        return {
+            "out_dtype": output.dtype,
+            "out_scale": float(output.scale),
+            "out_zero_point": output.zero_point,
+        }
+
+    def __call__(self, x: tf.Tensor, activation: str = "none", **output_step: Any) -> tf.Tensor:
+        return ops.int8_matmul(
+            x, self.packed, self.scales, self.bias, activation=activation, **output_step
+        )
+
+    def kernel(self) -> np.ndarray:
+        """The int8 weights `[k, n]`, unpacked."""
+        return np.asarray(ops.unpack_weights(self.packed))
+
+    def save(self, store: Any, prefix: str = "") -> None:
+        store[prefix + "kernel"] = self.kernel()
+        store[prefix + "scales"] = self.scales.numpy()
+        store[prefix + "bias"] = self.bias.numpy()
+
+    @classmethod
+    def load(cls, store: Any, prefix: str = "") -> PackedMatmul:
+        kernel = np.asarray(store[prefix + "kernel"])
+        if kernel.dtype != np.int8 or kernel.ndim != 2:
+            raise ValueError(
+                f"The stored weights {prefix + 'kernel'!r} must be int8 of rank 2; found "
+                f"{kernel.dtype} of shape {kernel.shape}."
+            )
+        scales = np.asarray(store[prefix + "scales"], np.float32)
+        bias = np.asarray(store[prefix + "bias"], np.float32)
+        for name, value in (("scales", scales), ("bias", bias)):
+            if value.shape != (kernel.shape[1],):
+                raise ValueError(
+                    f"The stored {prefix + name!r} must have shape ({kernel.shape[1]},) to go "
+                    f"with weights of shape {kernel.shape}; found {value.shape}."
+                )
+        return cls(kernel, scales, bias)

@@ -1,0 +1,103 @@
+"""`ResidualNorm`: residual sum, LayerNorm and quantization in one pass; float inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt import ops
+from keras_int8nmt.layers.frozen_layer import FrozenLayer, params_config, params_from_config
+from keras_int8nmt.quantization import QuantParams
+
+
+@keras.saving.register_keras_serializable(package="keras_int8nmt")
+class ResidualNorm(FrozenLayer):
+    """LayerNorm of `x + residual` that hands its result on as float32 and as codes.
+
+    What an INT8 model makes of `keras.layers.LayerNormalization` and the sum before it: the
+    arithmetic is float32, and the codes for the INT8 products that follow are written in the same
+    pass.
+
+    Args:
+        carry: What goes on as the residual stream: "norm", the normalized value (post-norm models),
+            or "sum", `x + residual` (pre-norm models).
+        epsilon: Added to the variance.
+        output_params: `QuantParams` of the second output, or None for float32.
+
+    Call arguments:
+        x: float32 `[..., c]`.
+        residual: float32 `[..., c]`, or None.
+
+    Returns:
+        `(carry, normalized)`: float32 `[..., c]`, and float32 or codes `[..., c]`.
+    """
+
+    def __init__(
+        self,
+        carry: str = "norm",
+        epsilon: float = 1e-5,
+        *,
+        output_params: QuantParams | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if carry not in ("norm", "sum"):
+            raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
+        self.carry = carry
+        self.epsilon = epsilon
+        self.output_params = params_from_config(output_params)
+        self._gamma: tf.Tensor | None = None
+        self._beta: tf.Tensor | None = None
+
+    @classmethod
+    def from_weights(cls, gamma: Any, beta: Any, **kwargs: Any) -> ResidualNorm:
+        layer = cls(**kwargs)
+        layer._set(np.asarray(gamma), np.asarray(beta))
+        return layer
+
+    def _set(self, gamma: np.ndarray, beta: np.ndarray) -> None:
+        self._gamma = tf.constant(gamma, tf.float32)
+        self._beta = tf.constant(beta, tf.float32)
+
+    def call(
+        self, x: tf.Tensor, residual: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        gamma = self._require(self._gamma)
+        step: dict[str, Any] = {}
+        if self.output_params is not None:
+            step = {
+                "out_scale": float(self.output_params.scale),
+                "out_zero_point": self.output_params.zero_point,
+                "out_dtype": self.output_params.dtype,
+            }
+        return ops.layer_norm(
+            x,
+            gamma,
+            self._beta,
+            residual=residual,
+            epsilon=self.epsilon,
+            carry=self.carry,
+            **step,
+        )
+
+    def count_params(self) -> int:
+        return 2 * int(self._require(self._gamma).shape[0])
+
+    def save_own_variables(self, store: Any) -> None:
+        store["gamma"] = self._require(self._gamma).numpy()
+        store["beta"] = self._beta.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        self._set(np.asarray(store["gamma"]), np.asarray(store["beta"]))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(
+            carry=self.carry,
+            epsilon=self.epsilon,
+            output_params=params_config(self.output_params),
+        )
+        return config
