@@ -1,0 +1,192 @@
+"""The number rules: scale, round, clip, dequantize. NumPy only.
+
+What this file says is what the native kernels, the stock TensorFlow operations and the simulation
+compute, bit for bit. `scale` multiplies:
+
+    q = clip(round_half_even(x * scale) + zero_point)        x ~ (q - zero_point) * (1 / scale)
+
+int8 codes lie in [-127, 127], uint8 codes in [0, 255]. Each float32 step is rounded once. The paper
+(arXiv 1906.00532, section 4.1) writes round((x - zero_offset) * scale), that is
+zero_point = -round(zero_offset * scale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CODE_RANGE = {"int8": (-127, 127), "uint8": (0, 255)}
+WEIGHT_MAX = 127
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """How a tensor is quantized.
+
+    Args:
+        scale: float32, finite and positive; codes per unit.
+        zero_point: The code of 0.0.
+        dtype: "int8" or "uint8".
+
+    Raises:
+        ValueError: naming the value that is out of range.
+
+    Example:
+
+        >>> QuantParams(np.float32(127), 0, "int8").inv_scale
+        np.float32(0.007874016)
+    """
+
+    scale: np.float32
+    zero_point: int = 0
+    dtype: str = "int8"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in CODE_RANGE:
+            raise ValueError(f"dtype must be one of {', '.join(CODE_RANGE)}; it is {self.dtype!r}.")
+        object.__setattr__(self, "scale", np.float32(self.scale))
+        object.__setattr__(self, "zero_point", int(self.zero_point))
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.inv_scale)):
+            raise ValueError(f"scale must be a positive float32 with an inverse; it is {self.scale}.")
+        low, high = CODE_RANGE[self.dtype]
+        if not low <= self.zero_point <= high:
+            raise ValueError(
+                f"zero_point of {self.dtype} must be in [{low}, {high}]; it is {self.zero_point}."
+            )
+
+    @property
+    def inv_scale(self) -> np.float32:
+        """float32(1) / scale: the value of one step."""
+        with np.errstate(over="ignore"):
+            return np.float32(1) / self.scale
+
+
+def quantize(x: np.ndarray, params: QuantParams) -> np.ndarray:
+    """Codes of float values; the reference of every quantizing kernel.
+
+    Args:
+        x: float32, any shape. NaN gives the lowest code, infinities the ends of the range.
+        params: The rule.
+
+    Returns:
+        Array of `params.dtype` and the shape of `x`.
+    """
+    low, high = (np.float32(v) for v in CODE_RANGE[params.dtype])
+    with np.errstate(invalid="ignore", over="ignore"):
+        v = np.rint(np.asarray(x, np.float32) * params.scale) + np.float32(params.zero_point)
+        v = np.where(v > low, v, low)
+        v = np.where(v < high, v, high)
+    return v.astype(params.dtype)
+
+
+def dequantize(q: np.ndarray, params: QuantParams) -> np.ndarray:
+    """float32 values that codes stand for: `float(q - zero_point) * inv_scale`."""
+    return (q.astype(np.int32) - params.zero_point).astype(np.float32) * params.inv_scale
+
+
+def params_from_thresholds(
+    threshold_min: float, threshold_max: float, *, symmetric: bool
+) -> QuantParams:
+    """The rule for values between two thresholds (arXiv 1906.00532, section 4.1).
+
+    Args:
+        threshold_min, threshold_max: The range that codes stand for, finite, with
+            `threshold_min <= threshold_max`; it is widened to contain 0, which must have a code.
+        symmetric: True: int8 of the larger magnitude, zero point 0. False: uint8 over the range,
+            with zero point 0 where nothing is negative.
+
+    Returns:
+        `QuantParams`. A range that is only 0 has scale 1.
+
+    Raises:
+        ValueError: for thresholds that are not finite or not in order.
+
+    Example:
+
+        >>> params_from_thresholds(-1.0, 3.0, symmetric=False)
+        QuantParams(scale=np.float32(63.75), zero_point=64, dtype='uint8')
+    """
+    low, high = float(threshold_min), float(threshold_max)
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise ValueError(f"Thresholds must be finite and in order; they are {low} and {high}.")
+    low, high = min(low, 0.0), max(high, 0.0)
+    if symmetric:
+        return QuantParams(_scale(WEIGHT_MAX, max(-low, high)), 0, "int8")
+    scale = _scale(255, high - low)
+    # A range without positive values would round to 255 here; never past it.
+    return QuantParams(scale, int(np.rint(-low * float(scale))), "uint8")
+
+
+def _scale(levels: int, length: float) -> np.float32:
+    """levels / length rounded once; 1 for a range too short to have a float32 scale."""
+    if length <= 0 or levels / length > float(np.finfo(np.float32).max) / 4:
+        return np.float32(1)
+    return np.float32(levels / length)
+
+
+def quantize_weights(
+    weights: np.ndarray, per_channel: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """int8 weights and their scales, 127 / max |w|.
+
+    Args:
+        weights: float `[k, n]`, finite; n output channels.
+        per_channel: One scale per output channel; False: one for all, as the paper has it.
+
+    Returns:
+        `(codes, scale)`: int8 `[k, n]` in [-127, 127], and float32 `[n]`. A channel of zeros has
+        scale 1.
+
+    Raises:
+        ValueError: for another rank, and for values that are not finite.
+    """
+    weights = np.asarray(weights, np.float32)
+    if weights.ndim != 2:
+        raise ValueError(f"Weights must have shape [k, n]; they have shape {weights.shape}.")
+    if not np.all(np.isfinite(weights)):
+        raise ValueError("Weights must be finite; some are NaN or infinite.")
+    largest = np.max(np.abs(weights), axis=0, initial=0.0)
+    if not per_channel and largest.size:
+        largest = np.full_like(largest, largest.max())
+    # Below it 127 / max is no float32: such a channel is zero for every purpose.
+    usable = largest > 1e-36
+    scale = np.where(usable, np.float32(WEIGHT_MAX) / np.where(usable, largest, 1), 1)
+    scale = scale.astype(np.float32)
+    codes = np.clip(np.rint(weights * scale), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    return codes, scale
+
+
+def combine_scales(input_params: QuantParams, weight_scale: np.ndarray) -> np.ndarray:
+    """float32 `[n]`: the value of one step of an accumulator, input times weights."""
+    product = np.float64(input_params.inv_scale) / weight_scale.astype(np.float64)
+    return product.astype(np.float32)
+
+
+def fold_bias(
+    bias: np.ndarray | None,
+    codes: np.ndarray,
+    weight_scale: np.ndarray,
+    input_params: QuantParams,
+) -> np.ndarray:
+    """The bias with the input's zero point in it; float32 `[n]`.
+
+    sum((a - z) * w) = sum(a * w) - z * sum(w), so b' = b - z * s_x * s_w * sum(w): computed in
+    float64, rounded once.
+    """
+    folded = np.zeros(codes.shape[1]) if bias is None else np.asarray(bias, np.float64)
+    if input_params.zero_point:
+        step = np.float64(input_params.inv_scale) / weight_scale.astype(np.float64)
+        folded = folded - input_params.zero_point * step * codes.sum(axis=0, dtype=np.int64)
+    return folded.astype(np.float32)
+
+
+def fold_output_scale(
+    scales: np.ndarray, bias: np.ndarray, output_scale: np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scales and bias of a product whose output is at once multiplied by `output_scale`."""
+    factor = np.float64(output_scale)
+    return (
+        (scales.astype(np.float64) * factor).astype(np.float32),
+        (bias.astype(np.float64) * factor).astype(np.float32),
+    )
