@@ -214,7 +214,8 @@ class Observer(keras.layers.Layer):
                 return QuantParams(np.float32(1), 0, "int8")
             low, high = -largest, largest
         # Equal sides are what the symmetric modes give; anything else is worth a zero point.
-        return params_from_thresholds(float(low), float(high), symmetric=bool(low == -high))
+        symmetric = bool(low < 0 and low == -high)
+        return params_from_thresholds(float(low), float(high), symmetric=symmetric)
 
     def params(self) -> QuantParams:
         """Scale, zero point and integer type.

@@ -1,0 +1,129 @@
+"""The ops of `ops` on the native library: same signatures as `stock_ops`, arguments checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_int8nmt import native
+
+
+
+def _raw() -> Any:
+    return native.library()
+
+
+def pack_weights(weights: tf.Tensor) -> tf.Tensor:
+    return _raw().keras_int8nmt_pack_weights(weights=weights)
+
+
+def unpack_weights(packed: tf.Tensor) -> tf.Tensor:
+    return _raw().keras_int8nmt_unpack_weights(packed=packed)
+
+
+def int8_matmul(
+    x: tf.Tensor,
+    packed: tf.Tensor,
+    scales: tf.Tensor,
+    bias: tf.Tensor,
+    activation: str,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+) -> tf.Tensor:
+    return _raw().keras_int8nmt_mat_mul(
+        x=x,
+        packed=packed,
+        scales=scales,
+        bias=bias,
+        Tout=tf.as_dtype(out_dtype),
+        activation=activation,
+        out_scale=out_scale,
+        out_zero_point=out_zero_point,
+    )
+
+
+def quantize(x: tf.Tensor, scale: float, zero_point: int, dtype: str) -> tf.Tensor:
+    return _raw().keras_int8nmt_quantize(
+        x=x, Tout=tf.as_dtype(dtype), scale=scale, zero_point=zero_point
+    )
+
+
+def dequantize(q: tf.Tensor, inv_scale: float, zero_point: int) -> tf.Tensor:
+    return _raw().keras_int8nmt_dequantize(q=q, inv_scale=inv_scale, zero_point=zero_point)
+
+
+def layer_norm(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    residual: tf.Tensor | None,
+    epsilon: float,
+    carry_sum: bool,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    if residual is None:
+        residual = tf.zeros((0,), tf.float32)
+    carry, out = _raw().keras_int8nmt_layer_norm(
+        x=x,
+        residual=residual,
+        gamma=gamma,
+        beta=beta,
+        epsilon=epsilon,
+        carry_sum=carry_sum,
+        Tout=tf.as_dtype(out_dtype),
+        out_scale=out_scale,
+        out_zero_point=out_zero_point,
+    )
+    return carry, out
+
+
+def int8_attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    lengths: tf.Tensor,
+    mask: tf.Tensor | None,
+    offset: tf.Tensor,
+    *,
+    out_dtype: str,
+    **attributes: Any,
+) -> tf.Tensor:
+    if mask is None:
+        mask = tf.zeros((0,), tf.bool)
+    return _raw().keras_int8nmt_attention(
+        query=query,
+        key=key,
+        value=value,
+        lengths=lengths,
+        mask=mask,
+        offset=offset,
+        Tout=tf.as_dtype(out_dtype),
+        **attributes,
+    )
+
+
+def cache_append(cache: tf.Tensor, update: tf.Tensor, index: tf.Tensor, column: int) -> tf.Tensor:
+    return _raw().keras_int8nmt_cache_append(
+        cache=cache, update=update, index=index, column=column
+    )
+
+
+def int8_gather(x: tf.Tensor, indices: tf.Tensor, batch_dims: int) -> tf.Tensor:
+    return _raw().keras_int8nmt_gather(x=x, indices=indices, batch_dims=batch_dims)
+
+
+def embedding_lookup(
+    table: tf.Tensor, inv_scales: tf.Tensor, indices: tf.Tensor, multiplier: float
+) -> tf.Tensor:
+    return _raw().keras_int8nmt_embedding(
+        table=table, inv_scales=inv_scales, indices=indices, multiplier=multiplier
+    )
+
+
+def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
+    log_probs, ids = _raw().keras_int8nmt_top_k_log_probs(logits=logits, k=k, forbidden=forbidden)
+    return log_probs, ids

@@ -1,0 +1,405 @@
+"""One plain function per INT8 op: checks, then the native library or stock TensorFlow operations.
+
+Both give the same integers for the same inputs. The native library is used when it is there and
+`KERAS_INT8NMT_NATIVE` is not "0". Wrong dtypes, ranks and attributes raise TypeError or ValueError
+at once; what only the data tells (an index out of range, lengths of two tensors that differ) raises
+`tf.errors.InvalidArgumentError` when the op runs.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt import native, stock_ops
+from keras_int8nmt.quantization import CODE_RANGE, QuantParams
+
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
+_CODES = ("int8", "uint8")
+_OUTPUTS = ("float32", "int8", "uint8")
+
+
+def native_available() -> bool:
+    """Whether the ops run in the native library."""
+    return native.library() is not None
+
+
+def native_info() -> dict[str, Any]:
+    """What the ops run on: `native`, and of the native library its instruction set and GEMM."""
+    return native.info()
+
+
+def set_num_threads(threads: int) -> None:
+    """Threads of one matrix product; 1 unless set. No effect on stock operations."""
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"`threads` must be a whole number of at least 1; received {threads!r}.")
+    native.set_num_threads(threads)
+
+
+def _backend() -> ModuleType:
+    if native.library() is None:
+        return stock_ops
+    from keras_int8nmt import native_ops
+
+    return native_ops
+
+
+def pack_weights(weights: Any) -> tf.Tensor:
+    """int8 weights in the layout that `int8_matmul` reads on this machine.
+
+    Args:
+        weights: int8 `[k, n]`.
+
+    Returns:
+        uint8 `[bytes]`, an opaque blob: good in this process only, never saved.
+    """
+    weights = _tensor("weights", weights, ("int8",), rank=2)
+    return _backend().pack_weights(weights)
+
+
+def unpack_weights(packed: Any) -> tf.Tensor:
+    """The int8 weights `[k, n]` of a blob that `pack_weights` made."""
+    return _backend().unpack_weights(_tensor("packed", packed, ("uint8",), rank=1))
+
+
+def int8_matmul(
+    x: Any,
+    packed: Any,
+    scales: Any,
+    bias: Any,
+    *,
+    activation: str = "none",
+    out_scale: float = 1.0,
+    out_zero_point: int = 0,
+    out_dtype: str = "float32",
+) -> tf.Tensor:
+    """`act(float(x @ weights) * scales + bias)`, as float32 or quantized.
+
+    Args:
+        x: int8 or uint8 codes `[..., k]`.
+        packed: What `pack_weights` made of int8 `[k, n]`.
+        scales: float32 `[n]`: the value of one step of the accumulator.
+        bias: float32 `[n]`, with the zero point of `x` folded in (`quantization.fold_bias`).
+        activation: "none", "relu", "gelu" (erf), "gelu_tanh" or "swish".
+        out_scale, out_zero_point: For integer output: `clip(round(y * out_scale) + zero point)`.
+        out_dtype: "float32", "int8" or "uint8".
+
+    Returns:
+        `[..., n]` of `out_dtype`.
+
+    Example:
+
+        >>> packed = pack_weights(tf.constant([[1, 2], [3, 4]], tf.int8))
+        >>> int8_matmul(tf.constant([[1, 1]], tf.int8), packed, [0.5, 0.5], [0.0, 1.0])
+        <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[2., 4.]], dtype=float32)>
+    """
+    x = _tensor("x", x, _CODES, min_rank=1)
+    packed = _tensor("packed", packed, ("uint8",), rank=1)
+    scales = _tensor("scales", scales, ("float32",), rank=1)
+    bias = _tensor("bias", bias, ("float32",), rank=1)
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
+        )
+    _check_output(out_dtype, out_scale, out_zero_point)
+    return _backend().int8_matmul(
+        x, packed, scales, bias, activation, float(out_scale), int(out_zero_point), out_dtype
+    )
+
+
+def quantize(x: Any, scale: float, zero_point: int = 0, dtype: str = "int8") -> tf.Tensor:
+    """`clip(round_half_even(x * scale) + zero_point)`; float32 `[...]` to int8 or uint8 `[...]`."""
+    x = _tensor("x", x, ("float32",))
+    if dtype not in _CODES:
+        raise ValueError(f"`dtype` must be one of {', '.join(_CODES)}; received {dtype!r}.")
+    _check_output(dtype, scale, zero_point)
+    return _backend().quantize(x, float(scale), int(zero_point), dtype)
+
+
+def dequantize(q: Any, scale: float, zero_point: int = 0) -> tf.Tensor:
+    """`float(q - zero_point) * (1 / scale)`; int8 or uint8 `[...]` to float32 `[...]`."""
+    q = _tensor("q", q, _CODES)
+    _check_output(q.dtype.name, scale, zero_point)
+    inverse = float(QuantParams(np.float32(scale), zero_point, q.dtype.name).inv_scale)
+    return _backend().dequantize(q, inverse, int(zero_point))
+
+
+def layer_norm(
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    *,
+    residual: Any = None,
+    epsilon: float = 1e-5,
+    carry: str = "norm",
+    out_scale: float = 1.0,
+    out_zero_point: int = 0,
+    out_dtype: str = "float32",
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """LayerNorm of `x + residual` over the last axis, in float32, with the codes of its result.
+
+    Args:
+        x: float32 `[..., c]`.
+        gamma, beta: float32 `[c]`.
+        residual: float32, the shape of `x`, or None.
+        epsilon: Added to the variance, at least 0.
+        carry: "norm": the first result is the normalized value; "sum": it is `x + residual`.
+        out_scale, out_zero_point, out_dtype: How the second result is written.
+
+    Returns:
+        `(carry, out)`: float32 `[..., c]`, and the normalized value `[..., c]` as `out_dtype`.
+    """
+    x = _tensor("x", x, ("float32",), min_rank=1)
+    gamma = _tensor("gamma", gamma, ("float32",), rank=1)
+    beta = _tensor("beta", beta, ("float32",), rank=1)
+    if residual is not None:
+        residual = _tensor("residual", residual, ("float32",), rank=x.shape.rank)
+    if carry not in ("norm", "sum"):
+        raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise ValueError(f"`epsilon` must be finite and at least 0; received {epsilon!r}.")
+    _check_output(out_dtype, out_scale, out_zero_point)
+    return _backend().layer_norm(
+        x,
+        gamma,
+        beta,
+        residual,
+        float(epsilon),
+        carry == "sum",
+        float(out_scale),
+        int(out_zero_point),
+        out_dtype,
+    )
+
+
+def int8_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    lengths: Any,
+    *,
+    mask: Any = None,
+    num_heads: int,
+    head_dim: int,
+    value_dim: int | None = None,
+    scale: float,
+    out_scale: float = 1.0,
+    out_zero_point: int = 0,
+    out_dtype: str = "float32",
+    causal: bool = False,
+    offset: Any = 0,
+    query_column: int = 0,
+    key_column: int = 0,
+    value_column: int = 0,
+) -> tf.Tensor:
+    """Multi-head attention over int8 queries, keys and values; softmax in float32.
+
+    score = float(q . k) * scale, p = uint8 of softmax at the fixed scale 255, and the context is
+    float(p . v) * out_scale, rounded to codes where `out_dtype` is an integer.
+
+    Args:
+        query: int8 `[..., cq]`; its leading axes hold b * t rows, t of them for each of the b
+            batches of keys.
+        key, value: int8 `[b, s, ck]` and `[b, s, cv]`; with the column arguments all three may be
+            one tensor, the output of a fused projection.
+        lengths: int32 `[b]`: keys from there on are padding.
+        mask: None, or bool `[b or 1, t or 1, s]`: which keys each query may attend to. A row with
+            no allowed key has the context 0.
+        num_heads, head_dim, value_dim: Heads lie side by side; `value_dim` is `head_dim` unless
+            given.
+        scale: Factor from integer dot products to scores.
+        causal: Whether query t attends to keys up to `offset + t` only.
+        offset: int32 scalar.
+        query_column, key_column, value_column: First column of the heads in each tensor.
+
+    Returns:
+        `[..., num_heads * value_dim]` of `out_dtype`, leading axes as those of `query`.
+    """
+    query = _tensor("query", query, ("int8",), min_rank=2)
+    key = _tensor("key", key, ("int8",), rank=3)
+    value = _tensor("value", value, ("int8",), rank=3)
+    lengths = _tensor("lengths", lengths, ("int32",), rank=1)
+    if mask is not None:
+        mask = _tensor("mask", mask, ("bool",), rank=3)
+    offset = _tensor("offset", offset, ("int32",), rank=0)
+    value_dim = head_dim if value_dim is None else value_dim
+    for name, number in (
+        ("num_heads", num_heads),
+        ("head_dim", head_dim),
+        ("value_dim", value_dim),
+    ):
+        if number < 1:
+            raise ValueError(f"`{name}` must be at least 1; received {number}.")
+    for name, x, column, dim in (
+        ("query", query, query_column, head_dim),
+        ("key", key, key_column, head_dim),
+        ("value", value, value_column, value_dim),
+    ):
+        width = x.shape[-1]
+        if column < 0 or (width is not None and column + num_heads * dim > width):
+            raise ValueError(
+                f"`{name}` has {width} columns; {num_heads} heads of {dim} from column {column} on "
+                "do not fit."
+            )
+    _check_output(out_dtype, out_scale, out_zero_point)
+    context = _backend().int8_attention(
+        query,
+        key,
+        value,
+        lengths,
+        mask,
+        offset,
+        num_heads=num_heads,
+        head_dim=head_dim,
+        value_dim=value_dim,
+        scale=float(scale),
+        out_scale=float(out_scale),
+        out_zero_point=int(out_zero_point),
+        out_dtype=out_dtype,
+        causal=bool(causal),
+        query_column=query_column,
+        key_column=key_column,
+        value_column=value_column,
+    )
+    context.set_shape([*query.shape[:-1], num_heads * value_dim])
+    return context
+
+
+def cache_append(cache: Any, update: Any, index: Any, *, column: int = 0) -> tf.Tensor:
+    """The cache with new rows written at positions from `index` on.
+
+    Args:
+        cache: int8 `[b, capacity, c]`. Its buffer is reused where nothing else needs it.
+        update: int8 `[..., cu]` whose leading axes hold b * t rows.
+        index: int32 scalar; `index + t` must not exceed the capacity.
+        column: First of the `c` columns of `update` that are written.
+
+    Returns:
+        int8 `[b, capacity, c]`.
+    """
+    cache = _tensor("cache", cache, ("int8",), rank=3)
+    update = _tensor("update", update, ("int8",), min_rank=2)
+    index = _tensor("index", index, ("int32",), rank=0)
+    width, c = update.shape[-1], cache.shape[-1]
+    if column < 0 or (None not in (width, c) and column + c > width):
+        raise ValueError(
+            f"`update` has {width} columns; {c} from column {column} on do not fit."
+        )
+    appended = _backend().cache_append(cache, update, index, column)
+    appended.set_shape(cache.shape)
+    return appended
+
+
+def int8_gather(x: Any, indices: Any, batch_dims: int = 0) -> tf.Tensor:
+    """Rows of `x` by `indices`, as `tf.gather(x, indices, axis=batch_dims, batch_dims=batch_dims)`.
+
+    It copies bytes and never dequantizes (arXiv 1906.00532, section 5.3): beams reorder their int8
+    caches by it.
+
+    Args:
+        x: int8, uint8, int32 or float32, `[batch..., n, ...]`.
+        indices: int32 or int64 `[batch..., ...]`, each in `[0, n)`.
+        batch_dims: Leading axes that `x` and `indices` share.
+
+    Returns:
+        `[batch..., indices..., ...]` of the dtype of `x`.
+    """
+    x = _tensor("x", x, ("int8", "uint8", "int32", "float32"), min_rank=1)
+    indices = _tensor("indices", indices, ("int32", "int64"))
+    limit = min(x.shape.rank - 1, indices.shape.rank)
+    if not 0 <= batch_dims <= limit:
+        raise ValueError(
+            f"`batch_dims` must be in [0, {limit}] for `x` of rank {x.shape.rank} and `indices` of "
+            f"rank {indices.shape.rank}; received {batch_dims}."
+        )
+    return _backend().int8_gather(x, indices, batch_dims)
+
+
+def embedding_lookup(
+    table: Any, inv_scales: Any, indices: Any, *, multiplier: float = 1.0
+) -> tf.Tensor:
+    """`(float(table[i]) * inv_scales[i]) * multiplier` for each index.
+
+    Args:
+        table: int8 `[v, c]`.
+        inv_scales: float32 `[v]`: the value of one step of each row.
+        indices: int32 `[...]`, each in `[0, v)`.
+        multiplier: Factor for every value.
+
+    Returns:
+        float32 `[..., c]`.
+    """
+    table = _tensor("table", table, ("int8",), rank=2)
+    inv_scales = _tensor("inv_scales", inv_scales, ("float32",), rank=1)
+    indices = _tensor("indices", indices, ("int32",))
+    return _backend().embedding_lookup(table, inv_scales, indices, float(multiplier))
+
+
+def top_k_log_probs(logits: Any, k: int, *, forbidden: int = -1) -> tuple[tf.Tensor, tf.Tensor]:
+    """The `k` best ids of each row by log-probability, best first; ties go to the lower id.
+
+    Args:
+        logits: float32 `[rows, v]`. NaN is an error.
+        k: How many, at most v (v - 1 with a forbidden id).
+        forbidden: An id that is never returned, though it counts in the normalization; -1: none.
+
+    Returns:
+        `(log_probs, ids)`: float32 and int32 `[rows, k]`.
+    """
+    logits = _tensor("logits", logits, ("float32",), rank=2)
+    columns = logits.shape[1]
+    if columns is not None:
+        if not -1 <= forbidden < columns:
+            raise ValueError(f"`forbidden` must be -1 or an id below {columns}; it is {forbidden}.")
+        limit = columns - (forbidden >= 0)
+        if not 1 <= k <= limit:
+            raise ValueError(f"`k` must be in [1, {limit}] for these logits; received {k}.")
+    log_probs, ids = _backend().top_k_log_probs(logits, int(k), int(forbidden))
+    for result in (log_probs, ids):
+        result.set_shape([logits.shape[0], k])
+    return log_probs, ids
+
+
+def _tensor(
+    name: str,
+    value: Any,
+    dtypes: tuple[str, ...],
+    rank: int | None = None,
+    min_rank: int | None = None,
+) -> tf.Tensor:
+    """`value` as a tensor of one of `dtypes` and of the rank asked for."""
+    if not tf.is_tensor(value):
+        plain_number_types = dtypes[0] in ("float32", "int32")
+        value = tf.convert_to_tensor(value, dtypes[0] if plain_number_types else None)
+    if value.dtype.name not in dtypes:
+        raise TypeError(
+            f"`{name}` must be of dtype {' or '.join(dtypes)}; received {value.dtype.name}."
+        )
+    found = value.shape.rank
+    if found is None:
+        raise ValueError(f"`{name}` must have a known rank.")
+    if rank is not None and found != rank:
+        raise ValueError(f"`{name}` must have rank {rank}; received shape {value.shape}.")
+    if min_rank is not None and found < min_rank:
+        raise ValueError(f"`{name}` must have rank {min_rank} or more; received {value.shape}.")
+    return value
+
+
+
+def _check_output(dtype: str, scale: float, zero_point: int) -> None:
+    if dtype not in _OUTPUTS:
+        raise ValueError(
+            f"`out_dtype` must be one of {', '.join(_OUTPUTS)}; received {dtype!r}."
+        )
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"A scale must be finite and positive; received {scale!r}.")
+    if dtype != "float32":
+        low, high = CODE_RANGE[dtype]
+        if not low <= zero_point <= high:
+            raise ValueError(
+                f"A zero point of {dtype} must be in [{low}, {high}]; received {zero_point}."
+            )

@@ -1,0 +1,284 @@
+"""The ops of `ops` on TensorFlow's own operations, for machines without the native library.
+
+Same integers for the same inputs as the native library; slower. Integer products run as float32
+products of at most 512 terms, whose sums are below 2^24 and therefore exact. Sums of floats
+(softmax, LayerNorm, log-sum-exp) run in TensorFlow's order, which may differ in the last bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt.quantization import CODE_RANGE
+
+# 512 * 255 * 127 < 2^24: sums of so many products of codes are exact in float32.
+_EXACT_TERMS = 512
+
+# A blob is a header of 64 bytes (this text, k, n) and the weights as float32: converting them in
+# each product would take longer than the product. Slices at multiples of 64 bytes are not copied.
+_MAGIC = b"keras-int8nmt-stock-1".ljust(24, b"\0")
+_HEADER = 64
+
+
+def pack_weights(weights: tf.Tensor) -> tf.Tensor:
+    shape = tf.bitcast(tf.cast(tf.shape(weights), tf.int64), tf.uint8)
+    header = tf.concat(
+        [
+            np.frombuffer(_MAGIC, np.uint8),
+            tf.reshape(shape, (16,)),
+            tf.zeros((_HEADER - len(_MAGIC) - 16,), tf.uint8),
+        ],
+        0,
+    )
+    body = tf.bitcast(tf.cast(weights, tf.float32), tf.uint8)
+    return tf.concat([header, tf.reshape(body, (-1,))], 0)
+
+
+def _unpacked(packed: tf.Tensor) -> tf.Tensor:
+    """float32 `[k, n]`; fails on a blob that is not ours."""
+    if packed.shape[0] is not None and packed.shape[0] < _HEADER:
+        raise ValueError(f"`packed` is no packed weight: it has {packed.shape[0]} bytes.")
+    if tf.executing_eagerly() and bytes(packed[: len(_MAGIC)].numpy()) != _MAGIC:
+        raise ValueError(
+            "`packed` was not made by pack_weights on stock TensorFlow operations, which are in "
+            "force now."
+        )
+    shape = tf.bitcast(tf.reshape(packed[24:40], (2, 8)), tf.int64)
+    weights = tf.bitcast(tf.reshape(packed[_HEADER:], (-1, 4)), tf.float32)
+    return tf.reshape(weights, shape)
+
+
+def unpack_weights(packed: tf.Tensor) -> tf.Tensor:
+    return tf.cast(_unpacked(packed), tf.int8)
+
+
+def int8_matmul(
+    x: tf.Tensor,
+    packed: tf.Tensor,
+    scales: tf.Tensor,
+    bias: tf.Tensor,
+    activation: str,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+) -> tf.Tensor:
+    n, size = scales.shape[0], packed.shape[0]
+    k = x.shape[-1]
+    if None in (n, size):
+        raise ValueError("`scales` and `packed` must have known shapes.")
+    if not bias.shape.is_compatible_with(scales.shape):
+        raise ValueError(f"`bias` must have shape {scales.shape}; it has shape {bias.shape}.")
+    if k is None:
+        k = (size - _HEADER) // (4 * n) if n else 0
+    if size != _HEADER + 4 * k * n:
+        raise ValueError(
+            f"`packed` must hold weights of {k} rows (the last axis of `x`) and {n} columns (the "
+            f"length of `scales`); it has {size} bytes, expected {_HEADER + 4 * k * n}."
+        )
+    weights = _unpacked(packed)
+    rows = tf.cast(tf.reshape(x, (-1, k)), tf.float32)
+    acc = tf.zeros((tf.shape(rows)[0], n), tf.int32)
+    for first in range(0, k, _EXACT_TERMS):
+        part = slice(first, first + _EXACT_TERMS)
+        acc += tf.cast(tf.matmul(rows[:, part], weights[part]), tf.int32)
+    y = tf.cast(acc, tf.float32) * scales
+    y = _ACTIVATIONS[activation](y + bias)
+    y = _written(y, out_scale, out_zero_point, out_dtype)
+    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
+    y.set_shape([*x.shape[:-1], n])
+    return y
+
+
+def quantize(x: tf.Tensor, scale: float, zero_point: int, dtype: str) -> tf.Tensor:
+    low, high = CODE_RANGE[dtype]
+    v = tf.round(x * scale) + float(zero_point)
+    # In this order NaN gives the lowest code.
+    v = tf.where(v > low, v, float(low))
+    return tf.cast(tf.where(v < high, v, float(high)), dtype)
+
+
+def dequantize(q: tf.Tensor, inv_scale: float, zero_point: int) -> tf.Tensor:
+    return tf.cast(tf.cast(q, tf.int32) - zero_point, tf.float32) * inv_scale
+
+
+def _written(y: tf.Tensor, scale: float, zero_point: int, dtype: str) -> tf.Tensor:
+    return y if dtype == "float32" else quantize(y, scale, zero_point, dtype)
+
+
+def layer_norm(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    residual: tf.Tensor | None,
+    epsilon: float,
+    carry_sum: bool,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    for name, vector in (("gamma", gamma), ("beta", beta)):
+        if not vector.shape.is_compatible_with(x.shape[-1:]):
+            raise ValueError(
+                f"`{name}` must have shape {x.shape[-1:]}; it has shape {vector.shape}."
+            )
+    if residual is not None:
+        if not residual.shape.is_compatible_with(x.shape):
+            raise ValueError(
+                f"`residual` must have the shape of `x`, {x.shape}; it has shape {residual.shape}."
+            )
+        x = x + residual
+    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+    deviation = x - mean
+    variance = tf.reduce_mean(deviation * deviation, axis=-1, keepdims=True)
+    y = (deviation * (1.0 / tf.sqrt(variance + epsilon))) * gamma + beta
+    return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)
+
+
+def int8_attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    lengths: tf.Tensor,
+    mask: tf.Tensor | None,
+    offset: tf.Tensor,
+    *,
+    num_heads: int,
+    head_dim: int,
+    value_dim: int,
+    scale: float,
+    out_scale: float,
+    out_zero_point: int,
+    out_dtype: str,
+    causal: bool,
+    query_column: int,
+    key_column: int,
+    value_column: int,
+) -> tf.Tensor:
+    batch, keys = tf.shape(key)[0], tf.shape(key)[1]
+    leading = tf.shape(query)[:-1]
+    rows = tf.reduce_prod(leading) // tf.maximum(batch, 1)
+
+    def heads(x: tf.Tensor, column: int, dim: int, length: tf.Tensor) -> tf.Tensor:
+        x = x[..., column : column + num_heads * dim]
+        return tf.cast(tf.reshape(x, (batch, length, num_heads, dim)), tf.float32)
+
+    q = heads(query, query_column, head_dim, rows)
+    k = heads(key, key_column, head_dim, keys)
+    v = heads(value, value_column, value_dim, keys)
+    positions = tf.range(keys)
+    allowed = (positions[None, :] < lengths[:, None])[:, None, :]
+    if causal:
+        allowed = tf.logical_and(
+            allowed, (positions[None, :] <= offset + tf.range(rows)[:, None])[None]
+        )
+    if mask is not None:
+        allowed = tf.logical_and(allowed, mask)
+    allowed = allowed[:, None]
+    # Dot products of up to 1040 codes are below 2^24, hence exact.
+    scores = tf.einsum("btnh,bsnh->bnts", q, k) * scale
+    largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
+    powers = tf.where(allowed, _exp(scores - largest), 0.0)
+    total = tf.reduce_sum(powers, axis=-1, keepdims=True)
+    factor = tf.math.divide_no_nan(255.0, total)
+    probabilities = tf.round(powers * factor)
+    y = tf.einsum("bnts,bsnh->btnh", probabilities, v) * out_scale
+    if out_dtype != "float32":
+        y = quantize(y, 1.0, out_zero_point, out_dtype)
+    return tf.reshape(y, tf.concat([leading, [num_heads * value_dim]], 0))
+
+
+def cache_append(cache: tf.Tensor, update: tf.Tensor, index: tf.Tensor, column: int) -> tf.Tensor:
+    batch, columns = tf.shape(cache)[0], tf.shape(cache)[2]
+    update = update[..., column : column + columns]
+    update = tf.reshape(update, (batch, -1, columns))
+    positions = index + tf.range(tf.shape(update)[1])
+    rows = tf.repeat(tf.range(batch), tf.size(positions))
+    where = tf.stack([rows, tf.tile(positions, [batch])], axis=1)
+    # It checks the positions: one past the capacity is an error.
+    return tf.tensor_scatter_nd_update(cache, where, tf.reshape(update, (-1, columns)))
+
+
+def int8_gather(x: tf.Tensor, indices: tf.Tensor, batch_dims: int) -> tf.Tensor:
+    return tf.gather(x, indices, axis=batch_dims, batch_dims=batch_dims)
+
+
+def embedding_lookup(
+    table: tf.Tensor, inv_scales: tf.Tensor, indices: tf.Tensor, multiplier: float
+) -> tf.Tensor:
+    rows = tf.cast(tf.gather(table, indices), tf.float32)
+    return (rows * tf.gather(inv_scales, indices)[..., None]) * multiplier
+
+
+def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
+    largest = tf.reduce_max(logits, axis=-1, keepdims=True)
+    total = tf.reduce_sum(_exp(logits - largest), axis=-1, keepdims=True)
+    log_sum = largest + tf.cast(tf.math.log(tf.cast(total, tf.float64)), tf.float32)
+    log_sum = tf.debugging.check_numerics(log_sum, "`logits` has NaN or infinite values")
+    log_probs = logits - log_sum
+    if forbidden >= 0:
+        ids = tf.range(tf.shape(logits)[1])
+        log_probs = tf.where(ids[None, :] == forbidden, -np.inf, log_probs)
+    return tf.math.top_k(log_probs, k)
+
+
+# ---- activations, in the float steps of the native kernels ----
+
+
+def _exp(x: tf.Tensor) -> tf.Tensor:
+    """exp by range reduction and a polynomial (Cephes): the same float steps everywhere."""
+    x = tf.clip_by_value(x, -87.0, 88.0)
+    n = tf.round(x * 1.44269504)
+    r = x - n * 0.693359375
+    r = r - n * -2.12194440e-4
+    p = tf.fill(tf.shape(r), 1.9875691500e-4)
+    for coefficient in (
+        1.3981999507e-3,
+        8.3334519073e-3,
+        4.1665795894e-2,
+        1.6666665459e-1,
+        5.0000001201e-1,
+    ):
+        p = p * r + coefficient
+    y = (p * (r * r) + r) + 1.0
+    power = tf.bitcast(tf.bitwise.left_shift(tf.cast(n, tf.int32) + 127, 23), tf.float32)
+    return y * power
+
+
+def _erf(x: tf.Tensor) -> tf.Tensor:
+    """Abramowitz and Stegun 7.1.26."""
+    magnitude = tf.abs(x)
+    t = 1.0 / (1.0 + 0.3275911 * magnitude)
+    p = tf.fill(tf.shape(t), 1.061405429)
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        p = p * t + coefficient
+    y = 1.0 - (p * t) * _exp(-(x * x))
+    return tf.where(x < 0, -y, y)
+
+
+def _tanh(x: tf.Tensor) -> tf.Tensor:
+    magnitude = tf.abs(x)
+    large = 1.0 - 2.0 / (_exp(2.0 * magnitude) + 1.0)
+    large = tf.where(x < 0, -large, large)
+    z = x * x
+    p = tf.fill(tf.shape(z), -5.70498872745e-3)
+    for coefficient in (2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1):
+        p = p * z + coefficient
+    return tf.where(magnitude >= 0.625, large, (p * z) * x + x)
+
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    return (0.5 * x) * (1.0 + _erf(x * 0.70710678))
+
+
+def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    return (0.5 * x) * (1.0 + _tanh(0.79788456 * (x + ((0.044715 * x) * x) * x)))
+
+
+_ACTIVATIONS = {
+    "none": tf.identity,
+    "relu": lambda x: tf.where(x > 0, x, 0.0),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "swish": lambda x: x / (1.0 + _exp(-x)),
+}
