@@ -1,0 +1,52 @@
+# make demo   translate with the built-in model, INT8 beside float
+# make test   the tests, against the installed package
+# Both use one .venv, made if missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+PYTEST_ARGS ?= -m "not slow"
+SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
+	-not -path '*/_native/*' -not -path '*/__pycache__/*')
+
+.PHONY: demo test lint native clean
+
+demo: $(VENV)/.installed
+	$(BIN)/keras-int8nmt demo
+
+# The pytest command, unlike `python -m pytest`, leaves the source folder off the path.
+test: $(VENV)/.installed-test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	git ls-files '*.cc' '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	$(PIP) install .
+	touch $@
+
+$(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
+	$(PIP) install '.[test,marian]'
+	touch $@ $(VENV)/.installed
+
+# Tools only; what is linted need not be built.
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet ruff mypy clang-format pre-commit numpy
+	touch $@
+
+# For developers: the library into this checkout, with the oneDNN of $(PYTHON).
+native:
+	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DKERAS_INT8NMT_TESTS=ON \
+		-DPython_EXECUTABLE="$$(command -v $(PYTHON))"
+	cmake --build build/native --parallel 2
+	cmake --install build/native --prefix .
+
+clean:
+	rm -rf build $(VENV) keras_int8nmt/_native

@@ -1,0 +1,22 @@
+# Each test runs once per instruction set. A set that this CPU has not is named and skipped by the
+# test itself (exit code 77).
+set(_tests ${PROJECT_SOURCE_DIR}/tests/cc)
+foreach(_name kernels gemm)
+  if(NOT EXISTS ${_tests}/${_name}_test.cc)
+    continue()
+  endif()
+  add_executable(${_name}_test ${_tests}/${_name}_test.cc)
+  target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
+  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_kernels)
+  set(_isas generic avx2 avx512 avx512_vnni)
+  set(_onednn_generic SSE41)
+  set(_onednn_avx2 AVX2)
+  set(_onednn_avx512 AVX512_CORE)
+  set(_onednn_avx512_vnni AVX512_CORE_VNNI)
+  foreach(_isa ${_isas})
+    add_test(NAME ${_name}_${_isa} COMMAND ${_name}_test)
+    set_tests_properties(${_name}_${_isa} PROPERTIES
+      SKIP_RETURN_CODE 77
+      ENVIRONMENT "KERAS_INT8NMT_ISA=${_isa};ONEDNN_MAX_CPU_ISA=${_onednn_${_isa}}")
+  endforeach()
+endforeach()
