@@ -1,0 +1,14 @@
+#include "isa.h"
+
+namespace keras_int8nmt {
+
+bool CpuHasAvx2() { return __builtin_cpu_supports("avx2"); }
+
+bool CpuHasAvx512() {
+  return CpuHasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+bool CpuHasAvx512Vnni() { return CpuHasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+
+}  // namespace keras_int8nmt
