@@ -7,18 +7,41 @@ through both. So the figures show which MatMul quantization hurts, not what pile
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration.state import quant_layers
 from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.layer_conversion import array, attention_inputs
+from keras_int8nmt.layers.quant_attention import QuantAttention
+from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.quantization import QuantParams, dequantize, quantize, quantize_weights
 
 # Rows of a product's input that are looked at; more would not move the ratio by a tenth of a dB.
 MAX_ROWS = 2048
+# Batch entries of a product of two tensors that are looked at.
+MAX_BATCH = 32
+
+PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
+
+
+def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[MatMulRow]:
+    """`rows` with `output_sqnr_db` filled in for every INT8 MatMul that the sample reached."""
+    found: dict[str, float] = {}
+    with ExitStack() as stack:
+        seen = [(layer, _watch(stack, layer)) for layer in quant_layers(model)]
+        output = getattr(model, "output_observer", None)
+        last = {} if output is None else {"x": stack.enter_context(_tapped(output))}
+        model(sample, training=False)
+    for layer, taps in seen:
+        found.update(_dense(layer, taps) if isinstance(layer, QuantDense) else _attention(layer, taps))
+    if output is not None and last["x"]:
+        table = array(model.target_embedding.embeddings)
+        found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output.params())
+    return [replace(row, output_sqnr_db=found.get(row.name)) for row in rows]
 
 
 def sqnr_db(reference: np.ndarray, approximation: np.ndarray) -> float:
@@ -30,46 +53,79 @@ def sqnr_db(reference: np.ndarray, approximation: np.ndarray) -> float:
     return 10.0 * float(np.log10(max(signal, np.finfo(np.float64).tiny) / noise))
 
 
+@contextmanager
+def _tapped(observer: Any, attribute: str = "tap") -> Iterator[list[np.ndarray]]:
+    """What passes by while the block runs; the state is not touched."""
+    seen: list[np.ndarray] = []
+    setattr(observer, attribute, lambda x: seen.append(np.asarray(x, np.float32)))
+    try:
+        yield seen
+    finally:
+        setattr(observer, attribute, None)
+
+
+def _watch(stack: ExitStack, layer: Any) -> dict[str, list[np.ndarray]]:
+    if isinstance(layer, QuantDense):
+        return {"x": stack.enter_context(_tapped(layer.input_observer))}
+    taps = {
+        group: stack.enter_context(_tapped(observer))
+        for group, observer in attention_inputs(layer).items()
+    }
+    for name in ("query", "key", "value", "context"):
+        # Under a key of its own: a group may have the same name.
+        taps["projected " + name] = stack.enter_context(_tapped(getattr(layer, name)))
+    taps["probabilities"] = stack.enter_context(_tapped(layer, "probability_tap"))
+    return taps
+
+
 def _rounded(x: np.ndarray, params: QuantParams) -> np.ndarray:
     return dequantize(quantize(x, params), params)
 
 
-def _weights_sqnr(x: np.ndarray, kernel: Any, params: QuantParams) -> float:
-    x = x.reshape(-1, x.shape[-1])[:MAX_ROWS]
-    kernel = np.asarray(kernel, np.float32).reshape(x.shape[-1], -1)
+def _weights_sqnr(x: np.ndarray, kernel: np.ndarray, params: QuantParams) -> float:
+    x = x.reshape(-1, kernel.shape[0])[:MAX_ROWS]
     codes, scale = quantize_weights(kernel)
     return sqnr_db(x @ kernel, _rounded(x, params) @ (codes.astype(np.float32) / scale))
 
 
-@contextmanager
-def _taps(watched: list[tuple[str, Any]]) -> Iterator[dict[str, np.ndarray]]:
-    """Collects what each observer sees while the block runs; the observers' state is not touched."""
-    seen: dict[str, np.ndarray] = {}
-
-    def tap(path: str) -> Any:
-        def keep(x: Any) -> None:
-            # A layer called twice is judged by its first call.
-            seen.setdefault(path, np.asarray(x, np.float32))
-
-        return keep
-
-    for path, observer in watched:
-        observer.tap = tap(path)
-    try:
-        yield seen
-    finally:
-        for _, observer in watched:
-            observer.tap = None
+def _dense(layer: QuantDense, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
+    if not taps["x"]:
+        return {}
+    # A layer called twice is judged by its first call.
+    x = taps["x"][0]
+    return {layer.path: _weights_sqnr(x, array(layer.kernel), layer.input_observer.params())}
 
 
-def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[MatMulRow]:
-    """`rows` with `output_sqnr_db` filled in for every INT8 MatMul that the sample reached."""
-    watched = observers(model)
-    with _taps(watched) as seen:
-        model(sample, training=False)
-    by_owner = {path: (observer, seen.get(path)) for path, observer in watched}
-    measured = []
-    for row in rows:
-        value = _row_sqnr(model, row, by_owner)
-        measured.append(row if value is None else replace(row, output_sqnr_db=value))
-    return measured
+def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    kernels = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
+    for group, observer in attention_inputs(layer).items():
+        for name in group.split("_"):
+            if taps[group]:
+                kernel = array(kernels[name].kernel)
+                kernel = kernel.reshape(kernel.shape[0], -1)
+                found[f"{layer.path}/{name}"] = _weights_sqnr(
+                    taps[group][0], kernel, observer.params()
+                )
+    if not taps["probabilities"]:
+        return found
+    q, k, v = (taps["projected " + name][0][:MAX_BATCH] for name in ("query", "key", "value"))
+    p = taps["probabilities"][0][:MAX_BATCH]
+    q8, k8, v8 = (
+        _rounded(x, observer.params())
+        for x, observer in ((q, layer.query), (k, layer.key), (v, layer.value))
+    )
+    for name, equation, exact, coarse in (
+        ("QK", "btnh,bsnh->bnts", (q, k), (q8, k8)),
+        ("AV", "bnts,bsnh->btnh", (p, v), (_rounded(p, PROBABILITIES), v8)),
+    ):
+        found[f"{layer.path}/{name}"] = sqnr_db(
+            np.einsum(equation, *exact, optimize=True), np.einsum(equation, *coarse, optimize=True)
+        )
+    kernel = array(layer.output_dense.kernel)
+    found[f"{layer.path}/attention_output"] = _weights_sqnr(
+        taps["projected context"][0],
+        kernel.reshape(-1, kernel.shape[-1]),
+        layer.context.params(),
+    )
+    return found

@@ -40,6 +40,15 @@ def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.La
         yield from _walk(child, seen)
 
 
+def quant_layers(model: keras.layers.Layer) -> list[QuantDense | QuantAttention]:
+    """The layers with MatMuls that can become INT8, in the order in which the model holds them."""
+    return [
+        layer
+        for layer in _walk(model, set())
+        if isinstance(layer, (QuantDense, QuantAttention)) and not layer.unsupported_reasons()
+    ]
+
+
 def _all_observers(model: keras.layers.Layer) -> list[Observer]:
     """The observers, without those of layers that stay float."""
     excluded: set[int] = set()

@@ -93,7 +93,10 @@ class Int8Dense(FrozenLayer):
         )
         return layer
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
+    ) -> tf.Tensor:
+        # `training` and `mask` are what `QuantDense` takes; neither changes the output.
         matmul = self._require(self._matmul)
         step = PackedMatmul.output_step(self.output_params, self._fused)
         outputs = matmul(as_codes(inputs, self.input_params), self._fused, **step)
@@ -101,7 +104,9 @@ class Int8Dense(FrozenLayer):
             outputs = self._float_activation(outputs)
         return outputs
 
-    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, *, mask: Any = None
+    ) -> keras.KerasTensor:
         dtype = "float32" if self.output_params is None else self.output_params.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
 

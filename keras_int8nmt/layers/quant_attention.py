@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -91,6 +92,8 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
             self._static_reasons.append("flash_attention is computed in float")
         self._scores_returned = False
+        # Like `Observer.tap`, for the softmax output, which has a fixed scale and no observer.
+        self.probability_tap: Callable[[Any], None] | None = None
         # With dropout the parent takes another road, where a row with no allowed key has another
         # result. Its own two layers are private; this dropout draws from the same seed.
         self.softmax = self.probability_dropout = None
@@ -193,6 +196,8 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         """The context `[b, t, n, h]` of projected inputs."""
         scale = 1.0 / math.sqrt(self.key_dim)
         probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
+        if self.probability_tap is not None:
+            self.probability_tap(probabilities)
 
         def simulated() -> Any:
             p = probabilities
