@@ -1,0 +1,140 @@
+"""`calibrate`: sentences in, a calibrated translation model out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt.callbacks.calibration import CalibrationCallback
+from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.progress import ProgressCallback, progress_bar
+from keras_int8nmt.translator import Translator
+
+# What the measurements on held-out sentences recommend.
+DEFAULT_MODE = "symmetric"
+
+IdPair = tuple[list[int], list[int]]
+
+
+def calibrate(
+    model: Any,
+    tokenizer: Any,
+    sources: Sequence[str],
+    targets: Sequence[str] | None = None,
+    *,
+    mode: str = DEFAULT_MODE,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> dict[str, tuple[float, float]]:
+    """Calibrates a `Transformer` on sentences; a few hundred are enough.
+
+    Args:
+        model: A `Transformer` with `quant=True`. It gets thresholds and stays a float model.
+        tokenizer: Its tokenizer.
+        sources: Sentences; empty ones are left out.
+        targets: Their translations. Without them the decoder is fed the float model's own greedy
+            translations.
+        mode: How thresholds are chosen, see `CalibrationCallback`.
+        batch_size: Sentences a batch.
+        progress: Show progress bars on stderr if that is a terminal.
+
+    Returns:
+        The thresholds by path.
+
+    Raises:
+        ValueError: when there is no sentence, or not one target for each source.
+        CalibrationError: naming every layer that saw no data, or NaN or infinite values.
+    """
+    if targets is not None and len(targets) != len(sources):
+        raise ValueError(
+            f"There must be one target for each source; received {len(sources)} sources and "
+            f"{len(targets)} targets."
+        )
+    kept = [i for i, text in enumerate(sources) if text.strip()]
+    if not kept:
+        raise ValueError("There is no sentence to calibrate on.")
+    sources = [sources[i] for i in kept]
+    source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
+    if targets is None:
+        target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
+    else:
+        target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
+    target_ids = [_cut(ids, model) for ids in target_ids]
+    # By length, so that little is padding.
+    pairs = sorted(zip(source_ids, target_ids, strict=True), key=lambda p: (len(p[1]), len(p[0])))
+    return _observe(model, pairs, mode, batch_size, progress)
+
+
+def _cut(ids: list[int], model: Any) -> list[int]:
+    """At most as many ids as the model has positions; the last is the end token."""
+    return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]
+
+
+def _encode_target(tokenizer: Any, text: str) -> list[int]:
+    # A tokenizer with one vocabulary for both sides need not have the method.
+    return getattr(tokenizer, "encode_target", tokenizer.encode)(text)
+
+
+def _greedy(
+    model: Any, tokenizer: Any, source_ids: list[list[int]], batch_size: int, progress: bool
+) -> list[list[int]]:
+    translator = Translator(
+        plain_model(model),
+        tokenizer,
+        beam_size=1,
+        batch_size=batch_size,
+        max_length=model.max_length,
+    )
+    translated = []
+    with progress_bar(len(source_ids), "greedy translation", progress) as bar:
+        # By length in groups of a few batches: the bar moves, and a batch has like lengths.
+        order = sorted(range(len(source_ids)), key=lambda i: len(source_ids[i]))
+        for first in range(0, len(order), 4 * batch_size):
+            group = order[first : first + 4 * batch_size]
+            results = translator.translate_ids([source_ids[i] for i in group])
+            translated += [list(result.hypotheses[0].tokens) for result in results]
+            bar.update(len(group))
+    return [ids for _, ids in sorted(zip(order, translated, strict=True))]
+
+
+class _Reduced(keras.Model):
+    """The model, giving one number a sentence: `predict` would keep all logits of all batches."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(name=model.name)
+        self.model = model
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        return self.model(inputs)[:, 0, 0]
+
+
+def _observe(
+    model: Any, pairs: list[IdPair], mode: str, batch_size: int, progress: bool
+) -> dict[str, tuple[float, float]]:
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        for first in range(0, len(pairs), batch_size):
+            batch = pairs[first : first + batch_size]
+            fed = [[model.start_id, *target[:-1]] for _, target in batch]
+            yield {
+                "source": _padded([source for source, _ in batch], model.pad_id),
+                "target": _padded(fed, model.pad_id),
+            }
+
+    ids = tf.TensorSpec((None, None), tf.int32)
+    data = tf.data.Dataset.from_generator(batches, output_signature={"source": ids, "target": ids})
+    callback = CalibrationCallback(mode=mode)
+    with progress_bar(-(-len(pairs) // batch_size), "calibration", progress) as bar:
+        _Reduced(model).predict(data, verbose=0, callbacks=[callback, ProgressCallback(bar)])
+    return callback.thresholds
+
+
+def _padded(rows: list[list[int]], pad_id: int) -> np.ndarray:
+    padded = np.full((len(rows), max(map(len, rows))), pad_id, np.int32)
+    for row, ids in zip(padded, rows, strict=True):
+        row[: len(ids)] = ids
+    return padded

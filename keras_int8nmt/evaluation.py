@@ -1,0 +1,166 @@
+"""How good and how fast a translator is: BLEU, chrF, tokens a second, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from keras_int8nmt.saving import precision_of
+
+
+class Scores(NamedTuple):
+    """Corpus scores by sacreBLEU, 0 to 100; `signature` names the settings of both."""
+
+    bleu: float
+    chrf: float
+    signature: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured; the fields are the keys of its JSON.
+
+    Attributes:
+        bleu, chrf: Corpus scores, 0 to 100.
+        signature: sacreBLEU's signatures of both.
+        sentences: Sentences translated.
+        target_tokens: Tokens of the best hypotheses, end tokens included.
+        seconds: Time of translating; loading and a first batch to warm up are not in it.
+        tokens_per_second: `target_tokens / seconds`.
+        peak_rss_mb: The largest resident size of this process so far, in 10^6 bytes.
+        precision: "int8", "float32" or "mixed".
+        gemm: What multiplies matrices: a back end of the native library, or "tensorflow".
+    """
+
+    bleu: float
+    chrf: float
+    signature: str
+    sentences: int
+    target_tokens: int
+    seconds: float
+    tokens_per_second: float
+    peak_rss_mb: float
+    precision: str
+    gemm: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Timed(NamedTuple):
+    """Translations, and what they cost."""
+
+    texts: list[str]
+    target_tokens: int
+    seconds: float
+
+
+def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
+    """BLEU and chrF of translations against one reference each.
+
+    Raises:
+        ValueError: when there are no sentences, or not as many of both.
+    """
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"There must be one reference for each translation; received {len(hypotheses)} "
+            f"translations and {len(references)} references."
+        )
+    if not references:
+        raise ValueError("There is nothing to score.")
+    from sacrebleu.metrics import BLEU, CHRF
+
+    bleu, chrf = BLEU(), CHRF()
+    results = [m.corpus_score(list(hypotheses), [list(references)]).score for m in (bleu, chrf)]
+    signature = f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}"
+    return Scores(*results, signature)
+
+
+def translate_timed(
+    translator: Any, sources: Sequence[str], progress: Callable[[int], Any] | None = None
+) -> Timed:
+    """Translates twice: a first batch, not timed, in which graphs are made; then all, timed."""
+    longest = sorted(sources, key=len)[-translator.batch_size :]
+    translator.translate(longest)
+    start = time.perf_counter()
+    results = translator.translate(list(sources), progress=progress)
+    seconds = time.perf_counter() - start
+    best = [result.hypotheses[0] for result in results]
+    return Timed([h.text for h in best], sum(len(h.tokens) for h in best), seconds)
+
+
+def evaluate(
+    translator: Any,
+    sources: Sequence[str],
+    references: Sequence[str],
+    progress: Callable[[int], Any] | None = None,
+) -> tuple[Evaluation, list[str]]:
+    """Translates `sources` and compares with `references`.
+
+    Args:
+        translator: A `Translator`.
+        sources: Sentences.
+        references: Their translations.
+        progress: Handed to `Translator.translate`.
+
+    Returns:
+        The figures and the translations.
+
+    Example:
+
+        >>> figures, texts = evaluate(Translator(int8, tokenizer), sources, references)
+        >>> figures.bleu
+        32.7
+    """
+    if len(sources) != len(references):
+        raise ValueError(
+            f"There must be one reference for each source; received {len(sources)} sources and "
+            f"{len(references)} references."
+        )
+    timed = translate_timed(translator, sources, progress)
+    scores = score(timed.texts, references)
+    figures = Evaluation(
+        *scores,
+        sentences=len(sources),
+        target_tokens=timed.target_tokens,
+        seconds=timed.seconds,
+        tokens_per_second=timed.target_tokens / timed.seconds,
+        peak_rss_mb=peak_rss_mb(),
+        precision=precision_of(translator.model),
+        gemm=gemm_of(translator.model),
+    )
+    return figures, timed.texts
+
+
+def gemm_of(model: Any) -> str:
+    """What multiplies the matrices of `model`."""
+    if precision_of(model) == "float32":
+        return "tensorflow"
+    from keras_int8nmt import ops
+
+    return ops.native_info()["gemm"] if ops.native_available() else "tensorflow"
+
+
+def weights_mb(model: Any) -> float:
+    """Size of the variables of a model, in 10^6 bytes."""
+    import numpy as np
+
+    return sum(np.asarray(w).nbytes for w in model.variables) / 1e6
+
+
+def peak_rss_mb() -> float:
+    """The largest resident size of this process so far, in 10^6 bytes."""
+    # Not getrusage where /proc is: there a child inherits the peak of its parent.
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

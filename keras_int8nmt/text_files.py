@@ -1,0 +1,79 @@
+"""Lines of text in and out: UTF-8, ended by a line feed and by nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class TextFileError(ValueError):
+    """A file of text can't be read; the message names the file and the line."""
+
+
+def read_lines(path: str | os.PathLike[str] | None) -> list[str]:
+    """The lines of a file, or of stdin for None, without their ends.
+
+    A line feed ends a line and nothing else does; a carriage return before it is dropped.
+
+    Raises:
+        TextFileError: naming the first line that is not UTF-8.
+        OSError: when the file can't be read.
+    """
+    content = sys.stdin.buffer.read() if path is None else Path(path).read_bytes()
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_decode(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _decode(path: str | os.PathLike[str] | None, number: int, line: bytes) -> str:
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        name = "stdin" if path is None else str(path)
+        raise TextFileError(
+            f"{name}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at byte "
+            f"{error.start + 1} of the line)"
+        ) from error
+
+
+def write_lines(path: str | os.PathLike[str] | None, lines: Sequence[str]) -> None:
+    """Writes lines to a file, or to stdout for None; a file is there as a whole or not at all."""
+    content = "".join(line + "\n" for line in lines).encode("utf-8")
+    if path is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        # /dev/null, a pipe: to be written to, not replaced.
+        path.write_bytes(content)
+        return
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(draft, 0o666 & ~umask)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def check_writable_file(path: str | os.PathLike[str] | None, force: bool) -> None:
+    """Raises TextFileError where a file is that `force` does not allow to replace."""
+    if path is None:
+        return
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise TextFileError(f"There is no folder {str(path.parent)!r} to write into.")
+    if path.is_dir():
+        raise TextFileError(f"{str(path)!r} is a folder.")
+    if path.is_file() and not force:
+        raise TextFileError(f"{str(path)!r} exists already; --force replaces it.")
