@@ -1,0 +1,79 @@
+// KerasInt8nmtLayerNorm: LayerNorm of x (+ residual), as float to carry on and as `out` says.
+#include "op_support.h"
+#include "ops.h"
+#include "shape_functions.h"
+
+namespace keras_int8nmt {
+namespace {
+
+class LayerNorm {
+ public:
+  static constexpr const char* kName = "KerasInt8nmtLayerNorm";
+  explicit LayerNorm(const Attributes& attributes)
+      : epsilon_(attributes.Finite("epsilon")),
+        carry_sum_(attributes.Bool("carry_sum")),
+        output_(attributes.OutputOf()) {
+    if (epsilon_ < 0.0f) Fail("epsilon is ", epsilon_, "; expected 0 or more.");
+  }
+
+  void Compute(Context& context) const {
+    const Tensor x = context.Input(0, "x");
+    const Tensor residual = context.Input(1, "residual");
+    const Tensor gamma = context.Input(2, "gamma");
+    const Tensor beta = context.Input(3, "beta");
+    ExpectRankAtLeast(x, 1, "[..., n]");
+    const int64_t columns = x.dim(-1);
+    // Shape [0] means that there is no residual, unless x itself has that shape (then it is empty).
+    const bool has_residual = residual.shape() != Shape{0};
+    if (has_residual) ExpectShape(residual, x.shape(), "the shape of x, or [0] for none");
+    ExpectShape(gamma, {columns}, "the last dim of x");
+    ExpectShape(beta, {columns}, "the last dim of x");
+
+    const Tensor carry = context.Output(0, TF_FLOAT, x.shape());
+    if (output_.type == Type::kFloat32 && !carry_sum_) {
+      // The two outputs are the same numbers, so they share one buffer.
+      context.SetOutput(1, carry);
+      Run(x, has_residual ? &residual : nullptr, gamma, beta, carry, nullptr);
+    } else {
+      const Tensor out = context.Output(1, ToTensorFlow(output_.type), x.shape());
+      Run(x, has_residual ? &residual : nullptr, gamma, beta, carry, &out);
+    }
+  }
+
+ private:
+  void Run(const Tensor& x, const Tensor* residual, const Tensor& gamma, const Tensor& beta,
+           const Tensor& carry, const Tensor* out) const {
+    if (x.count() == 0) return;
+    ActiveKernels().layer_norm(
+        x.data<const float>(), residual == nullptr ? nullptr : residual->data<const float>(),
+        gamma.data<const float>(), beta.data<const float>(), x.rows(), x.dim(-1), epsilon_,
+        carry_sum_, carry.data<float>(), output_, out == nullptr ? nullptr : out->data<void>());
+  }
+
+  float epsilon_;
+  bool carry_sum_;
+  Output output_;
+};
+
+void LayerNormShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  ShapeInference shapes(context, status);
+  const PartialShape x = shapes.InputOfRankAtLeast(0, 1);
+  shapes.InputOfRank(2, 1);
+  shapes.InputOfRank(3, 1);
+  shapes.SetOutput(0, x);
+  shapes.SetOutput(1, x);
+}
+
+}  // namespace
+
+void RegisterLayerNormOp() {
+  RegisterOp({LayerNorm::kName,
+              {"x: float", "residual: float", "gamma: float", "beta: float"},
+              {"carry: float", "out: Tout"},
+              {"epsilon: float", "carry_sum: bool = false", "Tout: {float, int8, uint8}",
+               "out_scale: float = 1.0", "out_zero_point: int = 0"},
+              &LayerNormShape});
+  RegisterKernel<LayerNorm>();
+}
+
+}  // namespace keras_int8nmt

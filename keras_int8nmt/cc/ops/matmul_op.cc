@@ -1,0 +1,83 @@
+// KerasInt8nmtMatMul: y = epilogue(x times packed weights).
+#include "gemm.h"
+#include "op_support.h"
+#include "ops.h"
+#include "shape_functions.h"
+
+namespace keras_int8nmt {
+namespace {
+
+Activation ReadActivation(const std::string& name) {
+  if (name == "none") return Activation::kNone;
+  if (name == "relu") return Activation::kRelu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_tanh") return Activation::kGeluTanh;
+  if (name == "swish") return Activation::kSwish;
+  Fail("activation is \"", name, "\"; expected one of none, relu, gelu, gelu_tanh, swish.");
+}
+
+class MatMul {
+ public:
+  static constexpr const char* kName = "KerasInt8nmtMatMul";
+  explicit MatMul(const Attributes& attributes)
+      : x_type_(attributes.QuantizedType("Tin")),
+        activation_(ReadActivation(attributes.String("activation"))),
+        output_(attributes.OutputOf()) {}
+
+  void Compute(Context& context) const {
+    const Tensor x = context.Input(0, "x");
+    const Tensor packed = context.Input(1, "packed");
+    const Tensor scales = context.Input(2, "scales");
+    const Tensor bias = context.Input(3, "bias");
+    ExpectRankAtLeast(x, 1, "[..., k]");
+    ExpectRank(packed, 1, "[bytes], as KerasInt8nmtPackWeights gives it");
+    const PackedInfo weights = ReadPacked(packed.data<const void>(), packed.bytes());
+    if (x.dim(-1) != weights.k) {
+      Fail("x has shape ", ToText(x.shape()), "; expected a last dim of ", weights.k,
+           ", the rows of the packed weights.");
+    }
+    ExpectShape(scales, {weights.n}, "one value a column of the packed weights");
+    ExpectShape(bias, {weights.n}, "one value a column of the packed weights");
+
+    Shape shape = x.shape();
+    shape.back() = weights.n;
+    const Tensor y = context.Output(0, ToTensorFlow(output_.type), shape);
+    if (y.count() == 0) return;
+    Epilogue epilogue;
+    epilogue.scales = scales.data<const float>();
+    epilogue.bias = bias.data<const float>();
+    epilogue.activation = activation_;
+    epilogue.output = output_;
+    weights.backend->multiply(x.data<const void>(), x_type_, x.rows(), weights.body, weights.k,
+                              weights.n, epilogue, y.data<void>());
+  }
+
+ private:
+  Type x_type_;
+  Activation activation_;
+  Output output_;
+};
+
+// [..., n]; n is known from the scales, since a shape function cannot look into the blob.
+void MatMulShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  ShapeInference shapes(context, status);
+  const PartialShape x = shapes.InputOfRankAtLeast(0, 1);
+  shapes.InputOfRank(1, 1);
+  const PartialShape scales = shapes.InputOfRank(2, 1);
+  shapes.InputOfRank(3, 1);
+  shapes.SetOutput(0, shapes.Concatenate(shapes.Part(x, 0, -1), scales));
+}
+
+}  // namespace
+
+void RegisterMatMulOp() {
+  RegisterOp({MatMul::kName,
+              {"x: Tin", "packed: uint8", "scales: float", "bias: float"},
+              {"y: Tout"},
+              {"Tin: {int8, uint8}", "Tout: {float, int8, uint8}", "activation: string = 'none'",
+               "out_scale: float = 1.0", "out_zero_point: int = 0"},
+              &MatMulShape});
+  RegisterKernel<MatMul>();
+}
+
+}  // namespace keras_int8nmt

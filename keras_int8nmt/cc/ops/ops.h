@@ -1,0 +1,19 @@
+// One function an op file; library.cc calls them when the library is loaded.
+#ifndef KERAS_INT8NMT_OPS_OPS_H_
+#define KERAS_INT8NMT_OPS_OPS_H_
+
+namespace keras_int8nmt {
+
+void RegisterPackWeightsOps();
+void RegisterMatMulOp();
+void RegisterQuantizeOps();
+void RegisterLayerNormOp();
+void RegisterAttentionOp();
+void RegisterCacheAppendOp();
+void RegisterGatherOp();
+void RegisterEmbeddingOp();
+void RegisterTopKOp();
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_OPS_OPS_H_
