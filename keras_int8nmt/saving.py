@@ -206,7 +206,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFolderError(
             f"{str(path)!r} was changed after it was written: its checksum differs."
         )
-    _check_names(path, card["files"])
+    _check_content(path, card)
     return card
 
 
@@ -272,13 +272,20 @@ def _card_sha256(card: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _check_names(path: Path, files: Any) -> None:
-    known = {MODEL_FILE, *TOKENIZER_FILES}
+def _check_content(path: Path, card: dict[str, Any]) -> None:
+    """What `load_folder` relies on: a card with a good checksum may still be of other hands."""
+    for key in ("state", "precision", "conversion_report", "files"):
+        if key not in card:
+            raise ModelFolderError(f"{str(path)!r} lacks the entry {key!r}.")
+    files, known = card["files"], {MODEL_FILE, *TOKENIZER_FILES}
     if not isinstance(files, dict) or MODEL_FILE not in files or not files.keys() <= known:
         raise ModelFolderError(
             f'"files" of {str(path)!r} must list {MODEL_FILE} and may list '
             f"{', '.join(TOKENIZER_FILES)}."
         )
+    for name, entry in files.items():
+        if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
+            raise ModelFolderError(f"{str(path)!r} lacks the size or the SHA-256 of {name}.")
 
 
 def _check_file(path: Path, expected: dict[str, Any]) -> None:
