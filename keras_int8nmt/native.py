@@ -1,8 +1,8 @@
 """Finds and loads the native library, on first use and once.
 
-It is not used where it was not built, or with `KERAS_INT8NMT_NATIVE=0`; then `reason()` says why, and
-the same layers run on stock TensorFlow operations, slower. A library that is there and does not load
-is an error, never passed over in silence.
+It is not used where it was not built, or with `KERAS_INT8NMT_NATIVE=0`; then `reason()` says why,
+and the same layers run on stock TensorFlow operations, slower. A library that is there and does not
+load is an error, never passed over in silence.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def info() -> dict[str, Any]:
     """What the ops run on.
 
     Returns:
-        `native` (bool). If True, `library` (its path), `isa`, `gemm` and what else the library tells
-        of itself, and `threads`; if False, `reason`.
+        `native` (bool). If True, `library` (its path), `isa`, `gemm` and what else the library
+        tells of itself, and `threads`; if False, `reason`.
     """
     loaded = _load()
     if loaded.functions is None:
