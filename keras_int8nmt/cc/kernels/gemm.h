@@ -18,6 +18,8 @@ namespace keras_int8nmt {
 
 struct GemmBackend {
   const char* name;  // "onednn", "mkl", "reference"
+  // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
+  uint64_t (*layout)();
   // Bytes of the body (after the header) for weights of k rows and n columns.
   size_t (*packed_size)(int64_t k, int64_t n);
   void (*pack)(const int8_t* weights, int64_t k, int64_t n, void* body);
@@ -38,7 +40,8 @@ void SetGemmThreads(int threads);
 int GemmThreads();
 
 // The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and the
-// body, which starts 64 bytes after the blob's start.
+// body, which starts 64 bytes after the blob's start. The check covers the header; reading the
+// body at every multiplication would cost as much as the multiplication.
 size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
 void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);
 struct PackedInfo {

@@ -1,0 +1,271 @@
+// Every back end against plain loops, bit for bit; packed blobs that must be refused.
+//
+// The instruction set in force comes from KERAS_INT8NMT_ISA and ONEDNN_MAX_CPU_ISA; ctest runs this
+// once for each. Exits with 77 when this CPU has not the set. Buffers end at an unmapped page, so
+// that a read or write too far is a crash here and not a chance elsewhere.
+#include "gemm.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace keras_int8nmt {
+namespace {
+
+int failures = 0;
+
+void Fail(const std::string& what) {
+  if (++failures <= 20) std::printf("FAILED %s\n", what.c_str());
+}
+
+// Memory whose last byte is followed by a page that may not be touched.
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) {
+    const size_t page = sysconf(_SC_PAGESIZE);
+    const size_t body = (bytes + page - 1) / page * page;
+    length_ = body + page;
+    base_ = static_cast<char*>(
+        mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED || mprotect(base_ + body, page, PROT_NONE) != 0) std::abort();
+    data_ = base_ + body - bytes;
+  }
+  ~Guarded() { munmap(base_, length_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  template <typename T>
+  T* as() {
+    return reinterpret_cast<T*>(data_);
+  }
+
+ private:
+  char* base_ = nullptr;
+  char* data_ = nullptr;
+  size_t length_ = 0;
+};
+
+struct Size {
+  int64_t m, k, n;
+};
+
+std::vector<Size> Sizes() {
+  std::vector<Size> sizes = {{7, 8192, 33},  {2, 65536, 3}, {300, 64, 40}, {1000, 24, 17},
+                             {33, 512, 200}, {1, 513, 2049}, {63, 100, 1},  {385, 31, 65}};
+  for (int64_t base : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
+    for (int64_t side : {base - 1, base, base + 1}) {
+      if (side < 1) continue;
+      sizes.push_back({side, 37, 19});
+      sizes.push_back({5, side, 21});
+      sizes.push_back({9, 23, side});
+      sizes.push_back({1, side, side});
+    }
+  }
+  return sizes;
+}
+
+struct Case {
+  explicit Case(const Size& size, std::mt19937* random)
+      : size(size), weights(size.k * size.n), scales(size.n), bias(size.n) {
+    std::uniform_int_distribution<int> byte(-127, 127);
+    std::uniform_real_distribution<float> real(-1, 1);
+    // Every third case has only extreme weights, where saturating products would show.
+    const bool extreme = size.m % 3 == 0;
+    for (int8_t& w : weights) {
+      const int value = byte(*random);
+      w = static_cast<int8_t>(extreme ? (value < 0 ? -127 : 127) : value);
+    }
+    const float spread = 2e-3f / std::sqrt(static_cast<float>(size.k));
+    for (int64_t j = 0; j < size.n; ++j) {
+      scales[j] = spread * (1.5f + real(*random));
+      bias[j] = 20 * real(*random);
+      if (j % 11 == 5) bias[j] = -0.0f;
+      if (j % 11 == 7) scales[j] = -scales[j];
+    }
+  }
+
+  void FillInput(Type type, uint8_t* a, std::mt19937* random) const {
+    std::uniform_int_distribution<int> byte(type == Type::kUint8 ? 0 : -127,
+                                            type == Type::kUint8 ? 255 : 127);
+    for (int64_t i = 0; i < size.m * size.k; ++i) a[i] = static_cast<uint8_t>(byte(*random));
+    // Rows of zeros and of extremes.
+    std::memset(a, 0, size.m > 1 ? size.k : 0);
+    std::memset(a + (size.m - 1) * size.k, type == Type::kUint8 ? 255 : 0x81, size.k);
+  }
+
+  Size size;
+  std::vector<int8_t> weights;
+  std::vector<float> scales, bias;
+};
+
+std::vector<int32_t> PlainSums(const Case& test, Type type, const uint8_t* a) {
+  const Size& s = test.size;
+  std::vector<int32_t> acc(s.m * s.n, 0);
+  for (int64_t i = 0; i < s.m; ++i) {
+    for (int64_t l = 0; l < s.k; ++l) {
+      const uint8_t byte = a[i * s.k + l];
+      const int32_t x = type == Type::kUint8 ? byte : static_cast<int8_t>(byte);
+      for (int64_t j = 0; j < s.n; ++j) acc[i * s.n + j] += x * test.weights[l * s.n + j];
+    }
+  }
+  return acc;
+}
+
+std::string Name(const GemmBackend& backend, const Size& s, Type a_type, const Epilogue& epilogue) {
+  return std::string(backend.name) + " m" + std::to_string(s.m) + " k" + std::to_string(s.k) +
+         " n" + std::to_string(s.n) + " input " + std::to_string(static_cast<int>(a_type)) +
+         " output " + std::to_string(static_cast<int>(epilogue.output.type)) + " activation " +
+         std::to_string(static_cast<int>(epilogue.activation)) + " out_scale " +
+         std::to_string(epilogue.output.scale);
+}
+
+std::vector<Output> Outputs() {
+  return {{Type::kFloat32, 1.0f, 0}, {Type::kInt8, 1.0f, 0},   {Type::kUint8, 1.0f, 0},
+          {Type::kInt8, 3.7f, -5},   {Type::kUint8, 2.3f, 101}, {Type::kUint8, 1.0f, 128}};
+}
+
+void CheckEpilogues(const GemmBackend& backend, const PackedInfo& packed, const Case& test,
+                    Type a_type, const uint8_t* a) {
+  const Size& s = test.size;
+  const std::vector<int32_t> acc = PlainSums(test, a_type, a);
+  for (int activation = 0; activation < 5; ++activation) {
+    for (const Output& output : Outputs()) {
+      const Epilogue epilogue = {test.scales.data(), test.bias.data(),
+                                 static_cast<Activation>(activation), output};
+      const size_t bytes = s.m * s.n * (output.type == Type::kFloat32 ? 4 : 1);
+      std::vector<char> expected(bytes);
+      KernelsFor("reference")->epilogue(acc.data(), s.m, s.n, epilogue, expected.data());
+      Guarded out(bytes);
+      backend.multiply(a, a_type, s.m, packed.body, s.k, s.n, epilogue, out.as<char>());
+      if (std::memcmp(out.as<char>(), expected.data(), bytes) != 0) {
+        Fail(Name(backend, s, a_type, epilogue));
+      }
+    }
+  }
+}
+
+void CheckSize(const GemmBackend& backend, const Size& size, std::mt19937* random) {
+  const Case test(size, random);
+  const size_t bytes = PackedBytes(backend, size.k, size.n);
+  Guarded blob(bytes);
+  Pack(backend, test.weights.data(), size.k, size.n, blob.as<char>());
+  const PackedInfo packed = ReadPacked(blob.as<char>(), bytes);
+  if (packed.k != size.k || packed.n != size.n || packed.backend != &backend) Fail("ReadPacked");
+  std::vector<int8_t> back(test.weights.size());
+  backend.unpack(packed.body, size.k, size.n, back.data());
+  if (back != test.weights) Fail(std::string(backend.name) + " unpack");
+  for (Type a_type : {Type::kInt8, Type::kUint8}) {
+    Guarded a(size.m * size.k);
+    test.FillInput(a_type, a.as<uint8_t>(), random);
+    CheckEpilogues(backend, packed, test, a_type, a.as<uint8_t>());
+  }
+}
+
+// A row gives the same bits alone and among any others, on one thread and on two, in any thread.
+void CheckRowsAndThreads(const GemmBackend& backend, std::mt19937* random) {
+  const Size size = {150, 96, 70};
+  const Case test(size, random);
+  const size_t bytes = PackedBytes(backend, size.k, size.n);
+  std::vector<char> blob(bytes);
+  Pack(backend, test.weights.data(), size.k, size.n, blob.data());
+  const PackedInfo packed = ReadPacked(blob.data(), bytes);
+  std::vector<uint8_t> a(size.m * size.k);
+  test.FillInput(Type::kUint8, a.data(), random);
+  const Epilogue epilogue = {test.scales.data(), test.bias.data(), Activation::kGelu, {}};
+  std::vector<float> all(size.m * size.n), row(size.n), other(all.size());
+  const auto multiply = [&](int64_t m, int64_t first, float* out) {
+    backend.multiply(a.data() + first * size.k, Type::kUint8, m, packed.body, size.k, size.n,
+                     epilogue, out);
+  };
+  multiply(size.m, 0, all.data());
+  for (int64_t i = 0; i < size.m; ++i) {
+    multiply(1, i, row.data());
+    if (std::memcmp(row.data(), all.data() + i * size.n, size.n * 4) != 0) Fail("a row alone");
+  }
+  for (int threads : {2, 1}) {
+    SetGemmThreads(threads);
+    std::thread thread([&] { multiply(size.m, 0, other.data()); });
+    thread.join();
+    if (other != all) Fail("in a thread");
+    multiply(size.m, 0, other.data());
+    if (other != all) Fail("on " + std::to_string(threads) + " threads");
+  }
+}
+
+void ExpectRefused(const std::vector<char>& blob, const std::string& what) {
+  try {
+    ReadPacked(blob.data(), blob.size());
+    Fail("accepted: " + what);
+  } catch (const std::invalid_argument&) {
+  }
+}
+
+void CheckRefusals(const GemmBackend& backend) {
+  const std::vector<int8_t> weights(7 * 5, 3);
+  std::vector<char> good(PackedBytes(backend, 7, 5));
+  Pack(backend, weights.data(), 7, 5, good.data());
+  for (size_t byte = 0; byte < 64; ++byte) {
+    std::vector<char> bad = good;
+    bad[byte] ^= 1;
+    ExpectRefused(bad, "byte " + std::to_string(byte) + " of the header changed");
+  }
+  for (size_t size : {size_t{0}, size_t{1}, size_t{63}, size_t{64}, good.size() - 1}) {
+    ExpectRefused({good.begin(), good.begin() + size}, "cut to " + std::to_string(size));
+  }
+  std::vector<char> longer = good;
+  longer.push_back(0);
+  ExpectRefused(longer, "one byte more");
+}
+
+void CheckNames() {
+  try {
+    GemmFor("abacus");
+    Fail("an unknown back end");
+  } catch (const std::runtime_error& error) {
+    if (std::strstr(error.what(), "onednn, mkl, reference") == nullptr) Fail(error.what());
+  }
+}
+
+int Run() {
+  const char* isa = std::getenv("KERAS_INT8NMT_ISA");
+  try {
+    std::printf("instruction set: %s\n", ActiveKernels().isa);
+  } catch (const std::runtime_error& error) {
+    std::printf("SKIPPED instruction set %s: %s\n", isa ? isa : "", error.what());
+    return 77;
+  }
+  CheckNames();
+  for (const char* name : {"reference", "onednn", "mkl"}) {
+    const GemmBackend* backend = nullptr;
+    try {
+      backend = &GemmFor(name);
+    } catch (const std::runtime_error& error) {
+      std::printf("SKIPPED back end %s: %s\n", name, error.what());
+      // Only MKL is optional.
+      if (std::strcmp(name, "mkl") != 0) Fail(error.what());
+      continue;
+    }
+    const int before = failures;
+    std::mt19937 random(7);
+    for (const Size& size : Sizes()) CheckSize(*backend, size, &random);
+    CheckRowsAndThreads(*backend, &random);
+    CheckRefusals(*backend);
+    std::printf("ran back end %s (layout %llx): %d failures\n", name,
+                static_cast<unsigned long long>(backend->layout()), failures - before);
+  }
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+int main() { return keras_int8nmt::Run(); }
