@@ -96,7 +96,9 @@ def run_search(table, *, beam_size, num_hypotheses=None, **options):
         )  # fmt: skip
 
     tokens, lengths, scores = (x.numpy() for x in run(tf.constant(batch)))
-    for row, n in zip(tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1), strict=True):
+    for row, n in zip(
+        [row for sentence in tokens for row in sentence], lengths.reshape(-1), strict=True
+    ):
         assert (row[n:] == PAD).all()
     return [
         [

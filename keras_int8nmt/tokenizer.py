@@ -1,0 +1,153 @@
+"""`MarianTokenizer`: text to token ids and back, as `transformers` does it for Marian models."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+_SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+_LANGUAGE_CODE = re.compile(r">>[^<>\s]+<<")
+
+
+class TokenizerError(ValueError):
+    """A tokenizer file is missing or is not what it should be; the message names it."""
+
+
+class MarianTokenizer:
+    """The tokenizer of a Marian (OPUS-MT) folder.
+
+    Args:
+        folder: Has `source.spm`, `target.spm` and `vocab.json`. A `target_vocab.json` is the
+            vocabulary of the target where that is another one, and a `tokenizer_config.json` may
+            rename the special tokens.
+
+    Attributes:
+        pad_id, eos_id, unk_id: Ids of the special tokens.
+        files: The files' names and contents, for saving a copy.
+
+    Text is normalized by the SentencePiece model and by nothing else. Pieces that the vocabulary
+    lacks become `unk_id`. A language code at the start, such as `>>deu<<`, is one token if the
+    vocabulary has it.
+
+    Raises:
+        TokenizerError: Names a missing or corrupt file.
+
+    Example:
+
+        >>> tokenizer = MarianTokenizer("opus-mt-en-de")
+        >>> tokenizer.decode(tokenizer.encode("Good morning."))
+        'Good morning.'
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        self.files = {name: _read(folder / name) for name in _FILES}
+        for name in _OPTIONAL_FILES:
+            if (folder / name).exists():
+                self.files[name] = _read(folder / name)
+
+        self._source = _sentencepiece(folder / "source.spm", self.files["source.spm"])
+        self._target = _sentencepiece(folder / "target.spm", self.files["target.spm"])
+        self._ids = _vocabulary(folder / "vocab.json", self.files["vocab.json"])
+        target_ids = self._ids
+        if "target_vocab.json" in self.files:
+            name = "target_vocab.json"
+            target_ids = _vocabulary(folder / name, self.files[name])
+        self._pieces = {i: piece for piece, i in target_ids.items()}
+
+        tokens = self._special_tokens(folder / "tokenizer_config.json")
+        for token in tokens.values():
+            if token not in self._ids:
+                raise TokenizerError(f"{folder / 'vocab.json'} has no piece {token!r}.")
+        self.eos_id = self._ids[tokens["eos_token"]]
+        self.unk_id = self._ids[tokens["unk_token"]]
+        self.pad_id = self._ids[tokens["pad_token"]]
+        self._special_pieces = frozenset(tokens.values())
+
+    def _special_tokens(self, path: Path) -> dict[str, str]:
+        config = _json(path, self.files.get(path.name, b"{}"))
+        tokens = {}
+        for name, default in _SPECIAL.items():
+            token = config.get(name, default)
+            # `transformers` also writes {"content": "<pad>", "lstrip": false, ...}.
+            token = token.get("content") if isinstance(token, dict) else token
+            if not isinstance(token, str):
+                raise TokenizerError(f"{path}: {name!r} must be text; it is {token!r}.")
+            tokens[name] = token
+        return tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text` and the end token."""
+        code = _LANGUAGE_CODE.match(text)
+        ids = []
+        if code and code.group() in self._ids:
+            ids.append(self._ids[code.group()])
+            text = text[code.end() :]
+        # Half of a surrogate pair is not text and can't be written as UTF-8.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        for piece in self._source.encode(text, out_type=str):
+            # Characters of the text never make a special token.
+            special = piece in self._special_pieces
+            ids.append(self.unk_id if special else self._ids.get(piece, self.unk_id))
+        return [*ids, self.eos_id]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of target token ids, without special tokens."""
+        pieces = []
+        for i in ids:
+            piece = self._pieces.get(int(i))
+            if piece is None:
+                raise ValueError(f"Token id {int(i)} is not in the target vocabulary.")
+            if piece not in self._special_pieces:
+                pieces.append(piece)
+        return self._target.decode_pieces(pieces).replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the files of this tokenizer into an existing folder."""
+        for name, content in self.files.items():
+            (Path(folder) / name).write_bytes(content)
+
+
+_FILES = ("source.spm", "target.spm", "vocab.json")
+_OPTIONAL_FILES = ("target_vocab.json", "tokenizer_config.json")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TokenizerError(f"{path} can't be read: {error.strerror or error}.") from error
+
+
+def _sentencepiece(path: Path, content: bytes) -> Any:
+    try:
+        if not content:
+            raise ValueError("it is empty")
+        return sentencepiece.SentencePieceProcessor(model_proto=content)
+    except Exception as error:  # which class it is depends on the release of sentencepiece
+        raise TokenizerError(f"{path} is not a SentencePiece model: {error}") from error
+
+
+def _json(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except ValueError as error:
+        raise TokenizerError(f"{path} is not JSON in UTF-8: {error}") from error
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path} must hold a JSON object.")
+    return value
+
+
+def _vocabulary(path: Path, content: bytes) -> dict[str, int]:
+    ids = _json(path, content)
+    for piece, i in ids.items():
+        if type(i) is not int or i < 0:
+            raise TokenizerError(f"{path}: the id of piece {piece!r} is {i!r}.")
+    if len(set(ids.values())) != len(ids):
+        raise TokenizerError(f"{path} gives one id to several pieces.")
+    return ids
