@@ -20,8 +20,10 @@ struct Row {
 
 // Best first.
 const Row kRows[] = {
-    {&kAvx512VnniKernels, CpuHasAvx512Vnni}, {&kAvx512Kernels, CpuHasAvx512},
-    {&kAvx2Kernels, CpuHasAvx2},             {&kGenericKernels, Always},
+    {&kAvx512VnniKernels, CpuHasAvx512Vnni},
+    {&kAvx512Kernels, CpuHasAvx512},
+    {&kAvx2Kernels, CpuHasAvx2},
+    {&kGenericKernels, Always},
     {&kReferenceKernels, Always},
 };
 

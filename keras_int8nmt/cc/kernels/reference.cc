@@ -53,11 +53,10 @@ void Quantize(const float* x, size_t n, const Output& output, void* q) {
   for (size_t i = 0; i < n; ++i) Store(x[i], output, q, static_cast<int64_t>(i));
 }
 
-void Dequantize(const void* q, Type type, size_t n, float inv_scale, int32_t zero_point,
-                float* x) {
+void Dequantize(const void* q, Type type, size_t n, float inv_scale, int32_t zero_point, float* x) {
   for (size_t i = 0; i < n; ++i) {
-    const int32_t value = type == Type::kInt8 ? static_cast<const int8_t*>(q)[i]
-                                              : static_cast<const uint8_t*>(q)[i];
+    const int32_t value =
+        type == Type::kInt8 ? static_cast<const int8_t*>(q)[i] : static_cast<const uint8_t*>(q)[i];
     x[i] = static_cast<float>(value - zero_point) * inv_scale;
   }
 }
@@ -96,9 +95,7 @@ struct AttentionRow {
   int64_t limit;        // keys from here on are not allowed
 };
 
-bool Allowed(const AttentionRow& row, int64_t j) {
-  return row.mask == nullptr || row.mask[j] != 0;
-}
+bool Allowed(const AttentionRow& row, int64_t j) { return row.mask == nullptr || row.mask[j] != 0; }
 
 std::vector<uint8_t> Probabilities(const AttentionArgs& args, const AttentionRow& row) {
   std::vector<float> scores(row.limit);
@@ -190,9 +187,8 @@ bool TopKRow(const float* logits, int64_t columns, int32_t k, int32_t forbidden,
   for (int64_t i = 0; i < columns; ++i) {
     if (i != forbidden) order.push_back(static_cast<int32_t>(i));
   }
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return logits[a] - lse > logits[b] - lse;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] - lse > logits[b] - lse; });
   for (int32_t i = 0; i < k; ++i) {
     ids[i] = order[i];
     log_probs[i] = logits[order[i]] - lse;

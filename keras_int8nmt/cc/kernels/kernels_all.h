@@ -1,0 +1,22 @@
+// All fast kernels: included by one file per instruction set, compiled with the flags of that set.
+#ifndef KERAS_INT8NMT_KERNELS_KERNELS_ALL_H_
+#define KERAS_INT8NMT_KERNELS_KERNELS_ALL_H_
+
+#include "int8.h"
+#include "isa.h"
+#include "kernels_attention.h"
+#include "kernels_elementwise.h"
+#include "kernels_layer_norm.h"
+#include "kernels_top_k.h"
+
+namespace keras_int8nmt {
+namespace {
+
+constexpr Kernels Table(const char* isa) {
+  return {isa, Quantize, Dequantize, LayerNorm, Attention, Embedding, TopK, ApplyEpilogue, Finish};
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_KERNELS_ALL_H_

@@ -1,0 +1,445 @@
+// Every kernel of every instruction set of this CPU against the reference, bit for bit, and the
+// reference itself against double precision.
+//
+// Inputs end at an unmapped page, so that a read past the end stops the program. With
+// KERAS_INT8NMT_ISA set, only that set is tested; exit status 77 where this CPU lacks it.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "int8.h"
+
+namespace keras_int8nmt {
+namespace {
+
+const Type kTypes[] = {Type::kFloat32, Type::kInt8, Type::kUint8};
+const Activation kActivations[] = {Activation::kNone, Activation::kRelu, Activation::kGelu,
+                                   Activation::kGeluTanh, Activation::kSwish};
+const int64_t kSizes[] = {1,  2,  3,  7,  8,   9,   15,  16,  17,  31,  32,  33,  48,  63,  64,
+                          65, 79, 80, 81, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1000};
+
+std::mt19937 generator(1);
+
+float Uniform(float low, float high) {
+  return std::uniform_real_distribution<float>(low, high)(generator);
+}
+int32_t Integer(int32_t low, int32_t high) {
+  return std::uniform_int_distribution<int32_t>(low, high)(generator);
+}
+
+// Ordinary numbers, ties at .5, and now and then a special one.
+float AnyFloat() {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float special[] = {0.0f,   -0.0f,  infinity,   -infinity,   std::nanf(""), 1e30f,
+                           -1e30f, 1e-40f, 8388608.0f, -8388609.0f, 3.4e38f,       -87.5f};
+  switch (Integer(0, 9)) {
+    case 0:
+      return special[Integer(0, 11)];
+    case 1:
+    case 2:
+      return static_cast<float>(Integer(-300, 300)) + 0.5f;
+    case 3:
+      return Uniform(-100.0f, 100.0f);
+    default:
+      return Uniform(-4.0f, 4.0f);
+  }
+}
+
+template <class T, class Make>
+Guarded<T> Filled(int64_t n, Make make) {
+  Guarded<T> out(n);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(make());
+  return out;
+}
+Guarded<float> Normal(int64_t n) {
+  return Filled<float>(n, [] { return Uniform(-3.0f, 3.0f); });
+}
+Guarded<int8_t> Bytes(int64_t n) {
+  return Filled<int8_t>(n, [] { return Integer(-127, 127); });
+}
+
+size_t SizeOf(Type type) { return type == Type::kFloat32 ? 4 : 1; }
+
+Output MakeOutput(Type type, float scale) {
+  Output output;
+  output.type = type;
+  output.scale = scale;
+  output.zero_point = type == Type::kUint8 ? Integer(0, 255) : 0;
+  return output;
+}
+
+const Kernels* reference;
+const Kernels* tested;
+
+// Runs f(kernels, out) for the reference and the set under test and compares `bytes` of output.
+template <class F>
+void Compare(const std::string& what, size_t bytes, bool floats, F f) {
+  Guarded<uint8_t> expected(bytes), actual(bytes);
+  f(*reference, expected.data());
+  f(*tested, actual.data());
+  for (size_t i = 0; i < bytes; i += floats ? 4 : 1) {
+    if (floats) {
+      float e, a;
+      std::memcpy(&e, expected.data() + i, 4);
+      std::memcpy(&a, actual.data() + i, 4);
+      if (std::memcmp(&e, &a, 4) == 0 || (std::isnan(e) && std::isnan(a))) continue;
+      Fail(what + ", " + tested->isa + ": at " + std::to_string(i / 4) + ": expected " +
+           std::to_string(e) + ", was " + std::to_string(a));
+    } else {
+      if (expected[i] == actual[i]) continue;
+      Fail(what + ", " + tested->isa + ": at " + std::to_string(i) + ": expected byte " +
+           std::to_string(expected[i]) + ", was " + std::to_string(actual[i]));
+    }
+    return;
+  }
+}
+
+void TestQuantize(int64_t n) {
+  for (Type type : kTypes) {
+    const Guarded<float> x = Filled<float>(n, AnyFloat);
+    const Output output = MakeOutput(type, Integer(0, 1) == 0 ? 1.0f : 31.7f);
+    const bool floats = type == Type::kFloat32;
+    if (!floats) {
+      Compare("quantize " + std::to_string(n), n, false,
+              [&](const Kernels& k, void* out) { k.quantize(x.data(), n, output, out); });
+      const Guarded<int8_t> q = Filled<int8_t>(n, [] { return Integer(-128, 127); });
+      Compare("dequantize " + std::to_string(n), 4 * n, true, [&](const Kernels& k, void* out) {
+        k.dequantize(q.data(), type, n, 0.0173f, output.zero_point, static_cast<float*>(out));
+      });
+    }
+    for (Activation activation : kActivations) {
+      Compare(
+          "finish " + std::to_string(n), n * SizeOf(type), floats,
+          [&](const Kernels& k, void* out) { k.finish(x.data(), 1, n, activation, output, out); });
+    }
+  }
+}
+
+void TestEpilogue(int64_t n) {
+  const int64_t rows = Integer(1, 4);
+  const Guarded<int32_t> acc =
+      Filled<int32_t>(rows * n, [] { return Integer(-60000000, 60000000); });
+  const Guarded<float> scales = Filled<float>(n, [] { return Uniform(1e-8f, 1e-6f); });
+  const Guarded<float> bias = Normal(n);
+  for (Type type : kTypes) {
+    for (Activation activation : kActivations) {
+      Epilogue epilogue;
+      epilogue.scales = scales.data();
+      epilogue.bias = bias.data();
+      epilogue.activation = activation;
+      epilogue.output = MakeOutput(type, 12.3f);
+      Compare("epilogue " + std::to_string(n), rows * n * SizeOf(type), type == Type::kFloat32,
+              [&](const Kernels& k, void* out) { k.epilogue(acc.data(), rows, n, epilogue, out); });
+    }
+  }
+}
+
+void TestLayerNorm(int64_t columns) {
+  const int64_t rows = Integer(1, 5);
+  const auto number = Integer(0, 5) == 0 ? AnyFloat : [] { return Uniform(-3.0f, 3.0f); };
+  const Guarded<float> x = Filled<float>(rows * columns, number);
+  const Guarded<float> residual = Normal(rows * columns);
+  const Guarded<float> gamma = Normal(columns), beta = Normal(columns);
+  for (int variant = 0; variant < 24; ++variant) {
+    const Type type = kTypes[variant % 3];
+    const bool carry_sum = variant / 3 % 2 == 1;
+    const float* other = variant / 6 % 2 == 1 ? residual.data() : nullptr;
+    const Output output = MakeOutput(type, 40.0f);
+    const auto run = [&](const Kernels& k, float* carry, void* out) {
+      k.layer_norm(x.data(), other, gamma.data(), beta.data(), rows, columns, 1e-6f, carry_sum,
+                   carry, output, out);
+    };
+    Guarded<float> carry(rows * columns);
+    float* kept = variant / 12 == 1 ? carry.data() : nullptr;
+    const std::string what = "layer_norm " + std::to_string(columns);
+    Compare(what, rows * columns * SizeOf(type), type == Type::kFloat32,
+            [&](const Kernels& k, void* out) { run(k, kept, out); });
+    Compare(what + " carry", rows * columns * 4, true,
+            [&](const Kernels& k, void* out) { run(k, static_cast<float*>(out), nullptr); });
+  }
+}
+
+void TestEmbedding(int64_t columns) {
+  const int32_t words = 50;
+  const Guarded<int8_t> table = Bytes(words * columns);
+  const Guarded<float> scales = Filled<float>(words, [] { return Uniform(0.001f, 0.1f); });
+  const Guarded<int32_t> ids = Filled<int32_t>(9, [=] { return Integer(0, words - 1); });
+  Compare("embedding " + std::to_string(columns), 9 * columns * 4, true,
+          [&](const Kernels& k, void* out) {
+            k.embedding(table.data(), columns, scales.data(), ids.data(), 9, 22.627417f,
+                        static_cast<float*>(out));
+          });
+}
+
+void TestTopKOf(const Guarded<float>& logits, int64_t rows, int64_t columns, int32_t k,
+                int32_t forbidden) {
+  const std::string what = "top_k " + std::to_string(k) + " of " + std::to_string(columns);
+  bool fine[2];
+  for (int part = 0; part < 2; ++part) {
+    Compare(what, rows * k * 4, part == 0, [&](const Kernels& kernels, void* out) {
+      Guarded<float> log_probs(rows * k);
+      Guarded<int32_t> ids(rows * k);
+      const bool ok =
+          kernels.top_k(logits.data(), rows, columns, k, forbidden, log_probs.data(), ids.data());
+      fine[&kernels == tested] = ok;
+      const void* result = part == 0 ? static_cast<const void*>(log_probs.data()) : ids.data();
+      if (ok) std::memcpy(out, result, rows * k * 4);
+    });
+  }
+  if (fine[0] != fine[1]) Fail(what + ", " + tested->isa + ": NaN told by one only");
+}
+
+void TestTopK(int64_t columns) {
+  const int64_t rows = Integer(1, 3);
+  const float step = Integer(0, 1) == 0 ? 1.0f : 1000.0f;  // coarse steps give many ties
+  Guarded<float> logits =
+      Filled<float>(rows * columns, [=] { return std::rint(Uniform(-5.0f, 5.0f) * step) / step; });
+  const int32_t forbidden = Integer(0, 1) == 0 ? -1 : Integer(0, static_cast<int32_t>(columns) - 1);
+  const int64_t most = columns - (forbidden >= 0);
+  for (int64_t k : {int64_t{1}, int64_t{2}, int64_t{8}, most}) {
+    if (k < 1 || k > most || k > 300) continue;
+    TestTopKOf(logits, rows, columns, static_cast<int32_t>(k), forbidden);
+  }
+  if (most < 1) return;
+  logits[Integer(0, static_cast<int32_t>(rows * columns) - 1)] =
+      -std::numeric_limits<float>::infinity();
+  TestTopKOf(logits, rows, columns, 1, forbidden);
+  logits[Integer(0, static_cast<int32_t>(rows * columns) - 1)] = std::nanf("");
+  TestTopKOf(logits, rows, columns, 1, forbidden);
+}
+
+// Attention with random content; the mask, if any, is [batch, rows, keys].
+struct AttentionCase {
+  int64_t batch, rows, keys;
+  int32_t heads, head_dim, value_dim;
+  bool causal, masked;
+  Type type;
+};
+
+struct AttentionData {
+  explicit AttentionData(const AttentionCase& c)
+      : query(Bytes(c.batch * c.rows * (c.heads * c.head_dim + kGap) - kGap)),
+        key(Bytes(c.batch * c.keys * (c.heads * c.head_dim + kGap) - kGap)),
+        value(Bytes(c.batch * c.keys * (c.heads * c.value_dim + kGap) - kGap)),
+        mask(Filled<uint8_t>(c.batch * c.rows * c.keys, [] { return Integer(0, 3) != 0; })),
+        lengths(Filled<int32_t>(c.batch, [&] {
+          return Integer(0, 4) == 0 ? Integer(0, c.keys) : Integer(c.keys * 3 / 4, c.keys);
+        })) {
+    args.query = query.data();
+    args.key = key.data();
+    args.value = value.data();
+    args.query_stride = args.key_stride = c.heads * c.head_dim + kGap;
+    args.value_stride = c.heads * c.value_dim + kGap;
+    args.batch = c.batch;
+    args.rows_per_batch = c.rows;
+    args.keys = c.keys;
+    args.heads = c.heads;
+    args.head_dim = c.head_dim;
+    args.value_dim = c.value_dim;
+    args.lengths = lengths.data();
+    args.causal = c.causal;
+    args.offset = Integer(0, 3);
+    args.scale = Uniform(1e-5f, 3e-4f);
+    args.output = MakeOutput(c.type, Uniform(0.001f, 0.01f));
+    if (!c.masked) return;
+    args.mask = mask.data();
+    args.mask_batch_stride = c.rows * c.keys;
+    args.mask_row_stride = c.keys;
+  }
+
+  static constexpr int64_t kGap = 5;  // bytes between rows, which no kernel may use
+  Guarded<int8_t> query, key, value;
+  Guarded<uint8_t> mask;
+  Guarded<int32_t> lengths;
+  AttentionArgs args;
+};
+
+void TestAttention(const AttentionCase& c) {
+  const AttentionData data(c);
+  const int64_t outputs = c.batch * c.rows * c.heads * c.value_dim;
+  Compare("attention " + std::to_string(c.rows) + " x " + std::to_string(c.keys) + " dim " +
+              std::to_string(c.head_dim),
+          outputs * SizeOf(c.type), c.type == Type::kFloat32, [&](const Kernels& k, void* out) {
+            AttentionArgs args = data.args;
+            args.context = out;
+            k.attention(args);
+          });
+}
+
+void TestAttentions() {
+  for (int64_t keys : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 64, 100, 256}) {
+    for (int64_t rows : {1, 2, 3, 4, 5, 7, 9}) {
+      const int32_t dims[] = {64, 64, 32, 80, 1, 7, 16, 128, 65};
+      const int32_t dim = dims[Integer(0, 8)], value_dim = dims[Integer(0, 8)];
+      TestAttention({Integer(1, 3), rows, keys, Integer(1, 3), dim, value_dim, Integer(0, 2) == 0,
+                     Integer(0, 2) == 0, kTypes[Integer(0, 2)]});
+    }
+  }
+}
+
+// The reference against double precision: loose bounds, which a wrong formula would break.
+void TestReferenceActivations() {
+  const auto value = [](Activation activation, float x) {
+    float y;
+    reference->finish(&x, 1, 1, activation, Output(), &y);
+    return double{y};
+  };
+  for (float x = -12.0f; x <= 12.0f; x += 0.00390625f) {
+    const double d = x, bound = 2e-6 * (1.0 + std::fabs(d));
+    const double inner = std::sqrt(2.0 / std::acos(-1.0)) * (d + 0.044715 * d * d * d);
+    CheckNear("relu", value(Activation::kRelu, x), std::max(0.0, d), 0.0);
+    CheckNear("gelu", value(Activation::kGelu, x), 0.5 * d * (1 + std::erf(d / std::sqrt(2.0))),
+              bound);
+    CheckNear("gelu_tanh", value(Activation::kGeluTanh, x), 0.5 * d * (1 + std::tanh(inner)),
+              bound);
+    CheckNear("swish", value(Activation::kSwish, x), d / (1 + std::exp(-d)), bound);
+    // For x < 0 swish shows the exponential alone: exp(-x) = x / swish - 1.
+    if (x < -2.0f) {
+      CheckNear("exp", x / value(Activation::kSwish, x) / (1 + std::exp(-d)), 1.0, 5e-7);
+    }
+  }
+}
+
+void TestReferenceLayerNorm() {
+  const int64_t n = 777;
+  const Guarded<float> x = Normal(n), residual = Normal(n), gamma = Normal(n), beta = Normal(n);
+  Guarded<float> y(n);
+  reference->layer_norm(x.data(), residual.data(), gamma.data(), beta.data(), 1, n, 1e-3f, false,
+                        nullptr, Output(), y.data());
+  double mean = 0, variance = 0;
+  for (int64_t i = 0; i < n; ++i) mean += (double{x[i]} + residual[i]) / n;
+  for (int64_t i = 0; i < n; ++i) variance += std::pow(double{x[i]} + residual[i] - mean, 2) / n;
+  for (int64_t i = 0; i < n; ++i) {
+    const double normal = (double{x[i]} + residual[i] - mean) / std::sqrt(variance + 1e-3);
+    CheckNear("layer_norm in double", y[i], normal * gamma[i] + beta[i], 1e-5);
+  }
+}
+
+void TestReferenceAttention() {
+  AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32};
+  AttentionData data(c);
+  const int64_t width = int64_t{c.heads} * c.value_dim;
+  Guarded<float> context(c.batch * c.rows * width);
+  AttentionArgs& args = data.args;
+  args.scale = 1e-4f;
+  args.output.scale = 1.0f / 255.0f;
+  args.context = context.data();
+  reference->attention(args);
+  for (int64_t i = 0; i < c.batch * c.rows * width; ++i) {
+    const int64_t row = i / width, b = row / c.rows, t = row % c.rows;
+    const int64_t h = i % width / c.value_dim, d = i % c.value_dim;
+    double sum = 0, total = 0;
+    for (int64_t j = 0; j < std::min<int64_t>(data.lengths[b], args.offset + t + 1); ++j) {
+      if (data.mask[row * c.keys + j] == 0) continue;
+      double score = 0;
+      for (int64_t e = 0; e < c.head_dim; ++e) {
+        score += data.query[row * args.query_stride + h * c.head_dim + e] *
+                 data.key[(b * c.keys + j) * args.key_stride + h * c.head_dim + e];
+      }
+      const double weight = std::exp(score * 1e-4);
+      sum += weight;
+      total += weight * data.value[(b * c.keys + j) * args.value_stride + h * c.value_dim + d];
+    }
+    // Each probability is off by at most half a step of 1/255, times values up to 127.
+    CheckNear("attention in double", context[i], sum == 0 ? 0 : total / sum, 0.5 / 255 * 127 * 10);
+  }
+}
+
+void TestReferenceTopK() {
+  const int64_t n = 500;
+  const Guarded<float> x = Normal(n);
+  float log_probs[5];
+  int32_t ids[5];
+  reference->top_k(x.data(), 1, n, 5, 7, log_probs, ids);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(double{x[i]});
+  std::vector<float> sorted;
+  for (int64_t i = 0; i < n; ++i) {
+    if (i != 7) sorted.push_back(x[i]);
+  }
+  std::sort(sorted.rbegin(), sorted.rend());
+  for (int i = 0; i < 5; ++i) {
+    CheckNear("top_k in double", log_probs[i], sorted[i] - std::log(sum), 1e-5);
+    CheckNear("top_k ids", x[ids[i]], sorted[i], 0.0);
+  }
+}
+
+void TestGather() {
+  for (size_t bytes : {1, 3, 4, 8, 12, 16, 32, 63, 64, 65, 128, 512, 1000}) {
+    const int64_t outer = 3, rows = 20, count = 33;
+    const Guarded<int8_t> x = Bytes(outer * rows * bytes);
+    Guarded<int32_t> indices = Filled<int32_t>(outer * count, [=] { return Integer(0, rows - 1); });
+    for (int i = 0; i < 20; ++i) indices[i] = i;
+    Guarded<int8_t> out(outer * count * bytes);
+    GatherRows(x.data(), outer, rows, indices.data(), count, bytes, out.data());
+    for (int64_t i = 0; i < outer * count; ++i) {
+      const int8_t* row = x.data() + (i / count * rows + indices[i]) * bytes;
+      if (std::memcmp(out.data() + i * bytes, row, bytes) != 0) {
+        Fail("gather of rows of " + std::to_string(bytes) + " bytes");
+      }
+    }
+  }
+}
+
+void TestEmpty() {
+  const Output output = MakeOutput(Type::kInt8, 1.0f);
+  tested->quantize(nullptr, 0, output, nullptr);
+  tested->finish(nullptr, 0, 5, Activation::kGelu, output, nullptr);
+  tested->embedding(nullptr, 5, nullptr, nullptr, 0, 1.0f, nullptr);
+  tested->attention(AttentionArgs());
+  if (!tested->top_k(nullptr, 0, 5, 1, -1, nullptr, nullptr)) Fail("top_k of no rows");
+}
+
+void TestSet(const Kernels* kernels) {
+  tested = kernels;
+  TestEmpty();
+  for (int round = 0; round < 2; ++round) {
+    for (int64_t n : kSizes) {
+      TestQuantize(n);
+      TestEpilogue(n);
+      TestLayerNorm(n);
+      TestEmbedding(n);
+      TestTopK(n);
+    }
+    TestTopK(5000);
+    TestQuantize(20000);
+    TestAttentions();
+  }
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+int main() {
+  using namespace keras_int8nmt;
+  reference = KernelsFor("reference");
+  TestReferenceActivations();
+  TestReferenceLayerNorm();
+  TestReferenceAttention();
+  TestReferenceTopK();
+  TestGather();
+  if (KernelsFor("unknown") != nullptr) Fail("an unknown set was found");
+  const char* only = std::getenv("KERAS_INT8NMT_ISA");
+  std::string ran, skipped;
+  for (const char* isa : {"generic", "avx2", "avx512", "avx512_vnni"}) {
+    if (only != nullptr && std::strcmp(only, isa) != 0) continue;
+    const Kernels* kernels = KernelsFor(isa);
+    (kernels == nullptr ? skipped : ran) += std::string(" ") + isa;
+    if (kernels == nullptr) continue;
+    TestSet(kernels);
+    if (only != nullptr && &ActiveKernels() != kernels) Fail("KERAS_INT8NMT_ISA is not heeded");
+  }
+  std::printf("ran:%s; skipped:%s\n", ran.empty() ? " none" : ran.c_str(),
+              skipped.empty() ? " none" : skipped.c_str());
+  if (Failures() != 0) return 1;
+  return ran.empty() ? 77 : 0;
+}
