@@ -89,16 +89,9 @@ def _greedy(
         batch_size=batch_size,
         max_length=model.max_length,
     )
-    translated = []
     with progress_bar(len(source_ids), "greedy translation", progress) as bar:
-        # By length in groups of a few batches: the bar moves, and a batch has like lengths.
-        order = sorted(range(len(source_ids)), key=lambda i: len(source_ids[i]))
-        for first in range(0, len(order), 4 * batch_size):
-            group = order[first : first + 4 * batch_size]
-            results = translator.translate_ids([source_ids[i] for i in group])
-            translated += [list(result.hypotheses[0].tokens) for result in results]
-            bar.update(len(group))
-    return [ids for _, ids in sorted(zip(order, translated, strict=True))]
+        results = translator.translate_ids(source_ids, bar.update)
+    return [result.hypotheses[0].tokens for result in results]
 
 
 class _Reduced(keras.Model):
@@ -127,8 +120,10 @@ def _observe(
 
     ids = tf.TensorSpec((None, None), tf.int32)
     data = tf.data.Dataset.from_generator(batches, output_signature={"source": ids, "target": ids})
+    count = -(-len(pairs) // batch_size)
+    data = data.apply(tf.data.experimental.assert_cardinality(count))
     callback = CalibrationCallback(mode=mode)
-    with progress_bar(-(-len(pairs) // batch_size), "calibration", progress) as bar:
+    with progress_bar(count, "calibration", progress) as bar:
         _Reduced(model).predict(data, verbose=0, callbacks=[callback, ProgressCallback(bar)])
     return callback.thresholds
 

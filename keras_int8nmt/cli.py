@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = options.pop("command")
     json_path = options.pop("json")
     commands = _import_commands()
+    warnings.showwarning = _show_warning
     try:
         figures = getattr(commands, name)(**options)
         if json_path is not None:
@@ -46,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"keras-int8nmt: {message}", file=sys.stderr)
 
 
 def _import_commands() -> Any:

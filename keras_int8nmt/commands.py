@@ -33,6 +33,7 @@ from keras_int8nmt.saving import (
 )
 from keras_int8nmt.tables import format_table
 from keras_int8nmt.text_files import TextFileError, check_writable_file, read_lines, write_lines
+from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 
 Figures = dict[str, Any]
@@ -50,6 +51,7 @@ USER_ERRORS = (
     MarianFormatError,
     ConversionError,
     CalibrationError,
+    TokenizerError,
     FileNotFoundError,
     IsADirectoryError,
     NotADirectoryError,
@@ -127,17 +129,14 @@ def translate(
     check_writable_file(output, force)
     lines = read_lines(file)
     translator = _make_translator(model, search)
-    # An empty line has an empty translation, whatever the model would make of it.
-    asked = [i for i, line in enumerate(lines) if line.strip()]
     start = time.perf_counter()
-    with progress_bar(len(asked), "translating") as bar:
-        results = translator.translate([lines[i] for i in asked], progress=bar.update)
+    with progress_bar(len(lines), "translating") as bar:
+        results = translator.translate(lines, progress=bar.update)
     seconds = time.perf_counter() - start
-    translated = [""] * len(lines)
-    for i, result in zip(asked, results, strict=True):
-        translated[i] = " ".join(result.hypotheses[0].text.splitlines())
-    write_lines(output, translated)
-    tokens = sum(len(result.hypotheses[0].tokens) for result in results)
+    best = [result.hypotheses[0] for result in results]
+    # A line of input is a line of output, whatever the model says.
+    write_lines(output, [" ".join(hypothesis.text.splitlines()) for hypothesis in best])
+    tokens = sum(len(hypothesis.tokens) for hypothesis in best)
     return {
         "sentences": len(lines),
         "target_tokens": tokens,

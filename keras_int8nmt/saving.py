@@ -1,7 +1,7 @@
 """One folder per model: `save_folder` and `load_folder`, for float, calibrated and INT8 models.
 
     model.keras        the Keras model
-    source.spm target.spm vocab.json      the tokenizer, where there is one
+    source.spm target.spm vocab.json ...    the tokenizer, where there is one
     model_card.json    what the model is, and the SHA-256 of every file
 
 A folder is written under another name beside its place and renamed when it is complete, so it is
@@ -25,7 +25,14 @@ from keras_int8nmt import __version__
 
 CARD_FILE = "model_card.json"
 MODEL_FILE = "model.keras"
-TOKENIZER_FILES = ("source.spm", "target.spm", "vocab.json")
+# The last two are not in every folder.
+TOKENIZER_FILES = (
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "target_vocab.json",
+    "tokenizer_config.json",
+)
 FORMAT = "keras-int8nmt model"
 FORMAT_VERSION = 1
 
@@ -133,6 +140,9 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
     card = read_card(folder)
     for name, expected in card["files"].items():
         _check_file(folder / name, expected)
+    for name in TOKENIZER_FILES:
+        if name not in card["files"] and (folder / name).exists():
+            raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
     # Keras finds only classes whose modules were imported; a float model needs no TensorFlow.
     converted = card["state"] == "converted"
     importlib.import_module("keras_int8nmt." + ("conversion" if converted else "transformer"))

@@ -18,12 +18,14 @@ from keras_int8nmt.saving import (
     update_card,
 )
 
+FILES = ["model.keras", "source.spm", "target.spm", "vocab.json"]
+
 
 class FileTokenizer:
     """A tokenizer that is its files."""
 
     def save(self, folder):
-        for name in saving.TOKENIZER_FILES:
+        for name in FILES[1:]:
             (folder / name).write_bytes(name.encode() * 100)
 
 
@@ -77,9 +79,7 @@ def test_outputs_are_bit_equal_after_loading(tmp_path, models, inputs, kind, sta
     model = models[kind]
     save_folder(model, tmp_path / "m", card={"thresholds_mode": "symmetric"})
     loaded, _, card = load_folder(tmp_path / "m")
-    np.testing.assert_array_equal(
-        loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
-    )
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
     assert (card["state"], card["precision"]) == (state, precision)
     assert card["thresholds_mode"] == "symmetric"
     assert sorted(os.listdir(tmp_path)) == ["m"]
@@ -89,8 +89,7 @@ def test_outputs_are_bit_equal_after_loading(tmp_path, models, inputs, kind, sta
 def test_a_calibrated_model_can_be_converted_after_loading(tmp_path, models, inputs):
     save_folder(models["calibrated"], tmp_path / "m")
     int8 = convert(load_folder(tmp_path / "m")[0])
-    expected = models["converted"].predict(inputs, verbose=0)
-    np.testing.assert_array_equal(int8.predict(inputs, verbose=0), expected)
+    np.testing.assert_array_equal(int8(inputs), models["converted"](inputs))
 
 
 def test_the_report_travels_with_the_model(tmp_path, models):
@@ -111,7 +110,7 @@ def test_a_loaded_model_is_saved_as_it_was(tmp_path, models):
 def test_tokenizer_files_are_kept(tmp_path, models):
     save_folder(models["float"], tmp_path / "m", FileTokenizer())
     _, files, _ = load_folder(tmp_path / "m")
-    assert files == ["model.keras", "source.spm", "target.spm", "vocab.json"]
+    assert files == FILES
     assert (tmp_path / "m" / "source.spm").read_bytes() == b"source.spm" * 100
 
 
@@ -161,9 +160,6 @@ def folder(tmp_path, models):
     return tmp_path / "m"
 
 
-FILES = ["model.keras", "source.spm", "target.spm", "vocab.json"]
-
-
 @pytest.mark.parametrize("name", [*FILES, "model_card.json"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
@@ -188,6 +184,12 @@ def test_a_changed_byte_is_noticed(folder, name):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelFolderError, match=f"{name}.*SHA-256"):
+        load_folder(folder)
+
+
+def test_a_tokenizer_file_that_was_put_in_is_noticed(folder):
+    (folder / "target_vocab.json").write_text("{}")
+    with pytest.raises(ModelFolderError, match="target_vocab"):
         load_folder(folder)
 
 
