@@ -202,7 +202,7 @@ class Translator:
             warnings.warn(
                 f"Sentence {i} has {len(ids)} tokens; longer ones than {self.max_source_length} "
                 "are cut. No more such warnings follow.",
-                stacklevel=4,
+                stacklevel=2,
             )
         return [*ids[: self.max_source_length - 1], self.model.eos_id]
 

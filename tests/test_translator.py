@@ -1,0 +1,293 @@
+"""`Translator`: order, batches, streams, limits, errors; and the trained model's reference."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_int8nmt import translator as translator_module
+from keras_int8nmt.transformer import build_transformer
+from keras_int8nmt.translator import Translator
+
+PAD, EOS, START, UNKNOWN, FIRST = 0, 1, 2, 3, 4
+LETTERS = "abcdefghijklmnop"
+TIE = 1e-4
+
+
+class LetterTokenizer:
+    """One token a letter; characters that are none of ours are unknown."""
+
+    pad_id, eos_id = PAD, EOS
+
+    def encode(self, text):
+        ids = {letter: FIRST + i for i, letter in enumerate(LETTERS)}
+        return [ids.get(c, UNKNOWN) for c in text if c != " "] + [EOS]
+
+    def decode(self, ids):
+        return "".join(LETTERS[i - FIRST] for i in ids if i >= FIRST)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(3)
+    model = build_transformer(
+        quant=False,
+        source_vocabulary_size=FIRST + len(LETTERS),
+        num_encoder_layers=1,
+        num_decoder_layers=2,
+        model_dim=16,
+        num_heads=2,
+        ffn_dim=32,
+        max_length=24,
+        pad_id=PAD,
+        eos_id=EOS,
+        start_id=START,
+    )
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(0, 0.25, weight.shape).astype(np.float32))
+    return model
+
+
+def random_texts(count, seed=1):
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list(LETTERS), rng.integers(1, 20))) for _ in range(count)]
+
+
+def results(model, texts, **options):
+    options = {"beam_size": 3, "max_length": 12, **options}
+    return Translator(model, LetterTokenizer(), **options).translate(texts)
+
+
+def count_ties(ours, others):
+    """How many sentences differ; each of them must be a tie in score."""
+    ties = 0
+    for one, other in zip(ours, others, strict=True):
+        best, second = one.hypotheses[0], other.hypotheses[0]
+        assert best.score == pytest.approx(second.score, abs=TIE)
+        ties += best.tokens != second.tokens
+    return ties
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_batch_size_never_changes_an_answer(model, beam_size):
+    texts = random_texts(40)
+    by_size = {
+        size: results(model, texts, beam_size=beam_size, batch_size=size) for size in (1, 7, 32)
+    }
+    ties = [count_ties(by_size[1], by_size[size]) for size in (7, 32)]
+    print(f"beam {beam_size}: ties closer than {TIE} at batch 7 and 32: {ties}")
+    assert max(ties) <= 1
+    assert len({tuple(r.hypotheses[0].tokens) for r in by_size[1]}) > 5
+
+
+def test_padding_never_changes_an_answer(model):
+    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12)
+    ids = np.array([LetterTokenizer().encode("abcdefgh"), LetterTokenizer().encode("ponmlkji")])
+    bare = translator._search(tf.constant(ids, tf.int32))
+    for width in (1, 2, 9):
+        padded = translator._search(tf.pad(tf.constant(ids, tf.int32), [[0, 0], [0, width]]))
+        np.testing.assert_array_equal(padded.tokens, bare.tokens)
+        np.testing.assert_allclose(padded.scores, bare.scores, atol=1e-5)
+
+
+def test_scores_are_those_of_all_positions_at_once(model):
+    texts = random_texts(10)
+    for alpha in (0.0, 1.0):
+        found = results(model, texts, beam_size=4, num_hypotheses=4, length_penalty=alpha)
+        for text, result in zip(texts, found, strict=True):
+            for hypothesis in result.hypotheses:
+                tokens = hypothesis.tokens
+                logits = model(
+                    {
+                        "source": np.array([LetterTokenizer().encode(text)]),
+                        "target": np.array([[START, *tokens[:-1]]]),
+                    }
+                )
+                log_probs = tf.nn.log_softmax(logits)[0].numpy()
+                total = log_probs[np.arange(len(tokens)), tokens].sum()
+                assert hypothesis.score == pytest.approx(total / len(tokens) ** alpha, abs=1e-4)
+                assert tokens[-1] == EOS
+                assert PAD not in tokens
+
+
+def test_beam_1_is_greedy(model):
+    for text, result in zip(
+        random_texts(8), results(model, random_texts(8), beam_size=1), strict=True
+    ):
+        source, tokens = np.array([LetterTokenizer().encode(text)]), []
+        while len(tokens) < 11 and tokens[-1:] != [EOS]:
+            logits = model({"source": source, "target": np.array([[START, *tokens]])}).numpy()
+            logits[..., PAD] = -np.inf
+            tokens.append(int(np.argmax(logits[0, -1])))
+        if tokens[-1] != EOS:
+            tokens.append(EOS)
+        assert result.hypotheses[0].tokens == tokens
+
+
+def test_hypotheses_are_ordered_and_the_first_is_the_answer(model):
+    texts = random_texts(12)
+    many = results(model, texts, beam_size=4, num_hypotheses=4)
+    for result in many:
+        scores = [h.score for h in result.hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        assert len({tuple(h.tokens) for h in result.hypotheses}) == len(scores) == 4
+    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12)
+    assert translator(texts) == [r.hypotheses[0].text for r in many]
+
+
+def test_minimum_and_maximum_length(model):
+    texts = random_texts(20)
+    for low, high in ((0, 1), (5, 5), (6, 9), (0, 40)):
+        found = results(model, texts, min_length=low, max_length=high, num_hypotheses=3)
+        lengths = {len(h.tokens) for r in found for h in r.hypotheses}
+        assert low <= min(lengths)
+        assert max(lengths) <= min(high, model.max_length)
+
+
+@pytest.mark.parametrize("streams", [3, "auto"])
+def test_streams_give_the_same_answers_in_the_same_order(model, streams):
+    texts = random_texts(40)
+    done = []
+    translator = Translator(
+        model, LetterTokenizer(), beam_size=2, max_length=8, batch_size=6, streams=streams
+    )
+    found = translator.translate(texts, progress=done.append)
+    assert found == results(model, texts, beam_size=2, max_length=8, batch_size=6, streams=1)
+    assert sum(done) == 40
+
+
+def test_nothing_and_empty_texts(model):
+    translator = Translator(model, LetterTokenizer(), max_length=8)
+    assert translator([]) == []
+    done = []
+    found = translator.translate(["", "abc", " \u00a0\t"], progress=done.append)
+    assert [r.hypotheses[0].text for r in found][::2] == ["", ""]
+    assert found[0].hypotheses[0].score == 0.0
+    assert translator(["abc"]) == [found[1].hypotheses[0].text]
+    assert sum(done) == 3
+    # The end token alone is a source like any other.
+    assert translator.translate_ids([[EOS]])[0].hypotheses[0].tokens[-1] == EOS
+
+
+def test_ids_give_the_answers_of_texts(model):
+    texts = random_texts(5)
+    translator = Translator(model, None, beam_size=3, max_length=12)
+    by_ids = translator.translate_ids([LetterTokenizer().encode(text) for text in texts])
+    by_text = results(model, texts)
+    assert [r.hypotheses[0].tokens for r in by_ids] == [r.hypotheses[0].tokens for r in by_text]
+    assert by_ids[0].hypotheses[0].text is None
+    with pytest.raises(ValueError, match="tokenizer"):
+        translator(texts)
+
+
+def test_long_sources_are_cut_with_one_warning(model):
+    translator = Translator(model, LetterTokenizer(), max_length=8, max_source_length=6)
+    with pytest.warns(UserWarning, match="11 tokens") as caught:
+        found = translator(["abcdefghij", "abc", "abcdefghijk"])
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert translator(["abcde"]) == found[:1]
+        assert translator(["abcdefgh"]) == found[:1]
+    with pytest.warns(UserWarning, match="than 24"):
+        Translator(model, LetterTokenizer(), max_length=8)(["abc" * 20])
+
+
+def test_unknown_characters_are_translated_like_any_other(model):
+    translator = Translator(model, LetterTokenizer(), max_length=8)
+    assert translator(["ab\u4f60\u597d", "\U0001f600"]) == translator(["ab??", "?"])
+
+
+def test_an_error_in_a_stream_reaches_the_caller(model):
+    translator = Translator(model, LetterTokenizer(), batch_size=2, streams=3, max_length=8)
+    before = threading.active_count()
+    original, translator_module._unpacked = translator_module._unpacked, None
+    try:
+        with pytest.raises(TypeError):
+            translator(random_texts(12))
+    finally:
+        translator_module._unpacked = original
+    assert threading.active_count() == before
+    assert len(translator(random_texts(3))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"beam_size": 0}, ValueError, "beam_size"),
+        ({"beam_size": 2.0}, TypeError, "beam_size"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"max_length": 0}, ValueError, "max_length"),
+        ({"min_length": -1}, ValueError, "min_length"),
+        ({"min_length": 9, "max_length": 8}, ValueError, "min_length"),
+        ({"num_hypotheses": 5}, ValueError, "num_hypotheses"),
+        ({"num_hypotheses": 0}, ValueError, "num_hypotheses"),
+        ({"length_penalty": float("nan")}, ValueError, "length_penalty"),
+        ({"streams": 0}, ValueError, "streams"),
+        ({"streams": "many"}, TypeError, "streams"),
+        ({"max_source_length": 0}, ValueError, "max_source_length"),
+    ],
+)
+def test_wrong_settings_are_refused(model, options, error, message):
+    with pytest.raises(error, match=message):
+        Translator(model, LetterTokenizer(), **options)
+
+
+def test_a_tokenizer_of_another_model_is_refused(model):
+    class Other(LetterTokenizer):
+        eos_id = 7
+
+    with pytest.raises(ValueError, match="eos_id"):
+        Translator(model, Other())
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ("abc", TypeError, "list"),
+        (["abc", None], TypeError, r"texts\[1\]"),
+        ([b"abc"], TypeError, r"texts\[0\]"),
+    ],
+)
+def test_wrong_texts_are_refused(model, texts, error, message):
+    with pytest.raises(error, match=message):
+        Translator(model, LetterTokenizer())(texts)
+
+
+@pytest.mark.parametrize("ids", [[], [4], [4, 99, EOS], [-1, EOS]])
+def test_wrong_ids_are_refused(model, ids):
+    with pytest.raises(ValueError, match="Sentence 1"):
+        Translator(model, None).translate_ids([[4, EOS], ids])
+
+
+# ---- the trained model ----
+
+
+@pytest.mark.slow
+def test_the_trained_model_translates_as_in_transformers(shared_data):
+    pytest.importorskip("safetensors")
+    from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.tokenizer import MarianTokenizer
+
+    folder = shared_data / "models" / "marian-tiny-en-de"
+    model, tokenizer = load_marian(folder, quant=False), MarianTokenizer(folder)
+    text = (shared_data / "tatoeba-ende" / "test.en").read_text(encoding="utf-8")
+    texts = text.split("\n")[:200]
+    different = {}
+    for name, beam_size in (("greedy", 1), ("beam4", 4)):
+        found = Translator(model, tokenizer, beam_size=beam_size).translate(texts)
+        ids = (folder / "reference" / f"{name}.ids").read_text(encoding="utf-8").split("\n")
+        different[name] = sum(
+            result.hypotheses[0].tokens != [int(i) for i in line.split()]
+            for result, line in zip(found, ids[:200], strict=True)
+        )
+    print(f"lines that differ, of 200: {different}")
+    assert different["greedy"] <= 2
+    # Its search goes on until no live hypothesis at the maximum length can win.
+    assert different["beam4"] <= 10
