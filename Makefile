@@ -2,6 +2,8 @@
 # make test   the tests, against the installed package
 # Both use one .venv, made if missing.
 PYTHON ?= python3
+# What is installed: this folder, or a wheel made from it.
+PACKAGE ?= .
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
@@ -29,11 +31,11 @@ $(BIN)/python:
 	$(PIP) install --quiet --upgrade pip
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	$(PIP) install .
+	$(PIP) install '$(PACKAGE)'
 	touch $@
 
 $(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
-	$(PIP) install '.[test,marian]'
+	$(PIP) install '$(PACKAGE)[test,marian]'
 	touch $@ $(VENV)/.installed
 
 # Tools only; what is linted need not be built.

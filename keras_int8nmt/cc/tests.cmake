@@ -17,6 +17,6 @@ foreach(_name kernels gemm)
     add_test(NAME ${_name}_${_isa} COMMAND ${_name}_test)
     set_tests_properties(${_name}_${_isa} PROPERTIES
       SKIP_RETURN_CODE 77
-      ENVIRONMENT "KERAS_INT8NMT_ISA=${_isa};ONEDNN_MAX_CPU_ISA=${_onednn_${_isa}}")
+      ENVIRONMENT "KERAS_INT8NMT_ISA=${_isa};ONEDNN_MAX_CPU_ISA=${_onednn_${_isa}};KERAS_INT8NMT_MKL=${MKL_LIBRARY}")
   endforeach()
 endforeach()

@@ -59,7 +59,7 @@ struct Size {
 };
 
 std::vector<Size> Sizes() {
-  std::vector<Size> sizes = {{7, 8192, 33},  {2, 65536, 3}, {300, 64, 40}, {1000, 24, 17},
+  std::vector<Size> sizes = {{7, 8192, 33},  {2, 65536, 3},  {300, 64, 40}, {1000, 24, 17},
                              {33, 512, 200}, {1, 513, 2049}, {63, 100, 1},  {385, 31, 65}};
   for (int64_t base : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
     for (int64_t side : {base - 1, base, base + 1}) {
@@ -129,7 +129,7 @@ std::string Name(const GemmBackend& backend, const Size& s, Type a_type, const E
 }
 
 std::vector<Output> Outputs() {
-  return {{Type::kFloat32, 1.0f, 0}, {Type::kInt8, 1.0f, 0},   {Type::kUint8, 1.0f, 0},
+  return {{Type::kFloat32, 1.0f, 0}, {Type::kInt8, 1.0f, 0},    {Type::kUint8, 1.0f, 0},
           {Type::kInt8, 3.7f, -5},   {Type::kUint8, 2.3f, 101}, {Type::kUint8, 1.0f, 128}};
 }
 

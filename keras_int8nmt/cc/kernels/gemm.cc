@@ -136,8 +136,8 @@ PackedInfo ReadPacked(const void* blob, size_t bytes) {
   }
   const GemmBackend& backend = GemmFor(kBackends[header.backend].name);
   if (header.layout != backend.layout()) {
-    Refuse("made for another CPU or another version of the back end '" +
-           std::string(backend.name) + "'; pack the weights again");
+    Refuse("made for another CPU or another version of the back end '" + std::string(backend.name) +
+           "'; pack the weights again");
   }
   PackedInfo info;
   info.k = header.k;

@@ -39,8 +39,8 @@ const GemmBackend& GemmFor(const std::string& name);
 void SetGemmThreads(int threads);
 int GemmThreads();
 
-// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and the
-// body, which starts 64 bytes after the blob's start. The check covers the header; reading the
+// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and
+// the body, which starts 64 bytes after the blob's start. The check covers the header; reading the
 // body at every multiplication would cost as much as the multiplication.
 size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
 void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);

@@ -27,8 +27,8 @@ void MultiplyFloat(const float* a, int64_t m, const void* packed, int64_t k, int
   const int threads = onednn::ApplyThreads();
   for (int64_t row = 0, rows = 0; row < m; row += rows) {
     rows = onednn::NextPiece(m - row);
-    const onednn::Key key = {rows, k,     n,      DataType::f32, DataType::f32, DataType::f32,
-                             true, false, threads};
+    const onednn::Key key = {rows,          k,    n,     DataType::f32, DataType::f32,
+                             DataType::f32, true, false, threads};
     onednn::Execute(key, a + row * k, packed, nullptr, bias, out + row * n);
   }
 }

@@ -3,7 +3,8 @@
 // MKL runs on one thread here. In row-major order its left side is uint8 and its right side int8,
 // so int8 inputs are shifted by 128 and 128 times the columns' sums is taken off again. Like other
 // libraries it may add pairs of products in saturating 16 bits on a CPU without VNNI; a probe
-// finds out and then inputs are split (see SplitInput).
+// finds out and then inputs are split (see SplitInput). On some CPUs MKL's packed form takes ten
+// times the weights' bytes and is not faster; there the weights are kept as they are.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -26,12 +27,16 @@ using Compute = void (*)(int layout, int trans_a, int trans_b, int offset, int m
                          float alpha, const void* a, int stride_a, int8_t a_offset, const void* b,
                          int stride_b, int8_t b_offset, float beta, int32_t* c, int stride_c,
                          const int32_t* c_offset);
+// cblas_gemm_s8u8s32, with the same arguments.
+using Gemm = Compute;
 using SetLayer = int (*)(int);
 
 struct Mkl {
   GetSize get_size = nullptr;
   PackFunction pack = nullptr;
   Compute compute = nullptr;
+  Gemm gemm = nullptr;
+  bool packs = false;
 };
 
 // <env>/lib, when this library is in <env>/lib/pythonX.Y/site-packages/keras_int8nmt/_native.
@@ -85,6 +90,9 @@ const Mkl& Library() {
     mkl.get_size = Symbol<GetSize>(handle, "cblas_gemm_s8u8s32_pack_get_size");
     mkl.pack = Symbol<PackFunction>(handle, "cblas_gemm_s8u8s32_pack");
     mkl.compute = Symbol<Compute>(handle, "cblas_gemm_s8u8s32_compute");
+    mkl.gemm = Symbol<Gemm>(handle, "cblas_gemm_s8u8s32");
+    constexpr int kSample = 1024;
+    mkl.packs = mkl.get_size(kMatrixB, kSample, kSample, kSample) < 2 * kSample * kSample;
     return mkl;
   }();
   return library;
@@ -92,15 +100,17 @@ const Mkl& Library() {
 
 // Rows of one call. Packed weights are asked for and used with the same number of rows, as the
 // manual wants it; fewer rows at the end are fine (the tests hold them equal to plain loops).
-constexpr int kRows = 128;
+constexpr int kRows = 256;
 
 size_t RoundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 size_t SumsBytes(int64_t n) { return RoundUp64(n * sizeof(int32_t)); }
 
-// Body: the sums of the columns, then MKL's packed matrix, at a multiple of 64 bytes.
+// Body: the sums of the columns, then MKL's packed matrix or the weights, at a multiple of 64
+// bytes.
 size_t PackedSize(int64_t k, int64_t n) {
-  return SumsBytes(n) + Library().get_size(kMatrixB, kRows, static_cast<int>(n),
-                                           static_cast<int>(k));
+  if (!Library().packs) return SumsBytes(n) + static_cast<size_t>(k * n);
+  return SumsBytes(n) +
+         Library().get_size(kMatrixB, kRows, static_cast<int>(n), static_cast<int>(k));
 }
 
 void PackBody(const int8_t* weights, int64_t k, int64_t n, void* body) {
@@ -109,21 +119,32 @@ void PackBody(const int8_t* weights, int64_t k, int64_t n, void* body) {
   for (int64_t i = 0; i < k; ++i) {
     for (int64_t j = 0; j < n; ++j) sums[j] += weights[i * n + j];
   }
+  char* target = static_cast<char*>(body) + SumsBytes(n);
+  if (!Library().packs) {
+    std::memcpy(target, weights, k * n);
+    return;
+  }
   Library().pack(kRowMajor, kMatrixB, kNoTrans, kRows, static_cast<int>(n), static_cast<int>(k),
-                 weights, static_cast<int>(n), static_cast<char*>(body) + SumsBytes(n));
+                 weights, static_cast<int>(n), target);
 }
 
 // acc [rows, n] = a [rows, k] uint8 x the packed weights.
 void Product(const uint8_t* a, int64_t rows, const void* body, int64_t k, int64_t n, int32_t* acc) {
   const int32_t zero = 0;
   const int k32 = static_cast<int>(k), n32 = static_cast<int>(n);
-  Library().compute(kRowMajor, kNoTrans, kPacked, kFixOffset, static_cast<int>(rows), n32, k32,
-                    1.0f, a, k32, 0, static_cast<const char*>(body) + SumsBytes(n), n32, 0, 0.0f,
-                    acc, n32, &zero);
+  const Mkl& mkl = Library();
+  (mkl.packs ? mkl.compute : mkl.gemm)(kRowMajor, kNoTrans, mkl.packs ? kPacked : kNoTrans,
+                                       kFixOffset, static_cast<int>(rows), n32, k32, 1.0f, a, k32,
+                                       0, static_cast<const char*>(body) + SumsBytes(n), n32, 0,
+                                       0.0f, acc, n32, &zero);
 }
 
-// MKL has no way back, so the weights are multiplied by the unit matrix.
+// MKL has no way back, so packed weights are multiplied by the unit matrix.
 void UnpackBody(const void* body, int64_t k, int64_t n, int8_t* weights) {
+  if (!Library().packs) {
+    std::memcpy(weights, static_cast<const char*>(body) + SumsBytes(n), k * n);
+    return;
+  }
   std::vector<uint8_t> unit(k);
   std::vector<int32_t> row(n);
   for (int64_t i = 0; i < k; ++i) {
@@ -185,7 +206,7 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
 
 // MKL chooses its packed form by the CPU; its size for a sample tells forms apart.
 uint64_t Layout() {
-  static const uint64_t layout = Library().get_size(kMatrixB, kRows, 83, 67);
+  static const uint64_t layout = Library().packs ? Library().get_size(kMatrixB, kRows, 83, 67) : 1;
   return layout;
 }
 

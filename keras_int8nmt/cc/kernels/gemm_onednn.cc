@@ -21,9 +21,7 @@ using Tag = dnnl::memory::format_tag;
 enum class Way { kFused, kSums, kSplit };
 
 DataType ToOnednn(Type type) {
-  return type == Type::kFloat32 ? DataType::f32
-         : type == Type::kInt8  ? DataType::s8
-                                : DataType::u8;
+  return type == Type::kFloat32 ? DataType::f32 : type == Type::kInt8 ? DataType::s8 : DataType::u8;
 }
 
 size_t RoundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -118,8 +116,8 @@ template <Way way>
 const int32_t* Sums(const Piece& piece) {
   const size_t count = piece.rows * piece.n;
   int32_t* acc = Scratch<int32_t, 1>(count);
-  Key key = {piece.rows, piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8, DataType::s32,
-             false,      false,   piece.threads};
+  Key key = {piece.rows,    piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8,
+             DataType::s32, false,   false,   piece.threads};
   if (way != Way::kSplit) {
     onednn::Execute(key, piece.a, piece.body, nullptr, nullptr, acc);
     return acc;
@@ -143,9 +141,8 @@ void Fused(const Piece& piece, const Epilogue& epilogue, void* out) {
   const bool whole = (relu || epilogue.activation == Activation::kNone) &&
                      (epilogue.output.type == Type::kFloat32 ||
                       (epilogue.output.scale == 1.0f && epilogue.output.zero_point == 0));
-  Key key = {piece.rows, piece.k,       piece.n, ToOnednn(piece.a_type),
-             DataType::s8, DataType::f32, true,    false,
-             piece.threads};
+  Key key = {piece.rows,    piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8,
+             DataType::f32, true,    false,   piece.threads};
   if (whole) {
     key.c = ToOnednn(epilogue.output.type);
     key.relu = relu;
@@ -160,8 +157,8 @@ void Fused(const Piece& piece, const Epilogue& epilogue, void* out) {
 template <Way way>
 void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
               const Epilogue& epilogue, void* out) {
-  Piece piece = {nullptr, a_type, 0, BodyFor<way>(a_type, body, k, n),
-                 k,       n,      onednn::ApplyThreads()};
+  Piece piece = {
+      nullptr, a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads()};
   const size_t out_stride = n * TypeSize(epilogue.output.type);
   for (int64_t row = 0; row < m; row += piece.rows) {
     piece.a = static_cast<const char*>(a) + row * k;

@@ -16,10 +16,10 @@ using Tag = dnnl::memory::format_tag;
 struct KeyHash {
   size_t operator()(const Key& key) const {
     uint64_t hash = 0;
-    for (int64_t part : {key.m, key.k, key.n, static_cast<int64_t>(key.a),
-                         static_cast<int64_t>(key.w), static_cast<int64_t>(key.c),
-                         static_cast<int64_t>(key.epilogue) * 2 + key.relu,
-                         static_cast<int64_t>(key.threads)}) {
+    for (int64_t part :
+         {key.m, key.k, key.n, static_cast<int64_t>(key.a), static_cast<int64_t>(key.w),
+          static_cast<int64_t>(key.c), static_cast<int64_t>(key.epilogue) * 2 + key.relu,
+          static_cast<int64_t>(key.threads)}) {
       hash = (hash ^ static_cast<uint64_t>(part)) * 0x9e3779b97f4a7c15u;
       hash ^= hash >> 29;
     }
@@ -123,14 +123,13 @@ void Execute(const Key& key, const void* a, const void* body, const float* scale
   const void* handles[] = {a, body, c, bias, scales};
   for (int i = 0; i < prepared->count; ++i) {
     // oneDNN's handles are not const; it reads the inputs only.
-    dnnl::error::wrap_c_api(dnnl_memory_set_data_handle(prepared->memories[i].get(),
-                                                        const_cast<void*>(handles[i])),
-                            "oneDNN: set_data_handle");
+    dnnl::error::wrap_c_api(
+        dnnl_memory_set_data_handle(prepared->memories[i].get(), const_cast<void*>(handles[i])),
+        "oneDNN: set_data_handle");
   }
-  dnnl::error::wrap_c_api(
-      dnnl_primitive_execute(prepared->primitive.get(), prepared->stream.get(), prepared->count,
-                             prepared->arguments),
-      "oneDNN: execute");
+  dnnl::error::wrap_c_api(dnnl_primitive_execute(prepared->primitive.get(), prepared->stream.get(),
+                                                 prepared->count, prepared->arguments),
+                          "oneDNN: execute");
 }
 
 }  // namespace onednn
