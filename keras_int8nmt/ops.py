@@ -373,8 +373,9 @@ def _tensor(
 ) -> tf.Tensor:
     """`value` as a tensor of one of `dtypes` and of the rank asked for."""
     if not tf.is_tensor(value):
-        plain_number_types = dtypes[0] in ("float32", "int32")
-        value = tf.convert_to_tensor(value, dtypes[0] if plain_number_types else None)
+        # Python numbers take the dtype asked for; an array must have it.
+        takes = not isinstance(value, np.ndarray) and dtypes[0] in ("float32", "int32")
+        value = tf.convert_to_tensor(value, dtypes[0] if takes else None)
     if value.dtype.name not in dtypes:
         raise TypeError(
             f"`{name}` must be of dtype {' or '.join(dtypes)}; received {value.dtype.name}."

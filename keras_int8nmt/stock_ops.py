@@ -68,7 +68,9 @@ def int8_matmul(
     if None in (n, size):
         raise ValueError("`scales` and `packed` must have known shapes.")
     if not bias.shape.is_compatible_with(scales.shape):
-        raise ValueError(f"`bias` must have shape {scales.shape}; it has shape {bias.shape}.")
+        raise ValueError(
+            f"`bias` must have the shape of `scales`, {scales.shape}; it has shape {bias.shape}."
+        )
     if k is None:
         k = (size - _HEADER) // (4 * n) if n else 0
     if size != _HEADER + 4 * k * n:

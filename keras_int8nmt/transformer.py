@@ -139,6 +139,8 @@ class Transformer(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Makes all weights; no shape depends on the inputs."""
+        if self.built:
+            return
         self.source_embedding.build()
         if self.target_embedding is not self.source_embedding:
             self.target_embedding.build()
