@@ -20,9 +20,11 @@ struct Row {
 
 // Best first.
 const Row kRows[] = {
+#if defined(__x86_64__)
     {&kAvx512VnniKernels, CpuHasAvx512Vnni},
     {&kAvx512Kernels, CpuHasAvx512},
     {&kAvx2Kernels, CpuHasAvx2},
+#endif
     {&kGenericKernels, Always},
     {&kReferenceKernels, Always},
 };

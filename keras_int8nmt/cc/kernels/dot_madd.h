@@ -12,7 +12,7 @@ constexpr int kWeightWords = 2;
 
 // Weights from bytes, signed or not: 4 * groups of them.
 template <class T>
-void PackWeights(const T* x, int64_t groups, int32_t* weights) {
+INLINE void PackWeights(const T* x, int64_t groups, int32_t* weights) {
   for (int64_t g = 0; g < groups; ++g) {
     const int32_t a = x[4 * g], b = x[4 * g + 1], c = x[4 * g + 2], d = x[4 * g + 3];
     weights[2 * g] = static_cast<int32_t>((a & 0xffff) | static_cast<uint32_t>(c) << 16);
@@ -20,16 +20,16 @@ void PackWeights(const T* x, int64_t groups, int32_t* weights) {
   }
 }
 
-Ints GroupDot(Ints acc, Ints bytes, const int32_t* weights) {
+INLINE Ints GroupDot(Ints acc, Ints bytes, const int32_t* weights) {
   return acc + (PairProducts(EvenBytes(bytes), SetInt(weights[0])) +
                 PairProducts(OddBytes(bytes), SetInt(weights[1])));
 }
 
 // Keys as the panel stores them; what a row of scores starts from; one group of each product.
-Ints PrepareKeys(Ints keys) { return keys; }
-int32_t ScoreStart(const int8_t*, int64_t) { return 0; }
-Ints KeyDot(Ints acc, Ints keys, const int32_t* query) { return GroupDot(acc, keys, query); }
-Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
+INLINE Ints PrepareKeys(Ints keys) { return keys; }
+INLINE int32_t ScoreStart(const int8_t*, int64_t) { return 0; }
+INLINE Ints KeyDot(Ints acc, Ints keys, const int32_t* query) { return GroupDot(acc, keys, query); }
+INLINE Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
   return GroupDot(acc, values, probabilities);
 }
 

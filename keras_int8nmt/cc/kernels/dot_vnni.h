@@ -11,20 +11,20 @@ namespace {
 constexpr int kWeightWords = 1;
 
 template <class T>
-void PackWeights(const T* x, int64_t groups, int32_t* weights) {
+INLINE void PackWeights(const T* x, int64_t groups, int32_t* weights) {
   __builtin_memcpy(weights, x, 4 * groups);
 }
 
-Ints PrepareKeys(Ints keys) { return {_mm512_xor_si512(keys.v, _mm512_set1_epi8(-128))}; }
-int32_t ScoreStart(const int8_t* query, int64_t n) {
+INLINE Ints PrepareKeys(Ints keys) { return {_mm512_xor_si512(keys.v, _mm512_set1_epi8(-128))}; }
+INLINE int32_t ScoreStart(const int8_t* query, int64_t n) {
   int32_t sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += query[i];
   return -128 * sum;
 }
-Ints KeyDot(Ints acc, Ints keys, const int32_t* query) {
+INLINE Ints KeyDot(Ints acc, Ints keys, const int32_t* query) {
   return {_mm512_dpbusd_epi32(acc.v, keys.v, _mm512_set1_epi32(*query))};
 }
-Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
+INLINE Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
   return {_mm512_dpbusd_epi32(acc.v, _mm512_set1_epi32(*probabilities), values.v)};
 }
 

@@ -2,6 +2,8 @@
 
 namespace keras_int8nmt {
 
+#if defined(__x86_64__)
+
 bool CpuHasAvx2() { return __builtin_cpu_supports("avx2"); }
 
 bool CpuHasAvx512() {
@@ -10,5 +12,7 @@ bool CpuHasAvx512() {
 }
 
 bool CpuHasAvx512Vnni() { return CpuHasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+
+#endif
 
 }  // namespace keras_int8nmt

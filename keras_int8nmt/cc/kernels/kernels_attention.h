@@ -142,7 +142,7 @@ void Scores(const AttentionArgs& args, int64_t limit, AttentionScratch* scratch)
 
 // Lanes that are not allowed become `other`.
 template <class Lanes>
-Floats Allowed(Floats x, const uint8_t* mask, int64_t j, Floats other, Lanes lanes) {
+INLINE Floats Allowed(Floats x, const uint8_t* mask, int64_t j, Floats other, Lanes lanes) {
   if (mask != nullptr) return Select(LoadMask(mask + j, lanes), x, other);
   return Select(FirstLanes(lanes), x, other);
 }
@@ -187,8 +187,8 @@ void WriteContext(const AttentionArgs& args, const int32_t* acc, int64_t columns
 
 // Adds 4 keys to the accumulators of kRows rows.
 template <int kRows>
-void AddValues(const int8_t* const rows[4], int64_t columns, const int32_t* weights,
-               int64_t row_words, Ints acc[kRows][4]) {
+INLINE void AddValues(const int8_t* const rows[4], int64_t columns, const int32_t* weights,
+                      int64_t row_words, Ints acc[kRows][4]) {
   Ints values[4];
   InterleaveRows(rows, columns, values);
   for (int r = 0; r < kRows; ++r) {

@@ -8,12 +8,12 @@ namespace keras_int8nmt {
 namespace {
 
 // Lanes past the end are 0 instead of x; a partial sum is never -0, so adding 0 changes nothing.
-Floats KeepLanes(Floats x, Full) { return x; }
-Floats KeepLanes(Floats x, Part lanes) { return Select(FirstLanes(lanes), x, Set(0.0f)); }
+INLINE Floats KeepLanes(Floats x, Full) { return x; }
+INLINE Floats KeepLanes(Floats x, Part lanes) { return Select(FirstLanes(lanes), x, Set(0.0f)); }
 
 // The sum16 of value(i, lanes) over a row.
 template <class Value>
-float Sum16(int64_t n, Value value) {
+INLINE float Sum16(int64_t n, Value value) {
   Floats sum = Set(0.0f);
   ForVectors(n, [&](int64_t i, auto lanes) { sum = sum + KeepLanes(value(i, lanes), lanes); });
   return TreeSum(sum);

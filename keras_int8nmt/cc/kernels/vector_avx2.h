@@ -23,98 +23,106 @@ struct Mask {
 // 64 columns of one row fill 8 of the 16 registers.
 constexpr int kContextRows = 1;
 
-Floats Set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-Ints SetInt(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-Floats operator+(Floats a, Floats b) {
+INLINE Floats Set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+INLINE Ints SetInt(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+INLINE Floats operator+(Floats a, Floats b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }
-Floats operator-(Floats a, Floats b) {
+INLINE Floats operator-(Floats a, Floats b) {
   return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
 }
-Floats operator*(Floats a, Floats b) {
+INLINE Floats operator*(Floats a, Floats b) {
   return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
 }
-Floats operator/(Floats a, Floats b) {
+INLINE Floats operator/(Floats a, Floats b) {
   return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
 }
-Ints operator+(Ints a, Ints b) {
+INLINE Ints operator+(Ints a, Ints b) {
   return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
 }
-Ints operator-(Ints a, Ints b) {
+INLINE Ints operator-(Ints a, Ints b) {
   return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
 }
-Floats Max(Floats a, Floats b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
-Floats Min(Floats a, Floats b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
-Floats Rint(Floats x) { return {_mm256_round_ps(x.lo, 8), _mm256_round_ps(x.hi, 8)}; }
-Floats Abs(Floats x) {
+INLINE Floats Max(Floats a, Floats b) {
+  return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+INLINE Floats Min(Floats a, Floats b) {
+  return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+INLINE Floats Rint(Floats x) { return {_mm256_round_ps(x.lo, 8), _mm256_round_ps(x.hi, 8)}; }
+INLINE Floats Abs(Floats x) {
   const __m256 bit = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(bit, x.lo), _mm256_andnot_ps(bit, x.hi)};
 }
-Floats CopySign(Floats magnitude, Floats sign) {
+INLINE Floats CopySign(Floats magnitude, Floats sign) {
   const __m256 bit = _mm256_set1_ps(-0.0f);
   const Floats m = Abs(magnitude);
   return {_mm256_or_ps(m.lo, _mm256_and_ps(bit, sign.lo)),
           _mm256_or_ps(m.hi, _mm256_and_ps(bit, sign.hi))};
 }
-Ints ToInts(Floats x) { return {_mm256_cvttps_epi32(x.lo), _mm256_cvttps_epi32(x.hi)}; }
-Floats ToFloats(Ints x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
-__m256 PowerOfTwo(__m256i n) {
+INLINE Ints ToInts(Floats x) { return {_mm256_cvttps_epi32(x.lo), _mm256_cvttps_epi32(x.hi)}; }
+INLINE Floats ToFloats(Ints x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
+INLINE __m256 PowerOfTwo(__m256i n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
-Floats TimesPowerOfTwo(Floats x, Floats n) {
+INLINE Floats TimesPowerOfTwo(Floats x, Floats n) {
   const Ints whole = ToInts(n);
   return x * Floats{PowerOfTwo(whole.lo), PowerOfTwo(whole.hi)};
 }
 
-Mask AtLeast(Floats a, Floats b) {
+INLINE Mask AtLeast(Floats a, Floats b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_GE_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GE_OQ)};
 }
-Mask Unordered(Floats a, Floats b) {
+INLINE Mask Unordered(Floats a, Floats b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, b.hi, _CMP_UNORD_Q)};
 }
-Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.lo, b.lo), _mm256_or_ps(a.hi, b.hi)}; }
-Mask NoLanes() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-uint32_t Bits(Mask mask) {
+INLINE Mask operator|(Mask a, Mask b) {
+  return {_mm256_or_ps(a.lo, b.lo), _mm256_or_ps(a.hi, b.hi)};
+}
+INLINE Mask NoLanes() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+INLINE uint32_t Bits(Mask mask) {
   return static_cast<uint32_t>(_mm256_movemask_ps(mask.lo) | _mm256_movemask_ps(mask.hi) << 8);
 }
-Floats Select(Mask mask, Floats yes, Floats no) {
+INLINE Floats Select(Mask mask, Floats yes, Floats no) {
   return {_mm256_blendv_ps(no.lo, yes.lo, mask.lo), _mm256_blendv_ps(no.hi, yes.hi, mask.hi)};
 }
 
-Mask ToMask(__m256i lo, __m256i hi) { return {_mm256_castsi256_ps(lo), _mm256_castsi256_ps(hi)}; }
-Mask FirstLanes(Part lanes) {
+INLINE Mask ToMask(__m256i lo, __m256i hi) {
+  return {_mm256_castsi256_ps(lo), _mm256_castsi256_ps(hi)};
+}
+INLINE Mask FirstLanes(Part lanes) {
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return ToMask(_mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.count), first),
                 _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.count - 8), first));
 }
-Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
+INLINE Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
 
-Floats Load(const float* x, Full) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
-Ints Load(const int32_t* x, Full) {
+INLINE Floats Load(const float* x, Full) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
+INLINE Ints Load(const int32_t* x, Full) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 8))};
 }
-__m128i LoadEight(const void* x) { return _mm_loadl_epi64(static_cast<const __m128i*>(x)); }
-Ints LoadWidened(const int8_t* x, Full) {
+INLINE __m128i LoadEight(const void* x) { return _mm_loadl_epi64(static_cast<const __m128i*>(x)); }
+INLINE Ints LoadWidened(const int8_t* x, Full) {
   return {_mm256_cvtepi8_epi32(LoadEight(x)), _mm256_cvtepi8_epi32(LoadEight(x + 8))};
 }
-Ints LoadWidened(const uint8_t* x, Full) {
+INLINE Ints LoadWidened(const uint8_t* x, Full) {
   return {_mm256_cvtepu8_epi32(LoadEight(x)), _mm256_cvtepu8_epi32(LoadEight(x + 8))};
 }
-Mask LoadMask(const uint8_t* x, Full) {
+INLINE Mask LoadMask(const uint8_t* x, Full) {
   const Ints bytes = LoadWidened(x, Full());
   const __m256i zero = _mm256_setzero_si256();
   return ToMask(_mm256_cmpgt_epi32(bytes.lo, zero), _mm256_cmpgt_epi32(bytes.hi, zero));
 }
-void Store(float* out, Floats x, Full) {
+INLINE void Store(float* out, Floats x, Full) {
   _mm256_storeu_ps(out, x.lo);
   _mm256_storeu_ps(out + 8, x.hi);
 }
-void Store(int32_t* out, Ints x, Full) {
+INLINE void Store(int32_t* out, Ints x, Full) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), x.lo);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8), x.hi);
 }
-void StoreBytes(void* out, Ints x, Full) {
+INLINE void StoreBytes(void* out, Ints x, Full) {
   const __m256i low = _mm256_set1_epi32(0xff);
   const __m256i words =
       _mm256_packus_epi32(_mm256_and_si256(x.lo, low), _mm256_and_si256(x.hi, low));
@@ -124,33 +132,33 @@ void StoreBytes(void* out, Ints x, Full) {
       _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
 }
 
-__m128 UpperHalf(__m256 x) { return _mm256_extractf128_ps(x, 1); }
-float TreeSum(Floats x) {
+INLINE __m128 UpperHalf(__m256 x) { return _mm256_extractf128_ps(x, 1); }
+INLINE float TreeSum(Floats x) {
   const __m256 eight = _mm256_add_ps(x.lo, x.hi);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), UpperHalf(eight));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
-float LargestLane(Floats x) {
+INLINE float LargestLane(Floats x) {
   const __m256 eight = _mm256_max_ps(x.lo, x.hi);
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), UpperHalf(eight));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-__m256i EvenBytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
-Ints EvenBytes(Ints x) { return {EvenBytes(x.lo), EvenBytes(x.hi)}; }
-Ints OddBytes(Ints x) { return {_mm256_srai_epi16(x.lo, 8), _mm256_srai_epi16(x.hi, 8)}; }
-Ints PairProducts(Ints a, Ints b) {
+INLINE __m256i EvenBytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+INLINE Ints EvenBytes(Ints x) { return {EvenBytes(x.lo), EvenBytes(x.hi)}; }
+INLINE Ints OddBytes(Ints x) { return {_mm256_srai_epi16(x.lo, 8), _mm256_srai_epi16(x.hi, 8)}; }
+INLINE Ints PairProducts(Ints a, Ints b) {
   return {_mm256_madd_epi16(a.lo, b.lo), _mm256_madd_epi16(a.hi, b.hi)};
 }
 
-__m256i LoadPair(const int8_t* a, const int8_t* b) {
+INLINE __m256i LoadPair(const int8_t* a, const int8_t* b) {
   return _mm256_inserti128_si256(
       _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a))),
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), 1);
 }
-void TransposeQuarters(__m256i rows[4]) {
+INLINE void TransposeQuarters(__m256i rows[4]) {
   const __m256i a = _mm256_unpacklo_epi32(rows[0], rows[1]);
   const __m256i b = _mm256_unpackhi_epi32(rows[0], rows[1]);
   const __m256i c = _mm256_unpacklo_epi32(rows[2], rows[3]);
@@ -160,7 +168,7 @@ void TransposeQuarters(__m256i rows[4]) {
   rows[2] = _mm256_unpacklo_epi64(b, d);
   rows[3] = _mm256_unpackhi_epi64(b, d);
 }
-void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
+INLINE void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
   __m256i lo[4], hi[4];
   for (int i = 0; i < 4; ++i) {
     lo[i] = LoadPair(rows.at[i] + column, rows.at[4 + i] + column);
@@ -172,7 +180,7 @@ void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
 }
 
 // 32 columns of 4 rows: out[i].*half* gets the columns in the order of the unpack instructions.
-void InterleaveHalf(const int8_t* const rows[4], int64_t column, __m256i out[4]) {
+INLINE void InterleaveHalf(const int8_t* const rows[4], int64_t column, __m256i out[4]) {
   __m256i row[4];
   for (int i = 0; i < 4; ++i) {
     row[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[i] + column));
@@ -186,7 +194,7 @@ void InterleaveHalf(const int8_t* const rows[4], int64_t column, __m256i out[4])
   out[2] = _mm256_unpacklo_epi16(b, d);
   out[3] = _mm256_unpackhi_epi16(b, d);
 }
-void InterleaveRows(const int8_t* const rows[4], int64_t columns, Ints out[4]) {
+INLINE void InterleaveRows(const int8_t* const rows[4], int64_t columns, Ints out[4]) {
   alignas(32) int8_t copy[4][64];
   const int8_t* whole[4] = {rows[0], rows[1], rows[2], rows[3]};
   if (columns < 64) {
@@ -202,14 +210,14 @@ void InterleaveRows(const int8_t* const rows[4], int64_t columns, Ints out[4]) {
   for (int i = 0; i < 4; ++i) out[i] = {lo[i], hi[i]};
 }
 
-void StoreColumnsHalf(__m256i a, __m256i b, __m256i c, __m256i d, int32_t* out) {
+INLINE void StoreColumnsHalf(__m256i a, __m256i b, __m256i c, __m256i d, int32_t* out) {
   __m256i* target = reinterpret_cast<__m256i*>(out);
   _mm256_storeu_si256(target, _mm256_permute2x128_si256(a, b, 0x20));
   _mm256_storeu_si256(target + 1, _mm256_permute2x128_si256(c, d, 0x20));
   _mm256_storeu_si256(target + 2, _mm256_permute2x128_si256(a, b, 0x31));
   _mm256_storeu_si256(target + 3, _mm256_permute2x128_si256(c, d, 0x31));
 }
-void StoreColumns(const Ints acc[4], int32_t out[64]) {
+INLINE void StoreColumns(const Ints acc[4], int32_t out[64]) {
   StoreColumnsHalf(acc[0].lo, acc[1].lo, acc[2].lo, acc[3].lo, out);
   StoreColumnsHalf(acc[0].hi, acc[1].hi, acc[2].hi, acc[3].hi, out + 32);
 }

@@ -25,127 +25,127 @@ constexpr int kContextRows = 1;
 
 // f of each of the four parts.
 template <class Out, class F>
-Out Each(F f) {
+INLINE Out Each(F f) {
   return {f(0), f(1), f(2), f(3)};
 }
 
-Float4 AsFloats(Int4 x) { return reinterpret_cast<Float4>(x); }
-Int4 AsInts(Float4 x) { return reinterpret_cast<Int4>(x); }
+INLINE Float4 AsFloats(Int4 x) { return reinterpret_cast<Float4>(x); }
+INLINE Int4 AsInts(Float4 x) { return reinterpret_cast<Int4>(x); }
 
-Floats Set(float x) {
+INLINE Floats Set(float x) {
   return Each<Floats>([&](int) { return Float4{x, x, x, x}; });
 }
-Ints SetInt(int32_t x) {
+INLINE Ints SetInt(int32_t x) {
   return Each<Ints>([&](int) { return Int4{x, x, x, x}; });
 }
-Floats operator+(Floats a, Floats b) {
+INLINE Floats operator+(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] + b.v[i]; });
 }
-Floats operator-(Floats a, Floats b) {
+INLINE Floats operator-(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] - b.v[i]; });
 }
-Floats operator*(Floats a, Floats b) {
+INLINE Floats operator*(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] * b.v[i]; });
 }
-Floats operator/(Floats a, Floats b) {
+INLINE Floats operator/(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] / b.v[i]; });
 }
-Ints operator+(Ints a, Ints b) {
+INLINE Ints operator+(Ints a, Ints b) {
   return Each<Ints>([&](int i) { return a.v[i] + b.v[i]; });
 }
-Ints operator-(Ints a, Ints b) {
+INLINE Ints operator-(Ints a, Ints b) {
   return Each<Ints>([&](int i) { return a.v[i] - b.v[i]; });
 }
-Floats Max(Floats a, Floats b) {
+INLINE Floats Max(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
 }
-Floats Min(Floats a, Floats b) {
+INLINE Floats Min(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
 }
-Floats Abs(Floats x) {
+INLINE Floats Abs(Floats x) {
   return Each<Floats>([&](int i) { return AsFloats(AsInts(x.v[i]) & 0x7fffffff); });
 }
-Floats CopySign(Floats magnitude, Floats sign) {
+INLINE Floats CopySign(Floats magnitude, Floats sign) {
   return Each<Floats>([&](int i) {
     return AsFloats((AsInts(magnitude.v[i]) & 0x7fffffff) |
                     (AsInts(sign.v[i]) & static_cast<int32_t>(0x80000000u)));
   });
 }
-Mask AtLeast(Floats a, Floats b) {
+INLINE Mask AtLeast(Floats a, Floats b) {
   return Each<Mask>([&](int i) { return a.v[i] >= b.v[i]; });
 }
-Mask Unordered(Floats a, Floats b) {
+INLINE Mask Unordered(Floats a, Floats b) {
   return Each<Mask>([&](int i) { return (a.v[i] != a.v[i]) | (b.v[i] != b.v[i]); });
 }
-Mask operator|(Mask a, Mask b) {
+INLINE Mask operator|(Mask a, Mask b) {
   return Each<Mask>([&](int i) { return a.v[i] | b.v[i]; });
 }
-Mask NoLanes() {
+INLINE Mask NoLanes() {
   return Each<Mask>([&](int) { return Int4{}; });
 }
-uint32_t Bits(Mask mask) {
+INLINE uint32_t Bits(Mask mask) {
   uint32_t bits = 0;
   for (int i = 0; i < kLanes; ++i) bits |= (mask.v[i / 4][i % 4] & 1u) << i;
   return bits;
 }
-Floats Select(Mask mask, Floats yes, Floats no) {
+INLINE Floats Select(Mask mask, Floats yes, Floats no) {
   return Each<Floats>([&](int i) { return mask.v[i] ? yes.v[i] : no.v[i]; });
 }
 // Adding 2^23 leaves no room for a fraction, so the addition itself rounds half to even. Larger
 // numbers are whole already; NaN fails the comparison and stays.
-Floats Rint(Floats x) {
+INLINE Floats Rint(Floats x) {
   const Floats big = Set(8388608.0f);
   const Floats shift = CopySign(big, x);
   const Floats rounded = CopySign((x + shift) - shift, x);
   return Select(AtLeast(Abs(x), big) | Unordered(x, x), x, rounded);
 }
-Ints ToInts(Floats x) {
+INLINE Ints ToInts(Floats x) {
   return Each<Ints>([&](int i) { return __builtin_convertvector(x.v[i], Int4); });
 }
-Floats ToFloats(Ints x) {
+INLINE Floats ToFloats(Ints x) {
   return Each<Floats>([&](int i) { return __builtin_convertvector(x.v[i], Float4); });
 }
-Floats TimesPowerOfTwo(Floats x, Floats n) {
+INLINE Floats TimesPowerOfTwo(Floats x, Floats n) {
   const Ints whole = ToInts(n);
   return Each<Floats>([&](int i) { return x.v[i] * AsFloats((whole.v[i] + 127) << 23); });
 }
-Mask FirstLanes(Part lanes) {
+INLINE Mask FirstLanes(Part lanes) {
   return Each<Mask>([&](int i) { return Int4{0, 1, 2, 3} + 4 * i < lanes.count; });
 }
-Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
+INLINE Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
 
 template <class Vector, class T>
-Vector Copy(const T* x) {
+INLINE Vector Copy(const T* x) {
   Vector out;
   __builtin_memcpy(&out, x, sizeof(out));
   return out;
 }
 template <class T>
-Ints Widened(const T* x) {
+INLINE Ints Widened(const T* x) {
   return Each<Ints>(
       [&](int i) { return Int4{x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]}; });
 }
-Floats Load(const float* x, Full) { return Copy<Floats>(x); }
-Ints Load(const int32_t* x, Full) { return Copy<Ints>(x); }
-Ints LoadWidened(const int8_t* x, Full) { return Widened(x); }
-Ints LoadWidened(const uint8_t* x, Full) { return Widened(x); }
-Mask LoadMask(const uint8_t* x, Full) {
+INLINE Floats Load(const float* x, Full) { return Copy<Floats>(x); }
+INLINE Ints Load(const int32_t* x, Full) { return Copy<Ints>(x); }
+INLINE Ints LoadWidened(const int8_t* x, Full) { return Widened(x); }
+INLINE Ints LoadWidened(const uint8_t* x, Full) { return Widened(x); }
+INLINE Mask LoadMask(const uint8_t* x, Full) {
   const Ints bytes = Widened(x);
   return Each<Mask>([&](int i) { return bytes.v[i] != 0; });
 }
-void Store(float* out, Floats x, Full) { __builtin_memcpy(out, &x, sizeof(x)); }
-void Store(int32_t* out, Ints x, Full) { __builtin_memcpy(out, &x, sizeof(x)); }
-void StoreBytes(void* out, Ints x, Full) {
+INLINE void Store(float* out, Floats x, Full) { __builtin_memcpy(out, &x, sizeof(x)); }
+INLINE void Store(int32_t* out, Ints x, Full) { __builtin_memcpy(out, &x, sizeof(x)); }
+INLINE void StoreBytes(void* out, Ints x, Full) {
   for (int i = 0; i < kLanes; ++i) {
     static_cast<uint8_t*>(out)[i] = static_cast<uint8_t>(x.v[i / 4][i % 4]);
   }
 }
 
-float TreeSum(Floats x) {
+INLINE float TreeSum(Floats x) {
   const Float4 four = (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
-float LargestLane(Floats x) {
+INLINE float LargestLane(Floats x) {
   float largest = x.v[0][0];
   for (int i = 1; i < kLanes; ++i) {
     const float lane = x.v[i / 4][i % 4];
@@ -155,20 +155,20 @@ float LargestLane(Floats x) {
 }
 
 // The 16-bit numbers of each lane: their low and high halves, sign-extended to 32 bits.
-Ints EvenBytes(Ints x) {
+INLINE Ints EvenBytes(Ints x) {
   return Each<Ints>(
       [&](int i) { return ((x.v[i] << 24 >> 24) & 0xffff) | (x.v[i] << 8 >> 24 << 16); });
 }
-Ints OddBytes(Ints x) {
+INLINE Ints OddBytes(Ints x) {
   return Each<Ints>([&](int i) { return ((x.v[i] << 16 >> 24) & 0xffff) | (x.v[i] >> 24 << 16); });
 }
-Ints PairProducts(Ints a, Ints b) {
+INLINE Ints PairProducts(Ints a, Ints b) {
   return Each<Ints>([&](int i) {
     return (a.v[i] << 16 >> 16) * (b.v[i] << 16 >> 16) + (a.v[i] >> 16) * (b.v[i] >> 16);
   });
 }
 
-void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
+INLINE void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
   int32_t lanes[4][kLanes];
   for (int j = 0; j < kLanes; ++j) {
     const Int4 row = Copy<Int4>(rows.at[j] + column);
@@ -176,14 +176,14 @@ void TransposeBytes(const RowPointers& rows, int64_t column, Ints groups[4]) {
   }
   for (int g = 0; g < 4; ++g) groups[g] = Load(lanes[g], Full());
 }
-void InterleaveRows(const int8_t* const rows[4], int64_t columns, Ints out[4]) {
+INLINE void InterleaveRows(const int8_t* const rows[4], int64_t columns, Ints out[4]) {
   int8_t bytes[4 * 64] = {};
   for (int64_t c = 0; c < columns; ++c) {
     for (int i = 0; i < 4; ++i) bytes[4 * c + i] = rows[i][c];
   }
   for (int i = 0; i < 4; ++i) out[i] = Copy<Ints>(bytes + 64 * i);
 }
-void StoreColumns(const Ints acc[4], int32_t out[64]) {
+INLINE void StoreColumns(const Ints acc[4], int32_t out[64]) {
   for (int i = 0; i < 4; ++i) __builtin_memcpy(out + 16 * i, &acc[i], sizeof(acc[i]));
 }
 

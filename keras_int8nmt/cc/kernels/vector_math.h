@@ -9,9 +9,9 @@ namespace keras_int8nmt {
 namespace {
 
 // Sends NaN to `low`: Max and Min give their second operand when one is NaN.
-Floats Clamp(Floats x, float low, float high) { return Min(Max(x, Set(low)), Set(high)); }
+INLINE Floats Clamp(Floats x, float low, float high) { return Min(Max(x, Set(low)), Set(high)); }
 
-Floats Exp(Floats x) {
+INLINE Floats Exp(Floats x) {
   x = Clamp(x, -87.0f, 88.0f);
   const Floats n = Rint(x * Set(1.44269504f));
   Floats r = x - n * Set(0.693359375f);
@@ -27,9 +27,9 @@ Floats Exp(Floats x) {
 }
 
 // Not 0 - x, which would lose the sign of zero.
-Floats Negative(Floats x) { return x * Set(-1.0f); }
+INLINE Floats Negative(Floats x) { return x * Set(-1.0f); }
 
-Floats Erf(Floats x) {
+INLINE Floats Erf(Floats x) {
   const Floats one = Set(1.0f);
   const Floats t = one / (one + Set(0.3275911f) * Abs(x));
   Floats p = Set(1.061405429f);
@@ -40,7 +40,7 @@ Floats Erf(Floats x) {
   return CopySign(one - (p * t) * Exp(Negative(x * x)), x);
 }
 
-Floats Tanh(Floats x) {
+INLINE Floats Tanh(Floats x) {
   const Floats one = Set(1.0f);
   const Floats a = Abs(x);
   const Floats large = CopySign(one - Set(2.0f) / (Exp(Set(2.0f) * a) + one), x);
@@ -76,7 +76,7 @@ struct Swish {
 
 // f(one of the structs above).
 template <class F>
-void WithActivation(Activation activation, F f) {
+INLINE void WithActivation(Activation activation, F f) {
   switch (activation) {
     case Activation::kNone:
       return f(None());

@@ -12,23 +12,27 @@ struct Sixteen {
   T data[kLanes] = {};
 };
 
-Floats Load(const float* x, Part lanes) { return Load(Sixteen<float>(x, lanes).data, Full()); }
-Ints Load(const int32_t* x, Part lanes) { return Load(Sixteen<int32_t>(x, lanes).data, Full()); }
-Ints LoadWidened(const int8_t* x, Part lanes) {
+INLINE Floats Load(const float* x, Part lanes) {
+  return Load(Sixteen<float>(x, lanes).data, Full());
+}
+INLINE Ints Load(const int32_t* x, Part lanes) {
+  return Load(Sixteen<int32_t>(x, lanes).data, Full());
+}
+INLINE Ints LoadWidened(const int8_t* x, Part lanes) {
   return LoadWidened(Sixteen<int8_t>(x, lanes).data, Full());
 }
-Ints LoadWidened(const uint8_t* x, Part lanes) {
+INLINE Ints LoadWidened(const uint8_t* x, Part lanes) {
   return LoadWidened(Sixteen<uint8_t>(x, lanes).data, Full());
 }
-Mask LoadMask(const uint8_t* x, Part lanes) {
+INLINE Mask LoadMask(const uint8_t* x, Part lanes) {
   return LoadMask(Sixteen<uint8_t>(x, lanes).data, Full());
 }
-void Store(float* out, Floats x, Part lanes) {
+INLINE void Store(float* out, Floats x, Part lanes) {
   float data[kLanes];
   Store(data, x, Full());
   __builtin_memcpy(out, data, lanes.count * sizeof(float));
 }
-void StoreBytes(void* out, Ints x, Part lanes) {
+INLINE void StoreBytes(void* out, Ints x, Part lanes) {
   uint8_t data[kLanes];
   StoreBytes(data, x, Full());
   __builtin_memcpy(out, data, lanes.count);
