@@ -1,5 +1,6 @@
 """The raw ops of the native library, eager and in a graph, against plain NumPy in one order."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -290,6 +291,24 @@ def test_top_k_log_probs(ops, forbidden):
         order = [i for i in np.argsort(-expected, kind="stable") if i != forbidden][:6]
         np.testing.assert_array_equal(row_ids, order)
         np.testing.assert_array_equal(row_log_probs, expected[order])
+
+
+def test_many_threads_at_once(ops):
+    inputs = attention_inputs(rows=20, keys=40)
+    cases = []
+    for columns in range(1, 9):
+        packed, ones = ops.pack_weights(weights=int8(10, columns)), np.ones(columns, F32)
+        cases.append({"x": inputs["query"], "packed": packed, "scales": ones, "bias": ones})
+
+    def work(case):
+        product = ops.mat_mul({"Tout": tf.float32}, **case)
+        return product, ops.attention(ATTENTION | {"Tout": tf.int8}, **inputs)
+
+    expected = [work(case) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for i, result in enumerate(pool.map(work, cases * 8)):
+            np.testing.assert_array_equal(result[0], expected[i % 8][0])
+            np.testing.assert_array_equal(result[1], expected[i % 8][1])
 
 
 # ---- shapes known while tracing
