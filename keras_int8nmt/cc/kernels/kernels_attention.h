@@ -59,7 +59,9 @@ struct Head {
   const int8_t* key;
   const int8_t* value;
   const uint8_t* mask;
-  int64_t limit;       // keys that any row may see
+  int64_t limit;     // keys that any row may see
+  int64_t next_key;  // from a key of this head to the same key of the head that is next
+  int64_t next_value;
   int64_t first_row;   // of the batch, in query and context
   int64_t out_column;  // of the head, in a row of context
 };
@@ -78,7 +80,11 @@ void PackKeys(const AttentionArgs& args, const Head& head, AttentionScratch* scr
   for (int64_t first = 0; first < head.limit; first += kBlock) {
     RowPointers rows;
     for (int j = 0; j < kBlock; ++j) {
-      rows.at[j] = head.key + Smaller(first + j, head.limit - 1) * args.key_stride;
+      const int64_t row = Smaller(first + j, head.limit - 1);
+      rows.at[j] = head.key + row * args.key_stride;
+      // Rows lie far apart for the CPU's own prefetcher.
+      __builtin_prefetch(rows.at[j] + head.next_key);
+      __builtin_prefetch(head.value + row * args.value_stride + head.next_value);
     }
     Ints groups[4];
     for (int64_t d = 0; d < whole; d += 16) {
@@ -273,6 +279,10 @@ void Attention(const AttentionArgs& args) {
       head.value = args.value + b * args.keys * args.value_stride + h * args.value_dim;
       head.mask = args.mask == nullptr ? nullptr : args.mask + b * args.mask_batch_stride;
       head.limit = RowLimit(args, length, args.rows_per_batch - 1);
+      const bool same_batch = h + 1 < args.heads;
+      const int64_t keys = b + 1 < args.batch ? args.keys : 0;
+      head.next_key = same_batch ? args.head_dim : keys * args.key_stride - h * args.head_dim;
+      head.next_value = same_batch ? args.value_dim : keys * args.value_stride - h * args.value_dim;
       head.out_column = int64_t{h} * args.value_dim;
       HeadAttention(args, head, length, &scratch);
     }
