@@ -32,19 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = options.pop("command")
     json_path = options.pop("json")
     commands = _import_commands()
-    warnings.showwarning = _show_warning
     try:
-        figures = getattr(commands, name)(**options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            commands.check_writable_file(json_path, force=True)
+            figures = getattr(commands, name)(**options)
         if json_path is not None:
             commands.write_json(json_path, figures)
-    except commands.USER_ERRORS as error:
-        message = " ".join(str(error).split())
-        print(f"keras-int8nmt {name}: {message}", file=sys.stderr)
-        return _USER_ERROR
     except BrokenPipeError:
         # Who read our output has gone, as `head` does. Nothing is left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except commands.USER_ERRORS as error:
+        message = " ".join(str(error).split())
+        print(f"keras-int8nmt {name}: {message}", file=sys.stderr)
+        return _USER_ERROR
     except KeyboardInterrupt:
         return 130
     return 0

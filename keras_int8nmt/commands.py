@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from keras_int8nmt.saving import (
     check_writable,
     open_model,
     precision_of,
+    read_card,
     save_folder,
     state_of,
     update_card,
@@ -43,7 +43,7 @@ class UsageError(ValueError):
     """What the user asked for can't be done; the message says why."""
 
 
-# Errors that a user can mend, shown as one line. A broken pipe is an OSError with its own end.
+# Errors that a user can mend, shown as one line.
 USER_ERRORS = (
     UsageError,
     TextFileError,
@@ -52,10 +52,7 @@ USER_ERRORS = (
     ConversionError,
     CalibrationError,
     TokenizerError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
+    OSError,
     ImportError,
 )
 
@@ -153,6 +150,8 @@ def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Fig
     _require_same_length(sources, references, src, ref)
     if not sources:
         raise UsageError(f"{src} has no sentence.")
+    if record:
+        read_card(model)
     translator = _make_translator(model, search)
     with progress_bar(len(sources), "translating") as bar:
         figures = evaluate_translator(translator, sources, references, bar.update)[0].to_dict()
@@ -230,10 +229,7 @@ def report(model: str) -> Figures:
 def write_json(path: str, figures: Figures) -> None:
     """Writes the figures of a command."""
     text = json.dumps(figures, indent=1, ensure_ascii=False)
-    if path == "-":
-        sys.stdout.write(text + "\n")
-    else:
-        write_lines(path, [text])
+    write_lines(path, [text])
 
 
 def _open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:

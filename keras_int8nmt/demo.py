@@ -7,7 +7,7 @@ from typing import Any
 from keras_int8nmt import builtin_model
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.conversion import convert
-from keras_int8nmt.evaluation import Evaluation, evaluate, weights_mb
+from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.tables import format_table
 from keras_int8nmt.tokenizer import MarianTokenizer
@@ -49,7 +49,7 @@ def run(sentences: list[str], mode: str = "symmetric") -> dict[str, Any]:
             figures[name], texts[name] = evaluate(
                 translator, [s for s, _ in unseen], [t for _, t in unseen], bar.update
             )
-    sizes = {name: weights_mb(m) for name, m in models.items()}
+    sizes = {name: saved_mb(m) for name, m in models.items()}
     print(format_figures(figures, sizes) + "\n")
     step = len(unseen) // _SHOWN
     sources = [s for s, _ in unseen]
@@ -102,7 +102,7 @@ def format_figures(figures: dict[str, Evaluation], sizes: dict[str, float]) -> s
             row("chrF", plain.chrf, int8.chrf, ".2f", f"{int8.chrf - plain.chrf:+.2f}"),
             row("tokens/s", *speeds, ".0f", times(speeds[1] / speeds[0])),
             row(
-                "model, MB",
+                "model file, MB",
                 sizes["float"],
                 sizes["int8"],
                 ".1f",

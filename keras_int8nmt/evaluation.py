@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt.saving import precision_of
@@ -145,11 +147,12 @@ def gemm_of(model: Any) -> str:
     return ops.native_info()["gemm"] if ops.native_available() else "tensorflow"
 
 
-def weights_mb(model: Any) -> float:
-    """Size of the variables of a model, in 10^6 bytes."""
-    import numpy as np
-
-    return sum(np.asarray(w).nbytes for w in model.variables) / 1e6
+def saved_mb(model: Any) -> float:
+    """Size of the file that Keras saves `model` in, in 10^6 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.stat().st_size / 1e6
 
 
 def peak_rss_mb() -> float:

@@ -1,0 +1,252 @@
+"""The command line: each subcommand on a tiny model, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_int8nmt import MarianTokenizer, __version__, build_transformer, save_folder
+from keras_int8nmt.builtin_model import FOLDER
+from keras_int8nmt.cli import main
+
+GOLDEN = Path(__file__).parent / "data" / "marian" / "relu"
+SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
+KEYS = {
+    "bleu",
+    "chrf",
+    "signature",
+    "sentences",
+    "target_tokens",
+    "seconds",
+    "tokens_per_second",
+    "peak_rss_mb",
+    "precision",
+    "gemm",
+}
+SHORT = ["--max-length", "8", "--streams", "1"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of one tiny model, by way of the command line: float, calibrated, int8."""
+    place = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(1)
+    model = build_transformer(
+        source_vocabulary_size=6001,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        model_dim=16,
+        num_heads=2,
+        ffn_dim=32,
+        max_length=12,
+        pad_id=6000,
+        eos_id=0,
+        start_id=6000,
+    )
+    save_folder(model, place / "float", MarianTokenizer(FOLDER))
+    save_folder(model, place / "bare")
+    data = write(place / "data.en", SENTENCES)
+    run("calibrate", place / "float", "--data", data, "-o", place / "calibrated",
+        "--json", place / "calibrate.json")  # fmt: skip
+    run("convert", place / "calibrated", "-o", place / "int8", "--json", place / "convert.json")
+    return place
+
+
+def run(*arguments):
+    assert main([str(a) for a in arguments]) == 0
+
+
+def write(path, lines):
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def fails(capfd, *arguments):
+    """The one line on stderr of a command that fails."""
+    capfd.readouterr()
+    assert main([str(a) for a in arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"keras-int8nmt {arguments[0]}: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_calibrate_and_convert_give_folders_with_cards(folders):
+    card = json.loads((folders / "calibrated" / "model_card.json").read_text())
+    assert (card["state"], card["thresholds_mode"]) == ("calibrated", "symmetric")
+    assert card["data"] == {"source": "data.en", "targets": "greedy", "sentences": 3}
+    card = json.loads((folders / "int8" / "model_card.json").read_text())
+    assert (card["state"], card["precision"]) == ("converted", "int8")
+    assert card["thresholds_mode"] == "symmetric"
+    assert json.loads((folders / "calibrate.json").read_text())["sentences"] == 3
+    rows = json.loads((folders / "convert.json").read_text())["rows"]
+    assert rows == card["conversion_report"]["rows"]
+
+
+def test_targets_are_used_and_must_be_as_many(folders, tmp_path, capfd):
+    targets = write(tmp_path / "data.de", ["Wo ist der Bahnhof?", "", "Es regnet.", "Mein Hund."])
+    few = write(tmp_path / "few.de", ["Wo?"])
+    options = ["calibrate", folders / "float", "--data", folders / "data.en"]
+    output = tmp_path / "out"
+    err = fails(capfd, *options, "--targets", few, "-o", output)
+    assert "data.en has 4 lines" in err
+    assert "few.de 1" in err
+    assert not output.exists()
+    run(*options, "--targets", targets, "--mode", "naive", "-o", output)
+    card = json.loads((output / "model_card.json").read_text())
+    assert card["thresholds_mode"] == "naive"
+    assert card["data"]["targets"] == "data.de"
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_a_file_is_translated_line_by_line(folders, tmp_path, kind):
+    source = tmp_path / "in.en"
+    # No line feed at the end, a byte order mark, ends of Windows and odd separators inside.
+    source.write_bytes("\ufeffOne two.\r\n\r\nA\u2028B\u0085C\n\n  \nlast".encode())
+    run("translate", folders / kind, source, "-o", tmp_path / "out", *SHORT)
+    content = (tmp_path / "out").read_bytes().decode()
+    lines = content.split("\n")
+    assert len(lines) == 6 + 1
+    assert all(lines[i] == "" for i in (1, 3, 4, 6))
+    again = tmp_path / "again"
+    json_file = tmp_path / "figures.json"
+    one = ["--batch-size", "1"]
+    run("translate", folders / kind, source, "-o", again, *SHORT, *one, "--json", json_file)
+    assert again.read_bytes().decode() == content
+    figures = json.loads(json_file.read_text())
+    assert figures["sentences"] == 6
+    assert figures["precision"] == {"float": "float32", "int8": "int8"}[kind]
+
+
+def test_evaluate_gives_its_figures_and_records_them(folders, tmp_path, capfd):
+    source, reference = folders / "data.en", write(tmp_path / "ref.de", SENTENCES)
+    run("evaluate", folders / "int8", "--src", source, "--ref", reference,
+        "--json", tmp_path / "f.json", "--record", *SHORT)  # fmt: skip
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert set(figures) == KEYS
+    assert figures["sentences"] == 4
+    card = json.loads((folders / "int8" / "model_card.json").read_text())
+    assert card["bleu"]["bleu"] == figures["bleu"]
+    assert card["bleu"]["beam_size"] == 4
+    assert "BLEU" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "word"), [("int8", "MatMuls in INT8"), ("calibrated", "from")])
+def test_report_prints_a_table(folders, tmp_path, capfd, kind, word):
+    run("report", folders / kind, "--json", tmp_path / "r.json")
+    out = capfd.readouterr().out
+    assert word in out
+    assert "thresholds_mode: symmetric" in out
+    rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert all(row["name"] in out for row in rows)
+    assert rows
+
+
+def test_nothing_is_overwritten_without_force(folders, tmp_path, capfd):
+    source, output = folders / "data.en", write(tmp_path / "out.de", ["precious"])
+    for command in (
+        ["translate", folders / "float", source, "-o", output],
+        ["convert", folders / "calibrated", "-o", folders / "int8"],
+        ["calibrate", folders / "float", "--data", source, "-o", folders / "float"],
+    ):
+        assert "force" in fails(capfd, *command)
+    assert output.read_text() == "precious\n"
+    run("translate", folders / "float", source, "-o", output, "--force", *SHORT)
+    assert len(output.read_text().split("\n")) == 5
+
+
+def test_bad_input_is_one_line(folders, tmp_path, capfd):
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"good\ngr\xfc\xdfe\n")
+    empty = write(tmp_path / "empty.en", ["", " "])
+    good, model = folders / "data.en", folders / "float"
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "model_card.json").write_text("{")
+    cases = [
+        (["translate", model, latin], "latin.txt, line 2: not UTF-8 (byte 0xfc at byte 3"),
+        (["translate", model, tmp_path / "no.txt"], "no.txt"),
+        (["translate", model, tmp_path], tmp_path.name),
+        (["translate", tmp_path / "no", good], "There is no model folder"),
+        (["translate", tmp_path, good], "is not a model folder"),
+        (["translate", damaged, good], "model_card.json"),
+        (["translate", folders / "bare", good], "no tokenizer"),
+        (["translate", model, good, "-o", tmp_path / "no" / "out"], "no folder"),
+        (["translate", model, good, "--json", tmp_path / "no" / "f"], "no folder"),
+        (["evaluate", model, "--src", good, "--ref", empty], "4 lines"),
+        (["evaluate", GOLDEN, "--src", good, "--ref", good, "--record"], "model_card.json"),
+        (["calibrate", model, "--data", empty, "-o", tmp_path / "x"], "no sentence"),
+        (["calibrate", folders / "int8", "--data", good, "-o", tmp_path / "x"], "not a float"),
+        (["convert", model, "-o", tmp_path / "x"], "calibrate first"),
+        (["convert", folders / "int8", "-o", tmp_path / "x"], "converted already"),
+        (["report", model], "neither calibrated nor converted"),
+    ]
+    for arguments, message in cases:
+        assert message in fails(capfd, *arguments)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--beam-size", "0"],
+        ["--batch-size", "two"],
+        ["--length-penalty", "-1"],
+        ["--length-penalty", "nan"],
+        ["--streams", "many"],
+    ],
+)
+def test_bad_options_are_named(capfd, words):
+    with pytest.raises(SystemExit) as error:
+        main(["translate", "model", *words])
+    assert error.value.code == 2
+    assert words[0] in capfd.readouterr().err
+
+
+def test_the_command_reads_stdin_and_is_quiet(folders):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONIOENCODING": "ascii",
+    }
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_int8nmt.cli", "translate", folders / "int8", *SHORT],
+        input="Grüße\n\nTwo.\n".encode(),
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    assert done.stderr == b""
+    assert done.stdout.count(b"\n") == 3
+    assert done.stdout.split(b"\n")[1] == b""
+
+
+def test_the_version_needs_no_tensorflow():
+    code = (
+        "import sys; from keras_int8nmt.cli import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout == f"keras-int8nmt {__version__}\n"
+
+
+def test_the_marian_folder_is_a_model(shared_data, tmp_path):
+    folder = Path(shared_data) / "models" / "marian-tiny-en-de"
+    source = write(tmp_path / "in.en", ["Where is the station?"])
+    run("translate", folder, source, "-o", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "Wo ist der Bahnhof?\n"

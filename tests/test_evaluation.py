@@ -1,0 +1,111 @@
+"""BLEU, chrF, speed and memory: what is counted, and the names of the figures."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from keras_int8nmt.evaluation import evaluate, gemm_of, peak_rss_mb, score, translate_timed
+from keras_int8nmt.translator import Hypothesis, Translation
+
+KEYS = [
+    "bleu",
+    "chrf",
+    "signature",
+    "sentences",
+    "target_tokens",
+    "seconds",
+    "tokens_per_second",
+    "peak_rss_mb",
+    "precision",
+    "gemm",
+]
+
+
+class Echo:
+    """A translator that gives back what it is given: a token a word, and the end token."""
+
+    batch_size = 2
+    model = SimpleNamespace()
+
+    def __init__(self):
+        self.calls = []
+
+    def translate(self, texts, progress=None):
+        self.calls.append(list(texts))
+        if progress is not None:
+            progress(len(texts))
+        return [
+            Translation([Hypothesis(t, [*range(2, 2 + len(t.split())), 1], 0.0), None])
+            for t in texts
+        ]
+
+
+TEXTS = ["das ist ein kleiner Satz .", "und noch einer ist hier .", "ein dritter , der lang ist ."]
+
+
+def test_equal_texts_score_100_and_others_less():
+    assert score(TEXTS, TEXTS)[:2] == pytest.approx((100.0, 100.0))
+    bleu, chrf, _ = score([TEXTS[0], TEXTS[1], "nichts davon"], TEXTS)
+    assert 0 < bleu < 100
+    assert 0 < chrf < 100
+
+
+def test_scores_are_those_of_sacrebleu():
+    import sacrebleu
+
+    hypotheses = [TEXTS[0], TEXTS[1], "ein dritter , der kurz ist ."]
+    found = score(hypotheses, TEXTS)
+    assert found.bleu == sacrebleu.corpus_bleu(hypotheses, [TEXTS]).score
+    assert found.chrf == sacrebleu.corpus_chrf(hypotheses, [TEXTS]).score
+    for part in ("BLEU|nrefs:1|case:mixed", "tok:13a", "chrF2|nrefs:1", "version:"):
+        assert part in found.signature
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(ValueError, match="2 translations and 3 references"):
+        score(TEXTS[:2], TEXTS)
+    with pytest.raises(ValueError, match="2 sources and 3 references"):
+        evaluate(Echo(), TEXTS[:2], TEXTS)
+    with pytest.raises(ValueError, match="nothing to score"):
+        score([], [])
+
+
+def test_the_figures_have_their_names_and_are_json():
+    moved = []
+    figures, texts = evaluate(Echo(), TEXTS, TEXTS, moved.append)
+    content = json.loads(json.dumps(figures.to_dict()))
+    assert list(content) == KEYS
+    assert texts == TEXTS
+    assert moved == [3]
+    assert content["sentences"] == 3
+    # Words and end tokens.
+    assert content["target_tokens"] == 6 + 6 + 7 + 3
+    assert content["tokens_per_second"] == content["target_tokens"] / content["seconds"]
+    assert (content["precision"], content["gemm"]) == ("float32", "tensorflow")
+
+
+def test_the_longest_sentences_warm_up_before_the_clock_starts():
+    translator = Echo()
+    translate_timed(translator, TEXTS)
+    assert translator.calls == [[TEXTS[0], TEXTS[2]], TEXTS]
+
+
+def test_an_int8_model_names_its_gemm():
+    report = SimpleNamespace(precision="int8")
+    assert gemm_of(SimpleNamespace(conversion_report=report)) in (
+        "onednn",
+        "mkl",
+        "reference",
+        "tensorflow",
+    )
+
+
+def test_peak_memory_counts_what_was_touched():
+    before = peak_rss_mb()
+    assert before > 10
+    block = bytearray(b"x") * 300_000_000
+    assert peak_rss_mb() >= 300
+    del block
