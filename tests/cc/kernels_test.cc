@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "check.h"
+#include "inputs.h"
 #include "int8.h"
+#include "reference_checks.h"
 
 namespace keras_int8nmt {
 namespace {
@@ -27,58 +29,8 @@ const Activation kActivations[] = {Activation::kNone, Activation::kRelu, Activat
 const int64_t kSizes[] = {1,  2,  3,  7,  8,   9,   15,  16,  17,  31,  32,  33,  48,  63,  64,
                           65, 79, 80, 81, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1000};
 
-std::mt19937 generator(1);
-
-float Uniform(float low, float high) {
-  return std::uniform_real_distribution<float>(low, high)(generator);
-}
-int32_t Integer(int32_t low, int32_t high) {
-  return std::uniform_int_distribution<int32_t>(low, high)(generator);
-}
-
-// Ordinary numbers, ties at .5, and now and then a special one.
-float AnyFloat() {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const float special[] = {0.0f,   -0.0f,  infinity,   -infinity,   std::nanf(""), 1e30f,
-                           -1e30f, 1e-40f, 8388608.0f, -8388609.0f, 3.4e38f,       -87.5f};
-  switch (Integer(0, 9)) {
-    case 0:
-      return special[Integer(0, 11)];
-    case 1:
-    case 2:
-      return static_cast<float>(Integer(-300, 300)) + 0.5f;
-    case 3:
-      return Uniform(-100.0f, 100.0f);
-    default:
-      return Uniform(-4.0f, 4.0f);
-  }
-}
-
-template <class T, class Make>
-Guarded<T> Filled(int64_t n, Make make) {
-  Guarded<T> out(n);
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(make());
-  return out;
-}
-Guarded<float> Normal(int64_t n) {
-  return Filled<float>(n, [] { return Uniform(-3.0f, 3.0f); });
-}
-Guarded<int8_t> Bytes(int64_t n) {
-  return Filled<int8_t>(n, [] { return Integer(-127, 127); });
-}
-
-size_t SizeOf(Type type) { return type == Type::kFloat32 ? 4 : 1; }
-
-Output MakeOutput(Type type, float scale) {
-  Output output;
-  output.type = type;
-  output.scale = scale;
-  output.zero_point = type == Type::kUint8 ? Integer(0, 255) : 0;
-  return output;
-}
-
-const Kernels* reference;
-const Kernels* tested;
+const Kernels* reference;  // the plain loops
+const Kernels* tested;     // the set under test
 
 // Runs f(kernels, out) for the reference and the set under test and compares `bytes` of output.
 template <class F>
@@ -217,52 +169,6 @@ void TestTopK(int64_t columns) {
   TestTopKOf(logits, rows, columns, 1, forbidden);
 }
 
-// Attention with random content; the mask, if any, is [batch, rows, keys].
-struct AttentionCase {
-  int64_t batch, rows, keys;
-  int32_t heads, head_dim, value_dim;
-  bool causal, masked;
-  Type type;
-};
-
-struct AttentionData {
-  explicit AttentionData(const AttentionCase& c)
-      : query(Bytes(c.batch * c.rows * (c.heads * c.head_dim + kGap) - kGap)),
-        key(Bytes(c.batch * c.keys * (c.heads * c.head_dim + kGap) - kGap)),
-        value(Bytes(c.batch * c.keys * (c.heads * c.value_dim + kGap) - kGap)),
-        mask(Filled<uint8_t>(c.batch * c.rows * c.keys, [] { return Integer(0, 3) != 0; })),
-        lengths(Filled<int32_t>(c.batch, [&] {
-          return Integer(0, 4) == 0 ? Integer(0, c.keys) : Integer(c.keys * 3 / 4, c.keys);
-        })) {
-    args.query = query.data();
-    args.key = key.data();
-    args.value = value.data();
-    args.query_stride = args.key_stride = c.heads * c.head_dim + kGap;
-    args.value_stride = c.heads * c.value_dim + kGap;
-    args.batch = c.batch;
-    args.rows_per_batch = c.rows;
-    args.keys = c.keys;
-    args.heads = c.heads;
-    args.head_dim = c.head_dim;
-    args.value_dim = c.value_dim;
-    args.lengths = lengths.data();
-    args.causal = c.causal;
-    args.offset = Integer(0, 3);
-    args.scale = Uniform(1e-5f, 3e-4f);
-    args.output = MakeOutput(c.type, Uniform(0.001f, 0.01f));
-    if (!c.masked) return;
-    args.mask = mask.data();
-    args.mask_batch_stride = c.rows * c.keys;
-    args.mask_row_stride = c.keys;
-  }
-
-  static constexpr int64_t kGap = 5;  // bytes between rows, which no kernel may use
-  Guarded<int8_t> query, key, value;
-  Guarded<uint8_t> mask;
-  Guarded<int32_t> lengths;
-  AttentionArgs args;
-};
-
 void TestAttention(const AttentionCase& c) {
   const AttentionData data(c);
   const int64_t outputs = c.batch * c.rows * c.heads * c.value_dim;
@@ -286,95 +192,8 @@ void TestAttentions() {
   }
 }
 
-// The reference against double precision: loose bounds, which a wrong formula would break.
-void TestReferenceActivations() {
-  const auto value = [](Activation activation, float x) {
-    float y;
-    reference->finish(&x, 1, 1, activation, Output(), &y);
-    return double{y};
-  };
-  for (float x = -12.0f; x <= 12.0f; x += 0.00390625f) {
-    const double d = x, bound = 2e-6 * (1.0 + std::fabs(d));
-    const double inner = std::sqrt(2.0 / std::acos(-1.0)) * (d + 0.044715 * d * d * d);
-    CheckNear("relu", value(Activation::kRelu, x), std::max(0.0, d), 0.0);
-    CheckNear("gelu", value(Activation::kGelu, x), 0.5 * d * (1 + std::erf(d / std::sqrt(2.0))),
-              bound);
-    CheckNear("gelu_tanh", value(Activation::kGeluTanh, x), 0.5 * d * (1 + std::tanh(inner)),
-              bound);
-    CheckNear("swish", value(Activation::kSwish, x), d / (1 + std::exp(-d)), bound);
-    // For x < 0 swish shows the exponential alone: exp(-x) = x / swish - 1.
-    if (x < -2.0f) {
-      CheckNear("exp", x / value(Activation::kSwish, x) / (1 + std::exp(-d)), 1.0, 5e-7);
-    }
-  }
-}
-
-void TestReferenceLayerNorm() {
-  const int64_t n = 777;
-  const Guarded<float> x = Normal(n), residual = Normal(n), gamma = Normal(n), beta = Normal(n);
-  Guarded<float> y(n);
-  reference->layer_norm(x.data(), residual.data(), gamma.data(), beta.data(), 1, n, 1e-3f, false,
-                        nullptr, Output(), y.data());
-  double mean = 0, variance = 0;
-  for (int64_t i = 0; i < n; ++i) mean += (double{x[i]} + residual[i]) / n;
-  for (int64_t i = 0; i < n; ++i) variance += std::pow(double{x[i]} + residual[i] - mean, 2) / n;
-  for (int64_t i = 0; i < n; ++i) {
-    const double normal = (double{x[i]} + residual[i] - mean) / std::sqrt(variance + 1e-3);
-    CheckNear("layer_norm in double", y[i], normal * gamma[i] + beta[i], 1e-5);
-  }
-}
-
-void TestReferenceAttention() {
-  AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32};
-  AttentionData data(c);
-  const int64_t width = int64_t{c.heads} * c.value_dim;
-  Guarded<float> context(c.batch * c.rows * width);
-  AttentionArgs& args = data.args;
-  args.scale = 1e-4f;
-  args.output.scale = 1.0f / 255.0f;
-  args.context = context.data();
-  reference->attention(args);
-  for (int64_t i = 0; i < c.batch * c.rows * width; ++i) {
-    const int64_t row = i / width, b = row / c.rows, t = row % c.rows;
-    const int64_t h = i % width / c.value_dim, d = i % c.value_dim;
-    double sum = 0, total = 0;
-    for (int64_t j = 0; j < std::min<int64_t>(data.lengths[b], args.offset + t + 1); ++j) {
-      if (data.mask[row * c.keys + j] == 0) continue;
-      double score = 0;
-      for (int64_t e = 0; e < c.head_dim; ++e) {
-        score += data.query[row * args.query_stride + h * c.head_dim + e] *
-                 data.key[(b * c.keys + j) * args.key_stride + h * c.head_dim + e];
-      }
-      const double weight = std::exp(score * 1e-4);
-      sum += weight;
-      total += weight * data.value[(b * c.keys + j) * args.value_stride + h * c.value_dim + d];
-    }
-    // Each probability is off by at most half a step of 1/255, times values up to 127.
-    CheckNear("attention in double", context[i], sum == 0 ? 0 : total / sum, 0.5 / 255 * 127 * 10);
-  }
-}
-
-void TestReferenceTopK() {
-  const int64_t n = 500;
-  const Guarded<float> x = Normal(n);
-  float log_probs[5];
-  int32_t ids[5];
-  reference->top_k(x.data(), 1, n, 5, 7, log_probs, ids);
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += std::exp(double{x[i]});
-  std::vector<float> sorted;
-  for (int64_t i = 0; i < n; ++i) {
-    if (i != 7) sorted.push_back(x[i]);
-  }
-  std::sort(sorted.rbegin(), sorted.rend());
-  for (int i = 0; i < 5; ++i) {
-    CheckNear("top_k in double", log_probs[i], sorted[i] - std::log(sum), 1e-5);
-    CheckNear("top_k ids", x[ids[i]], sorted[i], 0.0);
-  }
-}
-
 void TestGather() {
-  for (size_t bytes : {1, 3, 4, 8, 12, 16, 32, 63, 64, 65, 128, 512, 1000}) {
+  for (size_t bytes : {1, 3, 4, 8, 12, 16, 32, 63, 64, 65, 128, 512, 1000, 200000}) {
     const int64_t outer = 3, rows = 20, count = 33;
     const Guarded<int8_t> x = Bytes(outer * rows * bytes);
     Guarded<int32_t> indices = Filled<int32_t>(outer * count, [=] { return Integer(0, rows - 1); });
@@ -422,10 +241,7 @@ void TestSet(const Kernels* kernels) {
 int main() {
   using namespace keras_int8nmt;
   reference = KernelsFor("reference");
-  TestReferenceActivations();
-  TestReferenceLayerNorm();
-  TestReferenceAttention();
-  TestReferenceTopK();
+  TestReference(*reference);
   TestGather();
   if (KernelsFor("unknown") != nullptr) Fail("an unknown set was found");
   const char* only = std::getenv("KERAS_INT8NMT_ISA");

@@ -1,0 +1,114 @@
+// The reference kernels against double precision, so that a wrong reference shows.
+#ifndef KERAS_INT8NMT_TESTS_CC_REFERENCE_CHECKS_H_
+#define KERAS_INT8NMT_TESTS_CC_REFERENCE_CHECKS_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "check.h"
+#include "inputs.h"
+#include "int8.h"
+
+namespace keras_int8nmt {
+namespace {
+
+// The bounds are loose, but a wrong formula would break them.
+void TestReferenceActivations(const Kernels& reference) {
+  const auto value = [&](Activation activation, float x) {
+    float y;
+    reference.finish(&x, 1, 1, activation, Output(), &y);
+    return double{y};
+  };
+  for (float x = -12.0f; x <= 12.0f; x += 0.00390625f) {
+    const double d = x, bound = 2e-6 * (1.0 + std::fabs(d));
+    const double inner = std::sqrt(2.0 / std::acos(-1.0)) * (d + 0.044715 * d * d * d);
+    CheckNear("relu", value(Activation::kRelu, x), std::max(0.0, d), 0.0);
+    CheckNear("gelu", value(Activation::kGelu, x), 0.5 * d * (1 + std::erf(d / std::sqrt(2.0))),
+              bound);
+    CheckNear("gelu_tanh", value(Activation::kGeluTanh, x), 0.5 * d * (1 + std::tanh(inner)),
+              bound);
+    CheckNear("swish", value(Activation::kSwish, x), d / (1 + std::exp(-d)), bound);
+    // For x < 0 swish shows the exponential alone: exp(-x) = x / swish - 1.
+    if (x < -2.0f) {
+      CheckNear("exp", x / value(Activation::kSwish, x) / (1 + std::exp(-d)), 1.0, 5e-7);
+    }
+  }
+}
+
+void TestReferenceLayerNorm(const Kernels& reference) {
+  const int64_t n = 777;
+  const Guarded<float> x = Normal(n), residual = Normal(n), gamma = Normal(n), beta = Normal(n);
+  Guarded<float> y(n);
+  reference.layer_norm(x.data(), residual.data(), gamma.data(), beta.data(), 1, n, 1e-3f, false,
+                       nullptr, Output(), y.data());
+  double mean = 0, variance = 0;
+  for (int64_t i = 0; i < n; ++i) mean += (double{x[i]} + residual[i]) / n;
+  for (int64_t i = 0; i < n; ++i) variance += std::pow(double{x[i]} + residual[i] - mean, 2) / n;
+  for (int64_t i = 0; i < n; ++i) {
+    const double normal = (double{x[i]} + residual[i] - mean) / std::sqrt(variance + 1e-3);
+    CheckNear("layer_norm in double", y[i], normal * gamma[i] + beta[i], 1e-5);
+  }
+}
+
+void TestReferenceAttention(const Kernels& reference) {
+  AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32};
+  AttentionData data(c);
+  const int64_t width = int64_t{c.heads} * c.value_dim;
+  Guarded<float> context(c.batch * c.rows * width);
+  AttentionArgs& args = data.args;
+  args.scale = 1e-4f;
+  args.output.scale = 1.0f / 255.0f;
+  args.context = context.data();
+  reference.attention(args);
+  for (int64_t i = 0; i < c.batch * c.rows * width; ++i) {
+    const int64_t row = i / width, b = row / c.rows, t = row % c.rows;
+    const int64_t h = i % width / c.value_dim, d = i % c.value_dim;
+    double sum = 0, total = 0;
+    for (int64_t j = 0; j < std::min<int64_t>(data.lengths[b], args.offset + t + 1); ++j) {
+      if (data.mask[row * c.keys + j] == 0) continue;
+      double score = 0;
+      for (int64_t e = 0; e < c.head_dim; ++e) {
+        score += data.query[row * args.query_stride + h * c.head_dim + e] *
+                 data.key[(b * c.keys + j) * args.key_stride + h * c.head_dim + e];
+      }
+      const double weight = std::exp(score * 1e-4);
+      sum += weight;
+      total += weight * data.value[(b * c.keys + j) * args.value_stride + h * c.value_dim + d];
+    }
+    // Each probability is off by at most half a step of 1/255, times values up to 127.
+    CheckNear("attention in double", context[i], sum == 0 ? 0 : total / sum, 0.5 / 255 * 127 * 10);
+  }
+}
+
+void TestReferenceTopK(const Kernels& reference) {
+  const int64_t n = 500;
+  const Guarded<float> x = Normal(n);
+  float log_probs[5];
+  int32_t ids[5];
+  reference.top_k(x.data(), 1, n, 5, 7, log_probs, ids);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(double{x[i]});
+  std::vector<float> sorted;
+  for (int64_t i = 0; i < n; ++i) {
+    if (i != 7) sorted.push_back(x[i]);
+  }
+  std::sort(sorted.rbegin(), sorted.rend());
+  for (int i = 0; i < 5; ++i) {
+    CheckNear("top_k in double", log_probs[i], sorted[i] - std::log(sum), 1e-5);
+    CheckNear("top_k ids", x[ids[i]], sorted[i], 0.0);
+  }
+}
+
+void TestReference(const Kernels& reference) {
+  TestReferenceActivations(reference);
+  TestReferenceLayerNorm(reference);
+  TestReferenceAttention(reference);
+  TestReferenceTopK(reference);
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_TESTS_CC_REFERENCE_CHECKS_H_
