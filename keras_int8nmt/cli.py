@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             commands.check_writable_file(json_path, force=True)
+            commands.check_native()
             figures = getattr(commands, name)(**options)
         if json_path is not None:
             commands.write_json(json_path, figures)

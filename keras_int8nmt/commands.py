@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt import demo as demonstration
+from keras_int8nmt import ops
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.conversion import ConversionError
@@ -62,6 +63,14 @@ _BENCHMARKS = {
     "translate": ("keras_int8nmt.bench.translate", "run_translate"),
     "profile": ("keras_int8nmt.bench.profile", "run_profile"),
 }
+
+
+def check_native() -> None:
+    """Loads the native library, so that a wrong setting is told before any work begins."""
+    try:
+        ops.native_info()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
 
 
 def demo(sentences: list[str]) -> Figures:
