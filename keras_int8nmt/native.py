@@ -11,6 +11,8 @@ import ctypes
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +81,25 @@ def set_num_threads(threads: int) -> None:
         functions.keras_int8nmt_set_num_threads(threads)
 
 
+@contextmanager
+def op_times() -> Iterator[dict[str, dict[str, float]]]:
+    """Counts the time in each op while the block runs; the dict that it gives is filled at the end.
+
+    By the name of the op: `calls` and `seconds`, the latter summed over all threads. Without the
+    native library it stays empty.
+    """
+    functions = _load().functions
+    times: dict[str, dict[str, float]] = {}
+    if functions is None:
+        yield times
+        return
+    functions.keras_int8nmt_profile_start()
+    try:
+        yield times
+    finally:
+        times.update(json.loads(functions.keras_int8nmt_profile_stop()))
+
+
 def _load() -> _Loaded:
     global _loaded
     if _loaded is None:
@@ -106,6 +127,8 @@ def _open(path: Path) -> _Loaded:
         functions = ctypes.CDLL(str(path))
         functions.keras_int8nmt_info.restype = ctypes.c_char_p
         functions.keras_int8nmt_info.argtypes = []
+        functions.keras_int8nmt_profile_stop.restype = ctypes.c_char_p
+        functions.keras_int8nmt_profile_stop.argtypes = []
         functions.keras_int8nmt_num_threads.restype = ctypes.c_int
         functions.keras_int8nmt_num_threads.argtypes = []
         functions.keras_int8nmt_set_num_threads.restype = None

@@ -5,6 +5,7 @@
 
 #include "gemm.h"
 #include "int8.h"
+#include "op_profile.h"
 #include "ops.h"
 
 #define KERAS_INT8NMT_EXPORT extern "C" __attribute__((visibility("default")))
@@ -22,6 +23,7 @@ void RegisterAll() {
   RegisterGatherOp();
   RegisterEmbeddingOp();
   RegisterTopKOp();
+  RegisterFloatMatMulOps();
 }
 
 // tf.load_op_library looks for no function by name: it collects what is registered while the
@@ -75,3 +77,13 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_set_num_threads(int threads) {
 }
 
 KERAS_INT8NMT_EXPORT int keras_int8nmt_num_threads() { return keras_int8nmt::GemmThreads(); }
+
+// Counts the time spent in each op from now on.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_profile_start() { keras_int8nmt::StartOpProfile(); }
+
+// Stops counting and tells the counts as JSON. The text stays valid until the thread's next call.
+KERAS_INT8NMT_EXPORT const char* keras_int8nmt_profile_stop() {
+  thread_local std::string text;
+  text = keras_int8nmt::StopOpProfile();
+  return text.c_str();
+}

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "int8.h"
+#include "op_profile.h"
 #include "tf_c_api.h"
 
 namespace keras_int8nmt {
@@ -161,6 +162,8 @@ void* CreateKernel(TF_OpKernelConstruction* construction) {
 
 template <class Kernel>
 void ComputeKernel(void* kernel, TF_OpKernelContext* tf_context) {
+  static OpProfile profile(Kernel::kName);
+  const OpTimer timer(profile);
   try {
     Context context(tf_context);
     static_cast<const Kernel*>(kernel)->Compute(context);

@@ -13,6 +13,7 @@ void RegisterCacheAppendOp();
 void RegisterGatherOp();
 void RegisterEmbeddingOp();
 void RegisterTopKOp();
+void RegisterFloatMatMulOps();
 
 }  // namespace keras_int8nmt
 
