@@ -316,7 +316,9 @@ def int8_gather(x: Any, indices: Any, batch_dims: int = 0) -> tf.Tensor:
             f"`batch_dims` must be in [0, {limit}] for `x` of rank {x.shape.rank} and `indices` of "
             f"rank {indices.shape.rank}; received {batch_dims}."
         )
-    return _backend().int8_gather(x, indices, batch_dims)
+    rows = _backend().int8_gather(x, indices, batch_dims)
+    rows.set_shape([*indices.shape, *x.shape[batch_dims + 1 :]])
+    return rows
 
 
 def embedding_lookup(

@@ -1,0 +1,1 @@
+"""Speed on this machine, ours and the peer interleaved in one run; `keras-int8nmt bench NAME`."""

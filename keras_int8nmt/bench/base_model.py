@@ -1,0 +1,49 @@
+"""Transformer base with random weights, and sources for it: what speed is measured on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_int8nmt.callbacks.calibration import CalibrationCallback
+from keras_int8nmt.conversion import convert
+from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.transformer import build_transformer
+
+SENTENCES = 32
+SOURCE_TOKENS = 27
+TARGET_TOKENS = 28
+
+
+def make_sources() -> list[list[int]]:
+    """32 sentences of 27 random tokens, the end token last."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(2, 32000, (SENTENCES, SOURCE_TOKENS))
+    ids[:, -1] = 1
+    return ids.tolist()
+
+
+def make_models() -> tuple[Any, Any]:
+    """`(int8, plain float)`: 6 + 6 layers, 512, 8 heads, FFN 2048, 32,000 tokens."""
+    keras.utils.set_random_seed(0)
+    model = build_transformer(quant=True, dropout=0.0)
+    rng = np.random.default_rng(1)
+    sample = {
+        "source": np.array(make_sources()[:8], np.int32),
+        "target": rng.integers(2, 32000, (8, TARGET_TOKENS)).astype(np.int32),
+    }
+    model.predict(sample, verbose=0, callbacks=[CalibrationCallback()])
+    return convert(model), plain_model(model)
+
+
+def translator_settings(beam_size: int = 4) -> dict[str, Any]:
+    """Arguments of `Translator`: one batch, and each translation as long as the next."""
+    return {
+        "beam_size": beam_size,
+        "batch_size": SENTENCES,
+        "min_length": TARGET_TOKENS,
+        "max_length": TARGET_TOKENS,
+        "streams": 1,
+    }

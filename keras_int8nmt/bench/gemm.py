@@ -1,0 +1,105 @@
+"""`bench gemm`: INT8 products against float32 ones, shapes of Transformer base, one thread."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt import ops
+from keras_int8nmt.bench.timing import interleaved, machine, one_thread, require_native, row
+from keras_int8nmt.progress import progress_bar
+
+ROWS = (1, 8, 32, 128, 1024)
+SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))
+# Calls inside one traced function, so that the cost of calling it from Python does not count.
+_CALLS = 16
+# The mean that the README quotes is over these row counts; at one row memory bounds both.
+_MANY_ROWS = 8
+
+
+def run_gemm() -> dict[str, Any]:
+    """Measures all shapes.
+
+    Returns:
+        `machine` and `rows`: INT8 codes in and float32 in (quantized on the way), each against
+        oneDNN's float32 product with prepared weights and against `tf.matmul`, microseconds a
+        product; then geometric means over 8 rows and more.
+    """
+    one_thread()
+    library = require_native()
+    backend = ops.native_info()["gemm"]
+    rows = []
+    cases = [(m, k, n) for k, n in SHAPES for m in ROWS]
+    with progress_bar(len(cases), "products") as bar:
+        for m, k, n in cases:
+            rows.extend(_measure(library, backend, m, k, n))
+            bar.update()
+    return {"machine": machine(), "rows": rows + _means(rows)}
+
+
+def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(k, n)).astype(np.float32)
+    bias = tf.constant(rng.normal(size=n).astype(np.float32))
+    scales = tf.constant(np.full(n, 1e-3, np.float32))
+    packed = ops.pack_weights(np.clip(np.rint(kernel * 30), -127, 127).astype(np.int8))
+    packed_float = library.keras_int8nmt_pack_float(weights=kernel)
+    weights = tf.constant(kernel)
+    # Distinct inputs, since equal calls would be computed once.
+    floats = [tf.constant(rng.normal(size=(m, k)).astype(np.float32)) for _ in range(_CALLS)]
+    codes = [ops.quantize(x, 40.0) for x in floats]
+
+    def int8_in(x: tf.Tensor) -> tf.Tensor:
+        return ops.int8_matmul(x, packed, scales, bias)
+
+    products = {
+        "int8": _chained(int8_in, codes),
+        "float": _chained(lambda x: int8_in(ops.quantize(x, 40.0)), floats),
+        "onednn": _chained(
+            lambda x: library.keras_int8nmt_float_mat_mul(x=x, packed=packed_float, bias=bias),
+            floats,
+        ),
+        "tensorflow": _chained(lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats),
+    }
+    times = {name: t.median / _CALLS * 1e6 for name, t in interleaved(products, 7, 0.02).items()}
+    case = f"m{m} k{k} n{n}"
+    return [
+        row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer], "us")
+        for ours, suffix in (("int8", ""), ("float", " float-in"))
+        for peer in ("onednn", "tensorflow")
+    ]
+
+
+def _chained(product: Any, inputs: list[tf.Tensor]) -> Any:
+    """A traced function of all inputs, one product after the other."""
+
+    @tf.function(autograph=False)
+    def run(*xs: tf.Tensor) -> tf.Tensor:
+        last = tf.zeros(())
+        for x in xs:
+            with tf.control_dependencies([last]):
+                last = product(x)
+        return last[:1, :1]
+
+    return lambda: run(*inputs).numpy()
+
+
+def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Geometric means by name over the cases with 8 rows and more."""
+    means = []
+    for name in dict.fromkeys(r["name"] for r in rows):
+        chosen = [
+            r
+            for r in rows
+            if r["name"] == name and int(r["case"].split()[0][1:]) >= _MANY_ROWS
+        ]
+
+        def mean(key: str, chosen: list[dict[str, Any]] = chosen) -> float:
+            return math.exp(sum(math.log(r[key]) for r in chosen) / len(chosen))
+
+        case = f"geometric mean, m >= {_MANY_ROWS}"
+        means.append(row(name, case, mean("ours"), mean("peer"), "us"))
+    return means
