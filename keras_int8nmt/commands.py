@@ -104,7 +104,7 @@ def calibrate(
         "targets": "greedy" if targets is None else Path(targets).name,
         "sentences": figures["sentences"],
     }
-    card = {"thresholds_mode": mode, "data": description}
+    card: dict[str, Any] = {"thresholds_mode": mode, "data": description}
     save_folder(loaded, output, tokenizer, card, force)
     print(
         f"{figures['thresholds']} thresholds ({mode}) from {figures['sentences']} sentences in "
@@ -141,7 +141,7 @@ def translate(
     seconds = time.perf_counter() - start
     best = [result.hypotheses[0] for result in results]
     # A line of input is a line of output, whatever the model says.
-    write_lines(output, [" ".join(hypothesis.text.splitlines()) for hypothesis in best])
+    write_lines(output, [" ".join((hypothesis.text or "").splitlines()) for hypothesis in best])
     tokens = sum(len(hypothesis.tokens) for hypothesis in best)
     return {
         "sentences": len(lines),
@@ -229,7 +229,7 @@ def report(model: str) -> Figures:
         for path, observer in observers(loaded)
         if observer.is_calibrated
     ]
-    table = [("input of", "from", "to")]
+    table: list[tuple[str, ...]] = [("input of", "from", "to")]
     table += [(str(r["name"]), *(f"{t:.5g}" for t in r["thresholds"])) for r in rows]
     print(format_table(table))
     return {"state": state, "precision": "float32", "rows": rows}

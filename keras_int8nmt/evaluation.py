@@ -77,9 +77,13 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
     from sacrebleu.metrics import BLEU, CHRF
 
     bleu, chrf = BLEU(), CHRF()
-    results = [m.corpus_score(list(hypotheses), [list(references)]).score for m in (bleu, chrf)]
-    signature = f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}"
-    return Scores(*results, signature)
+    texts = list(hypotheses), [list(references)]
+    # Signatures last: they are complete only after scoring.
+    return Scores(
+        bleu=bleu.corpus_score(*texts).score,
+        chrf=chrf.corpus_score(*texts).score,
+        signature=f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
+    )
 
 
 def translate_timed(

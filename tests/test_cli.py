@@ -210,18 +210,19 @@ def test_bad_options_are_named(capfd, words):
     assert words[0] in capfd.readouterr().err
 
 
-def test_the_command_reads_stdin_and_is_quiet(folders):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "PYTHONIOENCODING": "ascii",
-    }
+def user_environment(**variables):
+    """This environment, without what a developer may have set."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return environment
+
+
+def test_the_command_reads_stdin_and_is_quiet(folders):
     done = subprocess.run(
         [sys.executable, "-m", "keras_int8nmt.cli", "translate", folders / "int8", *SHORT],
         input="Grüße\n\nTwo.\n".encode(),
         capture_output=True,
-        env=environment,
+        env=user_environment(PYTHONIOENCODING="ascii"),
         check=True,
     )
     assert done.stderr == b""
@@ -232,11 +233,7 @@ def test_the_command_reads_stdin_and_is_quiet(folders):
 def test_a_wrong_setting_of_the_native_library_is_one_line(folders):
     done = subprocess.run(
         [sys.executable, "-m", "keras_int8nmt.cli", "report", folders / "int8"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "KERAS_INT8NMT_NATIVE": "perhaps",
-        },
+        env=user_environment(KERAS_INT8NMT_NATIVE="perhaps"),
         capture_output=True,
         text=True,
     )
@@ -253,7 +250,7 @@ def test_the_version_needs_no_tensorflow():
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=user_environment(),
         capture_output=True,
         check=True,
         text=True,
