@@ -120,7 +120,7 @@ def convert(model: str, output: str, force: bool) -> Figures:
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
     int8 = convert_model(loaded)
-    kept = {key: card[key] for key in ("thresholds_mode", "data") if key in card}
+    kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)
