@@ -18,6 +18,7 @@ namespace keras_int8nmt {
 
 struct GemmBackend {
   const char* name;  // "onednn", "mkl", "reference"
+  const char* way;   // how it computes on this CPU, for people: "fused", "split", ...
   // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
   uint64_t (*layout)();
   // Bytes of the body (after the header) for weights of k rows and n columns.

@@ -211,7 +211,8 @@ uint64_t Layout() {
 }
 
 template <bool split>
-constexpr GemmBackend kMkl = {"mkl", Layout, PackedSize, PackBody, UnpackBody, Multiply<split>};
+constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout, PackedSize, PackBody,
+                              UnpackBody, Multiply<split>};
 
 }  // namespace
 

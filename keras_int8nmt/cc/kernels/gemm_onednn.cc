@@ -189,9 +189,13 @@ uint64_t Layout() {
   return layout;
 }
 
+constexpr const char* kWayNames[] = {"fused", "sums", "split"};
+
 template <Way way>
-constexpr GemmBackend kOnednn = {"onednn",      Layout<way>,     PackedSize<way>,
-                                 PackBody<way>, UnpackBody<way>, Multiply<way>};
+constexpr GemmBackend kOnednn = {"onednn",      kWayNames[static_cast<int>(way)],
+                                 Layout<way>,   PackedSize<way>,
+                                 PackBody<way>, UnpackBody<way>,
+                                 Multiply<way>};
 
 }  // namespace
 

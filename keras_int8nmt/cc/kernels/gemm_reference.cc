@@ -44,8 +44,8 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
   }
 }
 
-constexpr GemmBackend kReference = {"reference", Layout,     PackedSize,
-                                    PackBody,    UnpackBody, Multiply};
+constexpr GemmBackend kReference = {"reference", "plain loops", Layout,  PackedSize,
+                                    PackBody,    UnpackBody,    Multiply};
 
 }  // namespace
 
