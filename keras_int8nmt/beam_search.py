@@ -38,14 +38,19 @@ class SearchResult(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What the loop carries; a sentence that has stopped is one whose live scores are all -inf."""
+    """What the loop carries; a sentence that has stopped is one whose live scores are all -inf.
+
+    `b` is the number of sentences that are still computed, which halves as sentences stop.
+    """
 
     index: Any  # int32 scalar: tokens generated so far
+    sentences: Any  # int32 [b]: where in the batch each is
+    results: Any  # ended and ends, [batch, beam], of the sentences that are computed no more
     tokens: Any  # int32 [b, beam]: the last token of each live hypothesis
     live: Any  # float32 [b, beam]: sums of log-probabilities, best first; -inf: an empty place
     ended: Any  # float32 [b, beam]: scores of the best ended hypotheses, best first
     ends: Any  # int32 [b, beam]: of each, its length * beam + the live hypothesis it came from
-    history: Any  # TensorArray of int32 [b, beam]: token * beam + parent of each live hypothesis
+    history: Any  # TensorArray of int32 [batch, beam]: token * beam + parent of the live ones
     capacity: Any  # int32 scalar: positions that the cache has room for
     cache: Any
 
@@ -65,6 +70,7 @@ def search(
     start_id: int,
     eos_id: int,
     pad_id: int,
+    select: Callable[[Any, Any, Any], Any] | None = None,
 ) -> SearchResult:
     """Finds the best hypotheses of each sentence; to be called inside a `tf.function`.
 
@@ -82,6 +88,9 @@ def search(
         start_id: The token that every hypothesis is started with; not part of the result.
         eos_id: The end token.
         pad_id: Never produced; fills the result.
+        select: `(cache, sentences [kept], b) -> cache` of those of the b sentences alone. With it,
+            the search goes on with half of the sentences when the others have stopped; the first
+            dimension of the cache's tensors must not be static then.
 
     Returns:
         A `SearchResult`.
@@ -92,6 +101,8 @@ def search(
 
     def body(*values: Any) -> tuple[_State]:
         state = _State(*values)
+        if select is not None:
+            state = _without_stopped(state, select)
         capacity, state_cache = _make_room(grow, state.index, state.capacity, state.cache)
         logits, state_cache = step(state.tokens, state.index, state_cache)
         length = state.index + 1
@@ -110,9 +121,18 @@ def search(
 
         if beam_size > 1:
             state_cache = reorder(state_cache, keys % beam_size)
-        history = state.history.write(state.index, keys)
-        tokens = keys // beam_size
-        after = _State(length, tokens, live, ended, ends, history, capacity, state_cache)
+        after = state._replace(
+            index=length,
+            tokens=keys // beam_size,
+            live=live,
+            ended=ended,
+            ends=ends,
+            history=state.history.write(
+                state.index, _put(tf.zeros_like(state.results[1]), state.sentences, keys)
+            ),
+            capacity=capacity,
+            cache=state_cache,
+        )
         return (_with_shapes(after, values),)
 
     def going_on(*values: Any) -> Any:
@@ -123,19 +143,25 @@ def search(
     state = tf.while_loop(
         lambda s: going_on(*s), lambda s: body(*s), (state,), parallel_iterations=1
     )[0]
-    return _trace_back(state, beam_size, num_hypotheses, eos_id, pad_id)
+    return _trace_back(
+        _put_results(state), state.history, beam_size, num_hypotheses, eos_id, pad_id
+    )
 
 
 def _first_state(grow: Any, cache: Any, batch: Any, beam: int, start_id: int) -> _State:
-    # The default hides the constant from shape inference: the loop needs an unknown capacity.
+    # The loop changes both, so shape inference must not take them for constants.
     capacity = tf.compat.v1.placeholder_with_default(tf.constant(CHUNK), [])
+    batch = tf.compat.v1.placeholder_with_default(tf.convert_to_tensor(batch, tf.int32), [])
+    ended, ends = tf.fill([batch, beam], -np.inf), tf.zeros([batch, beam], tf.int32)
     first_live = tf.constant([[0.0] + [-np.inf] * (beam - 1)])
     return _State(
         index=tf.constant(0),
+        sentences=tf.range(batch),
+        results=(ended, ends),
         tokens=tf.fill([batch, beam], start_id),
         live=tf.tile(first_live, [batch, 1]),
-        ended=tf.fill([batch, beam], -np.inf),
-        ends=tf.zeros([batch, beam], tf.int32),
+        ended=ended,
+        ends=ends,
         history=tf.TensorArray(
             tf.int32, size=0, dynamic_size=True, element_shape=[None, beam], infer_shape=False
         ),
@@ -153,6 +179,53 @@ def _with_shapes(state: _State, before: Any) -> _State:
         return x
 
     return tf.nest.map_structure(restore, state, _State(*before))
+
+
+def _without_stopped(state: _State, select: Any) -> _State:
+    """Drops half of the sentences once half have stopped.
+
+    Always half, so that few different numbers of rows occur: some operations compile for each.
+    """
+    going_on = tf.cast(state.live[:, 0] > -np.inf, tf.int32)
+    size = tf.size(going_on)
+
+    def dropped() -> Any:
+        _, kept = tf.math.top_k(going_on, size // 2)
+        rows = (state.sentences, state.tokens, state.live, state.ended, state.ends)
+        rows = [tf.gather(x, kept) for x in rows]
+        return _put_results(state), *rows, select(state.cache, kept, size)
+
+    results, sentences, tokens, live, ended, ends, cache = tf.cond(
+        2 * tf.reduce_sum(going_on) <= size,
+        dropped,
+        lambda: (
+            state.results,
+            state.sentences,
+            state.tokens,
+            state.live,
+            state.ended,
+            state.ends,
+            state.cache,
+        ),
+    )
+    return state._replace(
+        results=results,
+        sentences=sentences,
+        tokens=tokens,
+        live=live,
+        ended=ended,
+        ends=ends,
+        cache=cache,
+    )
+
+
+def _put(whole: Any, sentences: Any, rows: Any) -> Any:
+    return tf.tensor_scatter_nd_update(whole, sentences[:, None], rows)
+
+
+def _put_results(state: _State) -> tuple[Any, Any]:
+    ended, ends = state.results
+    return _put(ended, state.sentences, state.ended), _put(ends, state.sentences, state.ends)
 
 
 def _make_room(grow: Any, index: Any, capacity: Any, cache: Any) -> tuple[Any, Any]:
@@ -216,14 +289,16 @@ def _merge_ended(
     return ended, tf.gather(ends, places, batch_dims=1)
 
 
-def _trace_back(state: _State, beam: int, count: int, eos_id: int, pad_id: int) -> SearchResult:
+def _trace_back(
+    results: Any, history: Any, beam: int, count: int, eos_id: int, pad_id: int
+) -> SearchResult:
     """Follows the parents from each ended hypothesis to its beginning."""
-    scores, ends = state.ended[:, :count], state.ends[:, :count]
+    scores, ends = (x[:, :count] for x in results)
     lengths = tf.where(scores > -np.inf, ends // beam, 0)
     longest = tf.reduce_max(tf.concat([[0], tf.reshape(lengths, [-1])], axis=0))
 
     def back(t: Any, place: Any, tokens: Any) -> tuple[Any, Any, Any]:
-        keys = tf.gather(state.history.read(t), place, batch_dims=1)
+        keys = tf.gather(history.read(t), place, batch_dims=1)
         inside = t < lengths - 1
         at_end = tf.where(t == lengths - 1, eos_id, pad_id)
         tokens = tokens.write(t, tf.where(inside, keys // beam, at_end))

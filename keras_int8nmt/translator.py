@@ -257,7 +257,18 @@ class Translator:
             start_id=model.start_id,
             eos_id=model.eos_id,
             pad_id=model.pad_id,
+            select=_select_sentences,
         )
+
+
+def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any:
+    """The state of some of `count` sentences: a tensor has one or `beam` rows for each."""
+
+    def select(x: tf.Tensor) -> tf.Tensor:
+        rows = tf.shape(x)[0] // count
+        return tf.gather(x, tf.reshape(sentences[:, None] * rows + tf.range(rows), [-1]))
+
+    return tf.nest.map_structure(select, cache)
 
 
 def _unpacked(result: SearchResult) -> list[Translation]:

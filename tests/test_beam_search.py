@@ -62,37 +62,43 @@ def row_of(tokens, rows):
     return state % rows
 
 
-def run_search(table, *, beam_size, num_hypotheses=None, **options):
-    """`search` with a cache `[b * beam, capacity]` of the tokens so far."""
+def run_search(table, *, beam_size, num_hypotheses=None, selecting=True, **options):
+    """`search` with a cache: the sentence and `[b * beam, capacity]` tokens so far."""
     batch, _, rows, vocabulary = table.shape
     flat = tf.constant(table.reshape(-1, vocabulary))
     length = table.shape[1]
 
     def step(tokens, index, cache):
+        sentences, cache = cache
         column = tf.one_hot(index, tf.shape(cache)[1], dtype=tf.int32)
         cache = cache * (1 - column) + tf.reshape(tokens, [-1, 1]) * column
         prefix = tf.pad(cache, [[0, 0], [0, length]])[:, :length]
         state = prefix[:, 0]
         for i in range(1, length):
             state = tf.where(i <= index, (state * 3 + prefix[:, i]) % rows, state)
-        sentence = tf.range(tf.shape(cache)[0]) // beam_size
-        row = (sentence * length + index) * rows + state % rows
-        return tf.gather(flat, row), cache
+        row = (tf.repeat(sentences, beam_size) * length + index) * rows + state % rows
+        return tf.gather(flat, row), (sentences, cache)
 
     def reorder(cache, parents):
         first = tf.range(tf.shape(parents)[0])[:, None] * beam_size
-        return tf.gather(cache, tf.reshape(first + parents, [-1]))
+        return cache[0], tf.gather(cache[1], tf.reshape(first + parents, [-1]))
 
     def grow(cache, capacity):
-        return tf.pad(cache, [[0, 0], [0, capacity - tf.shape(cache)[1]]])
+        return cache[0], tf.pad(cache[1], [[0, 0], [0, capacity - tf.shape(cache[1])[1]]])
 
-    @tf.function
+    def select(cache, kept, count):
+        assert_count = tf.debugging.assert_equal(count, tf.size(cache[0]))
+        with tf.control_dependencies([assert_count]):
+            rows = kept[:, None] * beam_size + tf.range(beam_size)
+            return tf.gather(cache[0], kept), tf.gather(cache[1], tf.reshape(rows, [-1]))
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def run(size):
-        cache = tf.zeros([size * beam_size, 0], tf.int32)
+        cache = tf.range(size), tf.zeros([size * beam_size, 0], tf.int32)
         return search(
             step, reorder, grow, cache, batch=size, beam_size=beam_size,
             num_hypotheses=num_hypotheses or beam_size, start_id=START, eos_id=EOS, pad_id=PAD,
-            **options,
+            select=select if selecting else None, **options,
         )  # fmt: skip
 
     tokens, lengths, scores = (x.numpy() for x in run(tf.constant(batch)))
@@ -198,6 +204,14 @@ def test_other_sentences_of_a_batch_change_nothing():
     for i in range(0, 20, 4):
         alone = run_search(table[i : i + 1], beam_size=3, max_length=8)[0]
         assert alone == together[i]
+
+
+def test_dropping_sentences_that_have_stopped_changes_nothing():
+    table = random_table(np.random.default_rng(8), 40, 9, 9)
+    table[::7, ..., EOS] -= 6.0  # a few go on for long
+    with_all = run_search(table, beam_size=3, max_length=9, selecting=False)
+    assert run_search(table, beam_size=3, max_length=9) == with_all
+    assert len({len(result[0][1]) for result in with_all}) > 4
 
 
 def test_growing_the_cache_changes_nothing(monkeypatch):
