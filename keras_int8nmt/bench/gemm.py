@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
-from keras_int8nmt.bench.timing import interleaved, machine, one_thread, require_native, row
+from keras_int8nmt.bench.timing import interleaved, looped, machine, one_thread, require_native, row
 from keras_int8nmt.progress import progress_bar
 
 ROWS = (1, 8, 32, 128, 1024)
 SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))
-# Calls inside one traced function, so that the cost of calling it from Python does not count.
-_CALLS = 16
+# Distinct inputs of a shape, and how many multiplications a timed run has at least.
+_INPUTS = 8
+_WORK = 1e9
 # The mean that the README quotes is over these row counts; at one row memory bounds both.
 _MANY_ROWS = 8
 
@@ -48,43 +49,33 @@ def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[st
     packed = ops.pack_weights(np.clip(np.rint(kernel * 30), -127, 127).astype(np.int8))
     packed_float = library.keras_int8nmt_pack_float(weights=kernel)
     weights = tf.constant(kernel)
-    # Distinct inputs, since equal calls would be computed once.
-    floats = [tf.constant(rng.normal(size=(m, k)).astype(np.float32)) for _ in range(_CALLS)]
+    floats = [tf.constant(rng.normal(size=(m, k)).astype(np.float32)) for _ in range(_INPUTS)]
+    trips = max(1, round(_WORK / (_INPUTS * m * k * n)))
     codes = [ops.quantize(x, 40.0) for x in floats]
 
     def int8_in(x: tf.Tensor) -> tf.Tensor:
         return ops.int8_matmul(x, packed, scales, bias)
 
     products = {
-        "int8": _chained(int8_in, codes),
-        "float": _chained(lambda x: int8_in(ops.quantize(x, 40.0)), floats),
-        "onednn": _chained(
+        "int8": looped(int8_in, codes, trips),
+        "float": looped(lambda x: int8_in(ops.quantize(x, 40.0)), floats, trips),
+        "onednn": looped(
             lambda x: library.keras_int8nmt_float_mat_mul(x=x, packed=packed_float, bias=bias),
             floats,
+            trips,
         ),
-        "tensorflow": _chained(lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats),
+        "tensorflow": looped(
+            lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats, trips
+        ),
     }
-    times = {name: t.median / _CALLS * 1e6 for name, t in interleaved(products, 7, 0.02).items()}
+    calls = _INPUTS * trips
+    times = {name: t.median / calls * 1e6 for name, t in interleaved(products).items()}
     case = f"m{m} k{k} n{n}"
     return [
         row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer], "us")
         for ours, suffix in (("int8", ""), ("float", " float-in"))
         for peer in ("onednn", "tensorflow")
     ]
-
-
-def _chained(product: Any, inputs: list[tf.Tensor]) -> Any:
-    """A traced function of all inputs, one product after the other."""
-
-    @tf.function(autograph=False)
-    def run(*xs: tf.Tensor) -> tf.Tensor:
-        last = tf.zeros(())
-        for x in xs:
-            with tf.control_dependencies([last]):
-                last = product(x)
-        return last[:1, :1]
-
-    return lambda: run(*inputs).numpy()
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

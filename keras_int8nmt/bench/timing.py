@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,35 +31,52 @@ class Measurement:
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], Any]], repeat: int = 7, at_least: float = 0.0
+    calls: Mapping[str, Callable[[], Any]], repeat: int = 7
 ) -> dict[str, Measurement]:
     """Times each of `calls` `repeat` times, in turns, after one call each to warm up.
 
     Args:
         calls: Functions by name; each returns when its work is done.
         repeat: Turns.
-        at_least: A turn repeats a call until so many seconds have passed.
 
     Returns:
         A `Measurement` by name.
     """
-    loops = {}
-    for name, call in calls.items():
+    for call in calls.values():
         call()
-        start = time.perf_counter()
-        call()
-        once = max(time.perf_counter() - start, 1e-7)
-        loops[name] = max(1, round(at_least / once))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeat):
         for name, call in calls.items():
             start = time.perf_counter()
-            for _ in range(loops[name]):
-                call()
-            samples[name].append((time.perf_counter() - start) / loops[name])
+            call()
+            samples[name].append(time.perf_counter() - start)
     return {
         name: Measurement(statistics.median(s), min(s), max(s)) for name, s in samples.items()
     }
+
+
+def looped(step: Callable[[Any], Any], inputs: Sequence[Any], trips: int) -> Callable[[], Any]:
+    """A function that calls `step` on each of `inputs`, `trips` times over, one after the other.
+
+    All of it is one traced function with a loop inside: calling it from Python costs half a
+    millisecond, which is shared by all steps. `inputs` must be distinct tensors, since equal calls
+    in one round would be computed once.
+    """
+
+    @tf.function(autograph=False)
+    def run(trips: tf.Tensor, *xs: Any) -> tf.Tensor:
+        def body(i: tf.Tensor) -> tuple[tf.Tensor]:
+            last = i
+            for x in xs:
+                with tf.control_dependencies([last]):
+                    last = step(x)
+            with tf.control_dependencies([last]):
+                return (i + 1,)
+
+        return tf.while_loop(lambda i: i < trips, body, (tf.constant(0),), parallel_iterations=1)[0]
+
+    count = tf.constant(trips)
+    return lambda: run(count, *inputs).numpy()
 
 
 def row(
@@ -92,11 +109,15 @@ def _cpu_name() -> str:
 
 
 def one_thread() -> None:
-    """Makes TensorFlow's and our operations run on one thread; to be called before any other.
+    """Makes all operations run on one thread, and all that are asked for; to be called first.
 
     Raises:
         RuntimeError: if TensorFlow has started already with other settings.
     """
+    # Else products whose values nobody reads would be taken out of the measured loops.
+    tf.config.optimizer.set_experimental_options(
+        {"dependency_optimization": False, "loop_optimization": False}
+    )
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     ops.set_num_threads(1)
