@@ -55,6 +55,9 @@ class _State(NamedTuple):
     cache: Any
 
 
+_PER_SENTENCE = ("sentences", "tokens", "live", "ended", "ends")
+
+
 def search(
     step: Callable[[Any, Any, Any], tuple[Any, Any]],
     reorder: Callable[[Any, Any], Any],
@@ -188,35 +191,18 @@ def _without_stopped(state: _State, select: Any) -> _State:
     """
     going_on = tf.cast(state.live[:, 0] > -np.inf, tf.int32)
     size = tf.size(going_on)
+    rows = {name: getattr(state, name) for name in _PER_SENTENCE}
 
     def dropped() -> Any:
         _, kept = tf.math.top_k(going_on, size // 2)
-        rows = (state.sentences, state.tokens, state.live, state.ended, state.ends)
-        rows = [tf.gather(x, kept) for x in rows]
-        return _put_results(state), *rows, select(state.cache, kept, size)
+        some = {name: tf.gather(x, kept) for name, x in rows.items()}
+        return {**some, "results": _put_results(state), "cache": select(state.cache, kept, size)}
 
-    results, sentences, tokens, live, ended, ends, cache = tf.cond(
-        2 * tf.reduce_sum(going_on) <= size,
-        dropped,
-        lambda: (
-            state.results,
-            state.sentences,
-            state.tokens,
-            state.live,
-            state.ended,
-            state.ends,
-            state.cache,
-        ),
-    )
-    return state._replace(
-        results=results,
-        sentences=sentences,
-        tokens=tokens,
-        live=live,
-        ended=ended,
-        ends=ends,
-        cache=cache,
-    )
+    def all_of_them() -> Any:
+        return {**rows, "results": state.results, "cache": state.cache}
+
+    half_have_stopped = 2 * tf.reduce_sum(going_on) <= size
+    return state._replace(**tf.cond(half_have_stopped, dropped, all_of_them))
 
 
 def _put(whole: Any, sentences: Any, rows: Any) -> Any:
