@@ -24,9 +24,7 @@ class DigitTokenizer:
         return " ".join(str(i - FIRST_DIGIT) for i in ids if i >= FIRST_DIGIT)
 
 
-def make_data(
-    count: int, seed: int
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def make_data(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Random pairs, ready for `fit` and `evaluate`.
 
     Returns:

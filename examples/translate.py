@@ -21,9 +21,7 @@ TEXTS = ["3 1 4 1 5", "2 7 1 8 2 8", "9", "1 2 3 4 5 6 7 8"]
 def translate(path: str, texts: list[str], beam_size: int) -> list[str]:
     """The translations of `texts` by the model saved at `path`."""
     model = keras.models.load_model(path)
-    translator = Translator(
-        model, DigitTokenizer(), beam_size=beam_size, max_length=MAX_DIGITS + 2
-    )
+    translator = Translator(model, DigitTokenizer(), beam_size=beam_size, max_length=MAX_DIGITS + 2)
     return translator(texts)
 
 

@@ -172,9 +172,7 @@ class Int8Transformer(keras.Model):
         """Rows of the self caches by `parents` `[b, beam]`, each in `[0, beam)`."""
         shape = tf.shape(parents)
         rows = tf.reshape(tf.range(shape[0])[:, None] * shape[1] + parents, (-1,))
-        reordered = [
-            (ops.int8_gather(k, rows), ops.int8_gather(v, rows)) for k, v in cache["self"]
-        ]
+        reordered = [(ops.int8_gather(k, rows), ops.int8_gather(v, rows)) for k, v in cache["self"]]
         return {**cache, "self": reordered}
 
     # ---- saving ----

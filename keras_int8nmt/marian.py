@@ -165,7 +165,10 @@ def _settings(config: dict[str, Any], tensors: _Tensors) -> dict[str, Any]:
 def _tying(config: dict[str, Any], tensors: _Tensors) -> str:
     shared = config.get("share_encoder_decoder_embeddings", True)
     tied = config.get("tie_word_embeddings", True)
-    if shared and (config.get("decoder_vocab_size") or config["vocab_size"]) != config["vocab_size"]:
+    if (
+        shared
+        and (config.get("decoder_vocab_size") or config["vocab_size"]) != config["vocab_size"]
+    ):
         raise MarianFormatError(
             f"Option share_encoder_decoder_embeddings={shared!r} needs decoder_vocab_size to be "
             f"vocab_size; they are {config['decoder_vocab_size']} and {config['vocab_size']}."

@@ -9,7 +9,6 @@ import tensorflow as tf
 from keras_int8nmt import native
 
 
-
 def _raw() -> Any:
     return native.library()
 
@@ -107,9 +106,7 @@ def int8_attention(
 
 
 def cache_append(cache: tf.Tensor, update: tf.Tensor, index: tf.Tensor, column: int) -> tf.Tensor:
-    return _raw().keras_int8nmt_cache_append(
-        cache=cache, update=update, index=index, column=column
-    )
+    return _raw().keras_int8nmt_cache_append(cache=cache, update=update, index=index, column=column)
 
 
 def int8_gather(x: tf.Tensor, indices: tf.Tensor, batch_dims: int) -> tf.Tensor:

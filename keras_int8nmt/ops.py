@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native, stock_ops
-from keras_int8nmt.quantization import CODE_RANGE, QuantParams
+from keras_int8nmt.op_checks import as_tensor, check_output
+from keras_int8nmt.quantization import QuantParams
 
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
 _CODES = ("int8", "uint8")
-_OUTPUTS = ("float32", "int8", "uint8")
 
 
 def native_available() -> bool:
@@ -57,13 +57,13 @@ def pack_weights(weights: Any) -> tf.Tensor:
     Returns:
         uint8 `[bytes]`, an opaque blob: good in this process only, never saved.
     """
-    weights = _tensor("weights", weights, ("int8",), rank=2)
+    weights = as_tensor("weights", weights, ("int8",), rank=2)
     return _backend().pack_weights(weights)
 
 
 def unpack_weights(packed: Any) -> tf.Tensor:
     """The int8 weights `[k, n]` of a blob that `pack_weights` made."""
-    return _backend().unpack_weights(_tensor("packed", packed, ("uint8",), rank=1))
+    return _backend().unpack_weights(as_tensor("packed", packed, ("uint8",), rank=1))
 
 
 def int8_matmul(
@@ -97,15 +97,15 @@ def int8_matmul(
         >>> int8_matmul(tf.constant([[1, 1]], tf.int8), packed, [0.5, 0.5], [0.0, 1.0])
         <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[2., 4.]], dtype=float32)>
     """
-    x = _tensor("x", x, _CODES, min_rank=1)
-    packed = _tensor("packed", packed, ("uint8",), rank=1)
-    scales = _tensor("scales", scales, ("float32",), rank=1)
-    bias = _tensor("bias", bias, ("float32",), rank=1)
+    x = as_tensor("x", x, _CODES, min_rank=1)
+    packed = as_tensor("packed", packed, ("uint8",), rank=1)
+    scales = as_tensor("scales", scales, ("float32",), rank=1)
+    bias = as_tensor("bias", bias, ("float32",), rank=1)
     if activation not in ACTIVATIONS:
         raise ValueError(
             f"`activation` must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
         )
-    _check_output(out_dtype, out_scale, out_zero_point)
+    check_output(out_dtype, out_scale, out_zero_point)
     return _backend().int8_matmul(
         x, packed, scales, bias, activation, float(out_scale), int(out_zero_point), out_dtype
     )
@@ -113,17 +113,17 @@ def int8_matmul(
 
 def quantize(x: Any, scale: float, zero_point: int = 0, dtype: str = "int8") -> tf.Tensor:
     """`clip(round_half_even(x * scale) + zero_point)`; float32 `[...]` to int8 or uint8 `[...]`."""
-    x = _tensor("x", x, ("float32",))
+    x = as_tensor("x", x, ("float32",))
     if dtype not in _CODES:
         raise ValueError(f"`dtype` must be one of {', '.join(_CODES)}; received {dtype!r}.")
-    _check_output(dtype, scale, zero_point)
+    check_output(dtype, scale, zero_point)
     return _backend().quantize(x, float(scale), int(zero_point), dtype)
 
 
 def dequantize(q: Any, scale: float, zero_point: int = 0) -> tf.Tensor:
     """`float(q - zero_point) * (1 / scale)`; int8 or uint8 `[...]` to float32 `[...]`."""
-    q = _tensor("q", q, _CODES)
-    _check_output(q.dtype.name, scale, zero_point)
+    q = as_tensor("q", q, _CODES)
+    check_output(q.dtype.name, scale, zero_point)
     inverse = float(QuantParams(np.float32(scale), zero_point, q.dtype.name).inv_scale)
     return _backend().dequantize(q, inverse, int(zero_point))
 
@@ -153,16 +153,16 @@ def layer_norm(
     Returns:
         `(carry, out)`: float32 `[..., c]`, and the normalized value `[..., c]` as `out_dtype`.
     """
-    x = _tensor("x", x, ("float32",), min_rank=1)
-    gamma = _tensor("gamma", gamma, ("float32",), rank=1)
-    beta = _tensor("beta", beta, ("float32",), rank=1)
+    x = as_tensor("x", x, ("float32",), min_rank=1)
+    gamma = as_tensor("gamma", gamma, ("float32",), rank=1)
+    beta = as_tensor("beta", beta, ("float32",), rank=1)
     if residual is not None:
-        residual = _tensor("residual", residual, ("float32",), rank=x.shape.rank)
+        residual = as_tensor("residual", residual, ("float32",), rank=x.shape.rank)
     if carry not in ("norm", "sum"):
         raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise ValueError(f"`epsilon` must be finite and at least 0; received {epsilon!r}.")
-    _check_output(out_dtype, out_scale, out_zero_point)
+    check_output(out_dtype, out_scale, out_zero_point)
     return _backend().layer_norm(
         x,
         gamma,
@@ -219,13 +219,13 @@ def int8_attention(
     Returns:
         `[..., num_heads * value_dim]` of `out_dtype`, leading axes as those of `query`.
     """
-    query = _tensor("query", query, ("int8",), min_rank=2)
-    key = _tensor("key", key, ("int8",), rank=3)
-    value = _tensor("value", value, ("int8",), rank=3)
-    lengths = _tensor("lengths", lengths, ("int32",), rank=1)
+    query = as_tensor("query", query, ("int8",), min_rank=2)
+    key = as_tensor("key", key, ("int8",), rank=3)
+    value = as_tensor("value", value, ("int8",), rank=3)
+    lengths = as_tensor("lengths", lengths, ("int32",), rank=1)
     if mask is not None:
-        mask = _tensor("mask", mask, ("bool",), rank=3)
-    offset = _tensor("offset", offset, ("int32",), rank=0)
+        mask = as_tensor("mask", mask, ("bool",), rank=3)
+    offset = as_tensor("offset", offset, ("int32",), rank=0)
     value_dim = head_dim if value_dim is None else value_dim
     for name, number in (
         ("num_heads", num_heads),
@@ -245,7 +245,7 @@ def int8_attention(
                 f"`{name}` has {width} columns; {num_heads} heads of {dim} from column {column} on "
                 "do not fit."
             )
-    _check_output(out_dtype, out_scale, out_zero_point)
+    check_output(out_dtype, out_scale, out_zero_point)
     context = _backend().int8_attention(
         query,
         key,
@@ -281,14 +281,12 @@ def cache_append(cache: Any, update: Any, index: Any, *, column: int = 0) -> tf.
     Returns:
         int8 `[b, capacity, c]`.
     """
-    cache = _tensor("cache", cache, ("int8",), rank=3)
-    update = _tensor("update", update, ("int8",), min_rank=2)
-    index = _tensor("index", index, ("int32",), rank=0)
+    cache = as_tensor("cache", cache, ("int8",), rank=3)
+    update = as_tensor("update", update, ("int8",), min_rank=2)
+    index = as_tensor("index", index, ("int32",), rank=0)
     width, c = update.shape[-1], cache.shape[-1]
     if column < 0 or (None not in (width, c) and column + c > width):
-        raise ValueError(
-            f"`update` has {width} columns; {c} from column {column} on do not fit."
-        )
+        raise ValueError(f"`update` has {width} columns; {c} from column {column} on do not fit.")
     appended = _backend().cache_append(cache, update, index, column)
     appended.set_shape(cache.shape)
     return appended
@@ -308,8 +306,8 @@ def int8_gather(x: Any, indices: Any, batch_dims: int = 0) -> tf.Tensor:
     Returns:
         `[batch..., indices..., ...]` of the dtype of `x`.
     """
-    x = _tensor("x", x, ("int8", "uint8", "int32", "float32"), min_rank=1)
-    indices = _tensor("indices", indices, ("int32", "int64"))
+    x = as_tensor("x", x, ("int8", "uint8", "int32", "float32"), min_rank=1)
+    indices = as_tensor("indices", indices, ("int32", "int64"))
     limit = min(x.shape.rank - 1, indices.shape.rank)
     if not 0 <= batch_dims <= limit:
         raise ValueError(
@@ -335,9 +333,9 @@ def embedding_lookup(
     Returns:
         float32 `[..., c]`.
     """
-    table = _tensor("table", table, ("int8",), rank=2)
-    inv_scales = _tensor("inv_scales", inv_scales, ("float32",), rank=1)
-    indices = _tensor("indices", indices, ("int32",))
+    table = as_tensor("table", table, ("int8",), rank=2)
+    inv_scales = as_tensor("inv_scales", inv_scales, ("float32",), rank=1)
+    indices = as_tensor("indices", indices, ("int32",))
     return _backend().embedding_lookup(table, inv_scales, indices, float(multiplier))
 
 
@@ -352,7 +350,7 @@ def top_k_log_probs(logits: Any, k: int, *, forbidden: int = -1) -> tuple[tf.Ten
     Returns:
         `(log_probs, ids)`: float32 and int32 `[rows, k]`.
     """
-    logits = _tensor("logits", logits, ("float32",), rank=2)
+    logits = as_tensor("logits", logits, ("float32",), rank=2)
     columns = logits.shape[1]
     if columns is not None:
         if not -1 <= forbidden < columns:
@@ -364,45 +362,3 @@ def top_k_log_probs(logits: Any, k: int, *, forbidden: int = -1) -> tuple[tf.Ten
     for result in (log_probs, ids):
         result.set_shape([logits.shape[0], k])
     return log_probs, ids
-
-
-def _tensor(
-    name: str,
-    value: Any,
-    dtypes: tuple[str, ...],
-    rank: int | None = None,
-    min_rank: int | None = None,
-) -> tf.Tensor:
-    """`value` as a tensor of one of `dtypes` and of the rank asked for."""
-    if not tf.is_tensor(value):
-        # Python numbers take the dtype asked for; an array must have it.
-        takes = not isinstance(value, np.ndarray) and dtypes[0] in ("float32", "int32")
-        value = tf.convert_to_tensor(value, dtypes[0] if takes else None)
-    if value.dtype.name not in dtypes:
-        raise TypeError(
-            f"`{name}` must be of dtype {' or '.join(dtypes)}; received {value.dtype.name}."
-        )
-    found = value.shape.rank
-    if found is None:
-        raise ValueError(f"`{name}` must have a known rank.")
-    if rank is not None and found != rank:
-        raise ValueError(f"`{name}` must have rank {rank}; received shape {value.shape}.")
-    if min_rank is not None and found < min_rank:
-        raise ValueError(f"`{name}` must have rank {min_rank} or more; received {value.shape}.")
-    return value
-
-
-
-def _check_output(dtype: str, scale: float, zero_point: int) -> None:
-    if dtype not in _OUTPUTS:
-        raise ValueError(
-            f"`out_dtype` must be one of {', '.join(_OUTPUTS)}; received {dtype!r}."
-        )
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"A scale must be finite and positive; received {scale!r}.")
-    if dtype != "float32":
-        low, high = CODE_RANGE[dtype]
-        if not low <= zero_point <= high:
-            raise ValueError(
-                f"A zero point of {dtype} must be in [{low}, {high}]; received {zero_point}."
-            )

@@ -37,7 +37,9 @@ def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[
         last = {} if output is None else {"x": stack.enter_context(_tapped(output))}
         model(sample, training=False)
     for layer, taps in seen:
-        found.update(_dense(layer, taps) if isinstance(layer, QuantDense) else _attention(layer, taps))
+        found.update(
+            _dense(layer, taps) if isinstance(layer, QuantDense) else _attention(layer, taps)
+        )
     if output is not None and last["x"]:
         table = array(model.target_embedding.embeddings)
         found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output.params())

@@ -48,7 +48,9 @@ class QuantParams:
         object.__setattr__(self, "scale", np.float32(self.scale))
         object.__setattr__(self, "zero_point", int(self.zero_point))
         if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.inv_scale)):
-            raise ValueError(f"scale must be a positive float32 with an inverse; it is {self.scale}.")
+            raise ValueError(
+                f"scale must be a positive float32 with an inverse; it is {self.scale}."
+            )
         low, high = CODE_RANGE[self.dtype]
         if not low <= self.zero_point <= high:
             raise ValueError(

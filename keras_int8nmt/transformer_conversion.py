@@ -22,6 +22,7 @@ from keras_int8nmt.layers.int8_dense import Int8Dense
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer import Transformer
 
+
 def _reads(attention: Any) -> QuantParams:
     """How an attention layer's query input is quantized."""
     return next(iter(attention_inputs(attention).values())).params()

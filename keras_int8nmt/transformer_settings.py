@@ -147,8 +147,7 @@ def _check_rates(settings: dict[str, Any]) -> None:
         )
     if not number("layer_norm_epsilon") > 0.0:
         raise ValueError(
-            "`layer_norm_epsilon` must be above 0; received "
-            f"{settings['layer_norm_epsilon']}."
+            f"`layer_norm_epsilon` must be above 0; received {settings['layer_norm_epsilon']}."
         )
 
 

@@ -35,7 +35,9 @@ def _measure(shape: tuple[int, ...]) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     int8 = tf.constant(rng.integers(-127, 128, shape).astype(np.int8))
     floats = tf.cast(int8, tf.float32)
-    orders = [tf.constant(rng.integers(0, shape[0], shape[0]).astype(np.int32)) for _ in range(_ORDERS)]
+    orders = [
+        tf.constant(rng.integers(0, shape[0], shape[0]).astype(np.int32)) for _ in range(_ORDERS)
+    ]
     steps: dict[str, Any] = {
         "ours": lambda i: ops.int8_gather(int8, i),
         "gather_nd float32": lambda i: tf.gather_nd(floats, i),
@@ -47,9 +49,7 @@ def _measure(shape: tuple[int, ...]) -> list[dict[str, Any]]:
         name: looped(step, nested if "gather_nd" in name else orders, _TRIPS)
         for name, step in steps.items()
     }
-    times = {
-        name: t.median / (_ORDERS * _TRIPS) * 1e6 for name, t in interleaved(calls).items()
-    }
+    times = {name: t.median / (_ORDERS * _TRIPS) * 1e6 for name, t in interleaved(calls).items()}
     case = "x".join(str(size) for size in shape)
     return [
         row(f"gather vs {peer}", case, times["ours"], times[peer], "us")

@@ -64,9 +64,7 @@ def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[st
             floats,
             trips,
         ),
-        "tensorflow": looped(
-            lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats, trips
-        ),
+        "tensorflow": looped(lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats, trips),
     }
     calls = _INPUTS * trips
     times = {name: t.median / calls * 1e6 for name, t in interleaved(products).items()}
@@ -83,9 +81,7 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     means = []
     for name in dict.fromkeys(r["name"] for r in rows):
         chosen = [
-            r
-            for r in rows
-            if r["name"] == name and int(r["case"].split()[0][1:]) >= _MANY_ROWS
+            r for r in rows if r["name"] == name and int(r["case"].split()[0][1:]) >= _MANY_ROWS
         ]
 
         def mean(key: str, chosen: list[dict[str, Any]] = chosen) -> float:

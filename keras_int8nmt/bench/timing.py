@@ -30,9 +30,7 @@ class Measurement:
         return (self.slowest - self.fastest) / self.median
 
 
-def interleaved(
-    calls: Mapping[str, Callable[[], Any]], repeat: int = 7
-) -> dict[str, Measurement]:
+def interleaved(calls: Mapping[str, Callable[[], Any]], repeat: int = 7) -> dict[str, Measurement]:
     """Times each of `calls` `repeat` times, in turns, after one call each to warm up.
 
     Args:
@@ -50,9 +48,7 @@ def interleaved(
             start = time.perf_counter()
             call()
             samples[name].append(time.perf_counter() - start)
-    return {
-        name: Measurement(statistics.median(s), min(s), max(s)) for name, s in samples.items()
-    }
+    return {name: Measurement(statistics.median(s), min(s), max(s)) for name, s in samples.items()}
 
 
 def looped(step: Callable[[Any], Any], inputs: Sequence[Any], trips: int) -> Callable[[], Any]:

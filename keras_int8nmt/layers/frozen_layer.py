@@ -26,9 +26,7 @@ def params_config(params: QuantParams | None) -> dict[str, Any] | None:
 def params_from_config(config: dict[str, Any] | QuantParams | None) -> QuantParams | None:
     if config is None or isinstance(config, QuantParams):
         return config
-    return QuantParams(
-        np.float32(config["scale"]), int(config["zero_point"]), str(config["dtype"])
-    )
+    return QuantParams(np.float32(config["scale"]), int(config["zero_point"]), str(config["dtype"]))
 
 
 class FrozenLayer(keras.layers.Layer):

@@ -62,9 +62,7 @@ class ResidualNorm(FrozenLayer):
         self._gamma = tf.constant(gamma, tf.float32)
         self._beta = tf.constant(beta, tf.float32)
 
-    def call(
-        self, x: tf.Tensor, residual: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(self, x: tf.Tensor, residual: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = self._require(self._gamma)
         step: dict[str, Any] = {}
         if self.output_params is not None:

@@ -1,0 +1,92 @@
+"""Who may import whom; sizes of files; nothing of TensorFlow below the ops."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_int8nmt
+
+PACKAGE = Path(keras_int8nmt.__file__).resolve().parent
+SOURCES = Path(__file__).resolve().parents[1]
+
+# What a module may import besides the standard library and NumPy. A folder stands for all in it.
+NUMPY_ONLY = ("quantization.py", "calibration/histogram.py", "calibration/threshold.py",
+              "calibration/errors.py", "conversion_report.py", "batching.py", "tables.py")  # fmt: skip
+KERAS_OPS_ONLY = (
+    "transformer.py",
+    "transformer_model.py",
+    "transformer_blocks.py",
+    "transformer_settings.py",
+    "plain_attention.py",
+    "marian.py",
+    "calibration/state.py",
+    "callbacks/calibration.py",
+    "layers/observer.py",
+    "layers/quant_dense.py",
+    "layers/quant_attention.py",
+    "layers/int8_gather.py",
+    "layers/attention_math.py",
+    "layers/fake_quant.py",
+    "layers/graph_histogram.py",
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports when it is loaded, in any function too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("name", NUMPY_ONLY)
+def test_arithmetic_knows_numpy_only(name):
+    assert not imported(PACKAGE / name) & {"keras", "tensorflow", "jax"}
+
+
+@pytest.mark.parametrize("name", KERAS_OPS_ONLY)
+def test_float_layers_know_no_back_end(name):
+    found = imported(PACKAGE / name) & {"tensorflow", "jax", "torch"}
+    # `branches` and the Observer ask Keras which back end it runs on; they import none at the top.
+    assert not found
+
+
+def test_importing_the_package_loads_neither_keras_nor_tensorflow():
+    program = (
+        "import sys, keras_int8nmt\n"
+        "print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def native_sources() -> list[Path]:
+    folder = SOURCES / "keras_int8nmt" / "cc"
+    return sorted([*folder.rglob("*.cc"), *folder.rglob("*.h")])
+
+
+def test_kernels_include_nothing_of_tensorflow():
+    kernels = [path for path in native_sources() if path.parent.name == "kernels"]
+    assert kernels
+    for path in kernels:
+        text = path.read_text(encoding="utf-8")
+        assert "tensorflow" not in text.lower(), path
+        assert '"tf_' not in text, path
+
+
+def test_no_source_file_is_longer_than_400_lines():
+    files = [*PACKAGE.rglob("*.py"), *(SOURCES / "tests").rglob("*.py"), *native_sources()]
+    long = {
+        p.name: n for p in files if (n := len(p.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long
