@@ -65,8 +65,8 @@ def convert(model: keras.Model, *, sample: Any = None) -> keras.Model:
         int8, rows = _convert_graph(model)
     else:
         raise ConversionError(
-            f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is a "
-            f"{type(model).__name__}, whose `call` can't be rebuilt from its layers."
+            f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is "
+            f"a {type(model).__name__}, whose `call` can't be rebuilt from its layers."
         )
     if not any(row.precision == "int8" for row in rows):
         raise ConversionError(

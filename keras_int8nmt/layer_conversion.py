@@ -16,9 +16,14 @@ from keras_int8nmt.layers.residual_norm import ResidualNorm
 from keras_int8nmt.quantization import QuantParams
 
 
-def array(variable: Any) -> np.ndarray | None:
-    """The value of a Keras variable as NumPy, or None for None."""
-    return None if variable is None else np.asarray(variable.numpy())
+def array(variable: Any) -> np.ndarray:
+    """The value of a Keras variable as NumPy."""
+    return np.asarray(variable.numpy())
+
+
+def optional_array(variable: Any) -> np.ndarray | None:
+    """Likewise, or None for None: a bias that is not there."""
+    return None if variable is None else array(variable)
 
 
 def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
@@ -31,17 +36,17 @@ def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
 def report_row(name: str, kind: str, observers: list[Observer]) -> MatMulRow:
     """The INT8 row of a product whose quantized sides `observers` watched."""
     histograms = [o.to_histogram() for o in observers]
-    thresholds = [o.thresholds() for o in observers]
+    thresholds = [tuple(float(t) for t in o.thresholds()) for o in observers]
     pairs = list(zip(histograms, thresholds, strict=True))
     return MatMulRow(
         name=name,
         kind=kind,
         precision="int8",
-        thresholds=tuple(float(t) for pair in thresholds for t in pair),
+        thresholds=tuple(t for pair in thresholds for t in pair),
         input_sqnr_db=float(
             min(sqnr_db(h, o.params()) for h, o in zip(histograms, observers, strict=True))
         ),
-        clipped_mass=float(max(clipped_mass(h, *t) for h, t in pairs)),
+        clipped_mass=float(max(clipped_mass(h, low, high) for h, (low, high) in pairs)),
     )
 
 
@@ -51,7 +56,7 @@ def convert_dense(
     """`QuantDense` to `Int8Dense`; integer output when the only reader wants `output_params`."""
     int8 = Int8Dense.from_kernel(
         array(layer.kernel),
-        array(layer.bias) if layer.use_bias else None,
+        optional_array(layer.bias),
         layer.activation,
         input_params=layer.input_observer.params(),
         output_params=output_params,
@@ -80,7 +85,7 @@ def convert_attention(layer: Any) -> tuple[Int8Attention, list[MatMulRow]]:
     kernels = {}
     for name, dense in projections.items():
         kernel = array(dense.kernel)
-        bias = array(dense.bias)
+        bias = optional_array(dense.bias)
         kernels[name] = (
             kernel.reshape(kernel.shape[0], -1),
             None if bias is None else bias.reshape(-1),
@@ -88,7 +93,10 @@ def convert_attention(layer: Any) -> tuple[Int8Attention, list[MatMulRow]]:
     output_kernel = array(layer.output_dense.kernel)
     int8 = Int8Attention.from_kernels(
         kernels,
-        (output_kernel.reshape(-1, output_kernel.shape[-1]), array(layer.output_dense.bias)),
+        (
+            output_kernel.reshape(-1, output_kernel.shape[-1]),
+            optional_array(layer.output_dense.bias),
+        ),
         num_heads=layer.num_heads,
         key_dim=layer.key_dim,
         value_dim=layer.value_dim,

@@ -59,8 +59,8 @@ def build_transformer(
             `"output"`: target table and output projection; `"inputs"`: source and target table.
         position_encoding: Sinusoids, `"half"` (sines, then cosines) or `"interleaved"`.
         scale_embedding: Whether embeddings are multiplied by sqrt(model_dim).
-        dropout: Rate on the embeddings and on each sub-layer's output (section 5.4 there); attention
-            probabilities are not dropped.
+        dropout: Rate on the embeddings and on each sub-layer's output (section 5.4 there);
+            attention probabilities are not dropped.
         max_length: Positions; a longer sequence is an error.
         pad_id, eos_id, start_id: Padding, end of a sentence, and what the decoder is fed first.
         layer_norm_epsilon: Added to the variance in LayerNorm.

@@ -100,7 +100,7 @@ class _Block(keras.layers.Layer):
 
     def _attention(self, name: str) -> keras.layers.MultiHeadAttention:
         layer = QuantAttention if self.quant else keras.layers.MultiHeadAttention
-        heads = self.settings["num_heads"]
+        heads: Any = self.settings["num_heads"]
         return layer(heads, self.model_dim // heads, name=name, dtype=self.dtype_policy)
 
     def _norm(self, name: str) -> keras.layers.LayerNormalization:

@@ -16,6 +16,7 @@ from keras_int8nmt.layer_conversion import (
     convert_dense,
     convert_embedding,
     convert_norm,
+    optional_array,
     report_row,
 )
 from keras_int8nmt.layers.int8_dense import Int8Dense
@@ -76,7 +77,7 @@ class _Stack:
 def _convert_blocks(
     stack: _Stack, blocks: list[Any], attentions: tuple[str, ...], block_class: Any
 ) -> tuple[Any, list[Any]]:
-    """The entry and the INT8 blocks of a stack whose blocks hold `attentions` and a feed-forward."""
+    """The entry and the INT8 blocks of a stack of `attentions` and feed-forward parts."""
     own = []
     for block in blocks:
         for name in attentions:
@@ -105,14 +106,15 @@ def _convert_output(model: Transformer) -> tuple[Int8Dense, list[MatMulRow]]:
     if model.output_projection is not None:
         return convert_dense(model.output_projection)
     table = array(model.target_embedding.embeddings)
+    observer: Any = model.output_observer
     projection = Int8Dense.from_kernel(
         np.ascontiguousarray(table.T),
-        array(model.output_bias),
+        optional_array(model.output_bias),
         None,
-        input_params=model.output_observer.params(),
+        input_params=observer.params(),
         name="output_projection",
     )
-    return projection, [report_row("output_projection", "weights", [model.output_observer])]
+    return projection, [report_row("output_projection", "weights", [observer])]
 
 
 def convert_transformer(model: Transformer) -> tuple[Int8Transformer, list[MatMulRow]]:

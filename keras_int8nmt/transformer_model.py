@@ -119,7 +119,9 @@ class Transformer(keras.Model):
         self.decoder_norm = last_norm("decoder")
 
     def _make_output(self) -> None:
-        self.output_projection = self.output_observer = self.output_bias = None
+        self.output_projection: Any = None
+        self.output_observer: Any = None
+        self.output_bias: Any = None
         if self.tie_embeddings in ("all", "output"):
             if self.quant:
                 self.output_observer = Observer(name="output_observer")
@@ -134,7 +136,7 @@ class Transformer(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Makes all weights; no shape depends on the inputs."""
-        if self.built:
+        if getattr(self, "built", False):
             return
         self.source_embedding.build()
         if self.target_embedding is not self.source_embedding:

@@ -15,8 +15,15 @@ PACKAGE = Path(keras_int8nmt.__file__).resolve().parent
 SOURCES = Path(__file__).resolve().parents[1]
 
 # What a module may import besides the standard library and NumPy. A folder stands for all in it.
-NUMPY_ONLY = ("quantization.py", "calibration/histogram.py", "calibration/threshold.py",
-              "calibration/errors.py", "conversion_report.py", "batching.py", "tables.py")  # fmt: skip
+NUMPY_ONLY = (
+    "quantization.py",
+    "calibration/histogram.py",
+    "calibration/threshold.py",
+    "calibration/errors.py",
+    "conversion_report.py",
+    "batching.py",
+    "tables.py",
+)
 KERAS_OPS_ONLY = (
     "transformer.py",
     "transformer_model.py",

@@ -11,8 +11,8 @@ import pytest
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
-from keras_int8nmt.marian import MarianFormatError, load_marian
-from keras_int8nmt.transformer import copy_weights
+from keras_int8nmt.marian import MarianFormatError, load_marian  # noqa: E402
+from keras_int8nmt.transformer import copy_weights  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "data" / "marian"
 NAMES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
@@ -88,7 +88,7 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_pickle_is_not_read(folder):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(MarianFormatError, match="pytorch_model.bin is a pickle"):
+    with pytest.raises(MarianFormatError, match=r"pytorch_model\.bin is a pickle"):
         load_marian(folder)
 
 

@@ -326,7 +326,7 @@ class TestErrors:
             dynamic(long)
 
     def test_weights_of_another_model_are_refused(self):
-        with pytest.raises(ValueError, match="Only one.*output_bias"):
+        with pytest.raises(ValueError, match=r"Only one.*output_bias"):
             copy_weights(small(), small(output_bias=False))
         with pytest.raises(ValueError, match=r"ffn_in/kernel.*\(16, 24\).*\(16, 32\)"):
             copy_weights(small(), small(ffn_dim=32))

@@ -23,10 +23,16 @@ def params_config(params: QuantParams | None) -> dict[str, Any] | None:
     }
 
 
-def params_from_config(config: dict[str, Any] | QuantParams | None) -> QuantParams | None:
-    if config is None or isinstance(config, QuantParams):
+def params_from_config(config: dict[str, Any] | QuantParams) -> QuantParams:
+    """What `params_config` was made of."""
+    if isinstance(config, QuantParams):
         return config
     return QuantParams(np.float32(config["scale"]), int(config["zero_point"]), str(config["dtype"]))
+
+
+def optional_params(config: dict[str, Any] | QuantParams | None) -> QuantParams | None:
+    """Likewise, or None for None: float32 output."""
+    return None if config is None else params_from_config(config)
 
 
 class FrozenLayer(keras.layers.Layer):
@@ -49,8 +55,8 @@ class FrozenLayer(keras.layers.Layer):
     def _require(self, value: Any) -> Any:
         if value is None:
             raise ValueError(
-                f"Layer {self.path or self.name!r} ({type(self).__name__}) has no weights yet. Int8 "
-                "layers get them from `convert(model)` or from a saved model."
+                f"Layer {self.path or self.name!r} ({type(self).__name__}) has no weights yet. "
+                "Int8 layers get them from `convert(model)` or from a saved model."
             )
         return value
 

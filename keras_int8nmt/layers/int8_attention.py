@@ -116,7 +116,7 @@ class Int8Attention(FrozenLayer):
         raise KeyError(name)
 
     def _project(self, inputs: dict[str, tf.Tensor]) -> dict[str, tuple[tf.Tensor, int]]:
-        """The projection of each input as `(codes, first column)`; one product per group and input."""
+        """Each input's projection as `(codes, first column)`; one product per group and input."""
         done: dict[tuple[int, str], tf.Tensor] = {}
         projected = {}
         for name, x in inputs.items():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_int8nmt.layers.frozen_layer import (
     FrozenLayer,
     as_codes,
+    optional_params,
     params_config,
     params_from_config,
 )
@@ -45,8 +46,8 @@ class Int8Dense(FrozenLayer):
     """A dense layer on an INT8 product: `act(x @ kernel + bias)`.
 
     Made by `convert` from a calibrated `QuantDense`. It takes float32 (and quantizes it with the
-    calibrated scale) or the codes that a fused neighbour wrote, `[..., k]`, and gives `[..., units]`
-    as float32, or as codes when `output_params` is set.
+    calibrated scale) or the codes that a fused neighbour wrote, `[..., k]`, and gives
+    `[..., units]` as float32, or as codes when `output_params` is set.
 
     Args:
         units: Number of output columns.
@@ -73,7 +74,7 @@ class Int8Dense(FrozenLayer):
         self.units = units
         self.activation = keras.activations.get(activation)
         self.input_params = params_from_config(input_params)
-        self.output_params = params_from_config(output_params)
+        self.output_params = optional_params(output_params)
         fused = fused_activation(self.activation)
         if fused is None and self.output_params is not None:
             raise ValueError(

@@ -37,13 +37,14 @@ class Int8Embedding(FrozenLayer):
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.mask_zero = mask_zero
-        self._table: tf.Tensor | None = None
-        self._inv_scales: tf.Tensor | None = None
+        self._table: Any = None
+        self._inv_scales: Any = None
 
     @classmethod
     def from_table(cls, table: np.ndarray, mask_zero: bool = False, **kwargs: Any) -> Int8Embedding:
         """The layer for a float table `[input_dim, output_dim]`."""
-        layer = cls(*table.shape, mask_zero, **kwargs)
+        rows, columns = table.shape
+        layer = cls(rows, columns, mask_zero, **kwargs)
         # A row of the table is a column of the tied output projection: same codes, same scales.
         codes, scale = quantize_weights(np.ascontiguousarray(table.T))
         layer._table = tf.constant(np.ascontiguousarray(codes.T), tf.int8)

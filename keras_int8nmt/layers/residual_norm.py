@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
-from keras_int8nmt.layers.frozen_layer import FrozenLayer, params_config, params_from_config
+from keras_int8nmt.layers.frozen_layer import FrozenLayer, optional_params, params_config
 from keras_int8nmt.quantization import QuantParams
 
 
@@ -48,9 +48,9 @@ class ResidualNorm(FrozenLayer):
             raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
         self.carry = carry
         self.epsilon = epsilon
-        self.output_params = params_from_config(output_params)
-        self._gamma: tf.Tensor | None = None
-        self._beta: tf.Tensor | None = None
+        self.output_params = optional_params(output_params)
+        self._gamma: Any = None
+        self._beta: Any = None
 
     @classmethod
     def from_weights(cls, gamma: Any, beta: Any, **kwargs: Any) -> ResidualNorm:

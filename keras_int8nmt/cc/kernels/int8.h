@@ -49,7 +49,7 @@ struct AttentionArgs {
   bool causal = false;  // then only keys j <= offset + t
   int64_t offset = 0;
   float scale = 1.0f;  // score = float(dot) * scale
-  Output output;       // context = float(acc) * output.scale, then as Output says (float: not rounded)
+  Output output;  // context = float(acc) * output.scale, then as Output says (float: not rounded)
   void* context = nullptr;  // [batch * rows_per_batch, heads * value_dim] of output.type
 };
 
@@ -91,7 +91,8 @@ const Kernels& ActiveKernels();
 const Kernels* KernelsFor(const char* isa);
 
 // Rows copied whole: out[i] = x[indices[i]], each row_bytes long. outer batches each with
-// their own indices: x [outer, source_rows], indices [outer, count]. Bytes only, so one code for all.
+// their own indices: x [outer, source_rows], indices [outer, count]. Bytes only, so one code for
+// all.
 void GatherRows(const void* x, int64_t outer, int64_t source_rows, const int32_t* indices,
                 int64_t count, size_t row_bytes, void* out);
 

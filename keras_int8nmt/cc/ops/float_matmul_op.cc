@@ -1,5 +1,5 @@
-// KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: oneDNN's float32 product with prepared weights,
-// the peer that `bench gemm` measures the INT8 products against.
+// KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: oneDNN's float32 product with prepared
+// weights, the peer that `bench gemm` measures the INT8 products against.
 #include "gemm_float.h"
 #include "op_support.h"
 #include "ops.h"

@@ -30,8 +30,7 @@ class OpTimer {
   ~OpTimer() {
     if (profile_ == nullptr) return;
     const auto elapsed = Clock::now() - start_;
-    profile_->nanoseconds +=
-        std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count();
+    profile_->nanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count();
     ++profile_->calls;
   }
   OpTimer(const OpTimer&) = delete;
