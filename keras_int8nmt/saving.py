@@ -136,6 +136,10 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
         ModelFolderError: naming the file that is missing, truncated or changed, or the format
             version that this release does not know.
     """
+    # A native library that can't run as the environment asks: Keras would hide the error below.
+    from keras_int8nmt import ops
+
+    ops.native_available()
     folder = Path(folder)
     card = read_card(folder)
     for name, expected in card["files"].items():

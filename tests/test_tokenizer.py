@@ -179,3 +179,12 @@ def test_a_wrong_vocabulary_is_refused(folder, vocabulary, message):
 def test_an_id_outside_the_vocabulary_is_refused(folder):
     with pytest.raises(ValueError, match="1000"):
         MarianTokenizer(folder).decode([1000])
+
+
+def test_targets_are_encoded_by_the_target_side_and_decode_to_themselves(shared_data):
+    folder = shared_data / "models" / "marian-tiny-en-de"
+    tokenizer = MarianTokenizer(folder)
+    text = "Das ist ein Haus."
+    ids = tokenizer.encode_target(text)
+    assert ids[-1] == tokenizer.eos_id
+    assert tokenizer.decode(ids) == text

@@ -11,8 +11,8 @@ from keras_int8nmt import ops
 from keras_int8nmt.bench.timing import interleaved, looped, machine, one_thread, require_native, row
 
 SHAPES = ((128, 8, 64, 64), (128, 8, 8, 64), (128, 512))
-_ORDERS = 4
-_TRIPS = 50
+_ORDERS = 32
+_TRIPS = 20
 
 
 def run_gather() -> dict[str, Any]:

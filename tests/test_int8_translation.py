@@ -1,0 +1,118 @@
+"""INT8 translation of real sentences by the built-in model: no bit depends on the company."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_int8nmt import MarianTokenizer, Translator, builtin_model, convert, ops, save_folder
+from keras_int8nmt.calibrating import calibrate
+
+PROGRAM = """
+import json, sys
+from keras_int8nmt import Translator, load_folder, ops
+model, tokenizer, _ = load_folder(sys.argv[1])
+translator = Translator(model, tokenizer, beam_size=4, num_hypotheses=2)
+results = translator.translate(json.load(sys.stdin))
+found = [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
+print(json.dumps({"found": found, "info": ops.native_info()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return MarianTokenizer(builtin_model.FOLDER)
+
+
+@pytest.fixture(scope="module")
+def int8(tokenizer):
+    pairs, _ = builtin_model.read_pairs()
+    model = builtin_model.load_builtin()
+    calibrate(model, tokenizer, *zip(*pairs[:64], strict=True), mode="independent")
+    return convert(model)
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    first, second = builtin_model.read_pairs()
+    return [source for source, _ in (second + first)[:200]]
+
+
+def hypotheses(model, tokenizer, sentences, **settings):
+    results = Translator(model, tokenizer, num_hypotheses=2, **settings).translate(sentences)
+    return [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
+
+
+def test_tokens_and_scores_are_bit_equal_in_any_batch_at_any_padding(int8, tokenizer, sentences):
+    """200 sentences alone, in sevens and in batches of 32; one stream and two."""
+    if not ops.native_available():
+        pytest.skip(f"equal to the bit on the native library only: {ops.native_info()}")
+    alone = hypotheses(int8, tokenizer, sentences, batch_size=1)
+    assert len(alone) == 200
+    assert hypotheses(int8, tokenizer, sentences, batch_size=7, streams=2) == alone
+    assert hypotheses(int8, tokenizer, sentences, batch_size=32, streams=1) == alone
+
+
+def test_a_beam_of_two_is_bit_equal_in_any_batch(int8, tokenizer, sentences):
+    if not ops.native_available():
+        pytest.skip(f"equal to the bit on the native library only: {ops.native_info()}")
+    settings = {"beam_size": 2}
+    alone = hypotheses(int8, tokenizer, sentences[:40], batch_size=1, **settings)
+    assert hypotheses(int8, tokenizer, sentences[:40], batch_size=32, **settings) == alone
+
+
+def test_float_and_stock_paths_give_the_same_tokens_except_at_ties(tokenizer, sentences, capsys):
+    """What differs between batch 1 and 32 may only be hypotheses closer than 1e-4."""
+    model = builtin_model.load_builtin(quant=False)
+    alone = hypotheses(model, tokenizer, sentences[:48], batch_size=1, beam_size=4)
+    together = hypotheses(model, tokenizer, sentences[:48], batch_size=32, beam_size=4)
+    ties = 0
+    for one, other in zip(alone, together, strict=True):
+        if one[0][0] != other[0][0]:
+            ties += 1
+            assert abs(one[0][1] - other[0][1]) < 1e-4
+        else:
+            assert one[0][1] == pytest.approx(other[0][1], abs=1e-4)
+    with capsys.disabled():
+        print(f" [{ties} ties in {len(alone)} sentences]", end="")
+
+
+BACK_ENDS = [
+    {"KERAS_INT8NMT_GEMM": "reference"},
+    {"KERAS_INT8NMT_GEMM": "mkl"},
+    {"KERAS_INT8NMT_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    {"KERAS_INT8NMT_ISA": "generic", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", BACK_ENDS, ids=str)
+def test_every_back_end_gives_the_bits_of_the_default_one(
+    int8, tokenizer, sentences, environment, tmp_path
+):
+    if not ops.native_available():
+        pytest.skip(f"needs the native library: {ops.native_info()}")
+    save_folder(int8, tmp_path / "model", tokenizer)
+    sentences = sentences[:24]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "model")],
+        input=json.dumps(sentences),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "mkl" in environment.values() and "libmkl" in done.stderr:
+        pytest.skip("MKL is not installed")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    if "KERAS_INT8NMT_GEMM" in environment:
+        assert result["info"]["gemm"] == environment["KERAS_INT8NMT_GEMM"]
+    else:
+        assert result["info"]["isa"] == environment["KERAS_INT8NMT_ISA"]
+    expected = hypotheses(int8, tokenizer, sentences, beam_size=4)
+    assert result["found"] == json.loads(json.dumps(expected))
