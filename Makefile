@@ -16,9 +16,9 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
 demo: $(VENV)/.installed
 	$(BIN)/keras-int8nmt demo
 
-# The pytest command, unlike `python -m pytest`, leaves the source folder off the path.
+# Run inside .venv, so that no Python that a test starts finds the source folder before the package.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest $(PYTEST_ARGS)
+	cd $(VENV) && bin/pytest --rootdir=.. -c ../pyproject.toml $(PYTEST_ARGS) ../tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
