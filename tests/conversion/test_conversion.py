@@ -39,6 +39,7 @@ def test_simulated_and_converted_models_agree(configuration, mode):
     int8 = convert(model)(data).numpy()
     simulate(model)
     simulated = model(data).numpy()
+    simulate(model, enabled=False)
     differences = np.abs(simulated - int8) / np.abs(simulated).max()
     # A tie moves one code by one step, and with it all logits of the positions that see it.
     moved = np.any(differences > 1e-5, axis=-1)
@@ -68,7 +69,7 @@ def test_conversion_leaves_the_float_model_as_it_was():
 
 
 def test_the_report_lists_every_matmul_with_its_figures():
-    model = make_transformer()
+    model = make_transformer(num_encoder_layers=2, num_decoder_layers=2)
     report = convert(model, sample=make_data(seed=3)).conversion_report
     # An encoder block has 3 + 2 + 1 products in attention and 2 in the feed-forward part; a decoder
     # block has two attentions.
@@ -204,14 +205,16 @@ def test_the_graph_between_int8_layers_holds_no_needless_ops():
     """Nothing is computed that calibration knows, and no layout changes between INT8 layers."""
     if not ops.native_available():
         pytest.skip("stock operations have other graphs")
-    int8 = convert(make_transformer("independent"))
+    layers = 2
+    int8 = convert(
+        make_transformer("independent", num_encoder_layers=layers, num_decoder_layers=layers)
+    )
     source = tf.TensorSpec((None, None), tf.int32)
     encode = graph_ops(lambda ids: int8.encode(ids)["memory"], source)
     forbidden = ("Min", "Requantize", "RequantizationRange", "QuantizeV2", "Transpose")
     assert not set(encode) & set(forbidden), sorted(set(encode))
     assert encode.count("Max") == 1  # of the positions of real tokens: the lengths of the sources
     assert "Reshape" not in encode
-    layers = 2
     assert encode.count("KerasInt8nmtMatMul") == 4 * layers  # QKV is one product
     assert encode.count("KerasInt8nmtAttention") == layers
     assert encode.count("KerasInt8nmtLayerNorm") == 2 * layers
