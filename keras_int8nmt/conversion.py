@@ -105,7 +105,7 @@ def _convert_graph(model: keras.Model) -> tuple[keras.Model, list[MatMulRow]]:
 
     def convert_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         converter = _CONVERTERS.get(type(layer))
-        reasons = layer.unsupported_reasons() if isinstance(layer, QuantAttention) else []
+        reasons = layer.unsupported_reasons() if converter is not None else []
         if converter is not None and not reasons:
             new, new_rows = converter(layer)
             rows.extend(new_rows)
@@ -114,9 +114,11 @@ def _convert_graph(model: keras.Model) -> tuple[keras.Model, list[MatMulRow]]:
             new, new_rows = _convert_graph(layer)
             rows.extend(new_rows)
             return new
-        rows.extend(_float_rows(layer, reasons))
         copy = layer.__class__.from_config(layer.get_config())
-        copies.append((layer, copy))
+        # Masks are in the graph as plain operations, without weights.
+        if isinstance(layer, keras.layers.Layer):
+            rows.extend(_float_rows(layer, reasons))
+            copies.append((layer, copy))
         return copy
 
     int8 = keras.models.clone_model(model, clone_function=convert_layer)

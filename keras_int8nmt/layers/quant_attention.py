@@ -42,7 +42,8 @@ class QuantAttention(keras.layers.MultiHeadAttention):
 
     What INT8 can't do computes in float by the parent's own code, and `unsupported_reasons()` names
     it: `attention_axes`, inputs of rank other than 3, `use_gate`, `sliding_window`,
-    `flash_attention`, an `output_shape` of several dimensions, and `return_attention_scores=True`.
+    `flash_attention`, an `output_shape` of several dimensions, `return_attention_scores=True`, and
+    an `attention_mask` for each head.
 
     A row with no allowed key gives what it gives in the parent (which depends on the version of
     Keras and on `dropout`: it attends to all keys alike, or to none); when simulating (and in INT8)
@@ -91,7 +92,8 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         ]
         if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
             self._static_reasons.append("flash_attention is computed in float")
-        self._scores_returned = False
+        # What a call was asked for that INT8 can't do.
+        self._call_reasons: set[str] = set()
         # Like `Observer.tap`, for the softmax output, which has a fixed scale and no observer.
         self.probability_tap: Callable[[Any], None] | None = None
         # With dropout the parent takes another road, where a row with no allowed key has another
@@ -126,10 +128,7 @@ class QuantAttention(keras.layers.MultiHeadAttention):
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can. Complete once the layer was called."""
-        reasons = self._layer_reasons()
-        if self._scores_returned:
-            reasons.append("return_attention_scores is computed in float")
-        return reasons
+        return [*self._layer_reasons(), *sorted(self._call_reasons)]
 
     def _layer_reasons(self) -> list[str]:
         reasons = list(self._static_reasons)
@@ -238,7 +237,7 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         cache: Cache | None = None,
         cache_index: Any = None,
     ) -> Any:
-        self._check_call(value, return_attention_scores, cache, cache_index)
+        self._check_call(value, attention_mask, return_attention_scores, cache, cache_index)
         if return_attention_scores or self._layer_reasons():
             return self._call_parent(
                 query,
@@ -282,8 +281,13 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         output = project(self.output_dense, context, self.context.quantize_weights, 2)
         return output if cache is None else (output, cache)
 
-    def _check_call(self, value: Any, scores: bool, cache: Any, cache_index: Any) -> None:
-        self._scores_returned = self._scores_returned or scores
+    def _check_call(
+        self, value: Any, attention_mask: Any, scores: bool, cache: Any, cache_index: Any
+    ) -> None:
+        if scores:
+            self._call_reasons.add("return_attention_scores is computed in float")
+        if attention_mask is not None and len(attention_mask.shape) == 4:
+            self._call_reasons.add("an attention_mask for each head is computed in float")
         if cache is None and cache_index is not None:
             raise ValueError("`cache_index` needs `cache`: the keys and values to write into.")
         if value is None and (cache is None or cache_index is not None):
