@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.callbacks.calibration import CalibrationCallback
+from keras_int8nmt.calibration import reset, set_state, settle
 from keras_int8nmt.plain_model import plain_model
-from keras_int8nmt.progress import ProgressCallback, progress_bar
+from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.translator import Translator
 
 # What the measurements on held-out sentences recommend.
@@ -94,38 +93,32 @@ def _greedy(
     return [result.hypotheses[0].tokens for result in results]
 
 
-class _Reduced(keras.Model):
-    """The model, giving one number a sentence: `predict` would keep all logits of all batches."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(name=model.name)
-        self.model = model
-        self.built = True
-
-    def call(self, inputs: Any) -> Any:
-        return self.model(inputs)[:, 0, 0]
-
-
 def _observe(
     model: Any, pairs: list[IdPair], mode: str, batch_size: int, progress: bool
 ) -> dict[str, tuple[float, float]]:
-    def batches() -> Iterator[dict[str, np.ndarray]]:
-        for first in range(0, len(pairs), batch_size):
-            batch = pairs[first : first + batch_size]
-            fed = [[model.start_id, *target[:-1]] for _, target in batch]
-            yield {
-                "source": _padded([source for source, _ in batch], model.pad_id),
-                "target": _padded(fed, model.pad_id),
-            }
+    """What `CalibrationCallback` does, in a function of its own for batches of any shape.
 
-    ids = tf.TensorSpec((None, None), tf.int32)
-    data = tf.data.Dataset.from_generator(batches, output_signature={"source": ids, "target": ids})
-    count = -(-len(pairs) // batch_size)
-    data = data.apply(tf.data.experimental.assert_cardinality(count))
-    callback = CalibrationCallback(mode=mode)
-    with progress_bar(count, "calibration", progress) as bar:
-        _Reduced(model).predict(data, verbose=0, callbacks=[callback, ProgressCallback(bar)])
-    return callback.thresholds
+    `predict` would trace the model three times, ten seconds each: for the first shape, for any
+    length, and for the number of sentences in the last batch.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)] * 2, autograph=False)
+    def step(source: tf.Tensor, target: tf.Tensor) -> None:
+        model({"source": source, "target": target}, training=False)
+
+    reset(model)
+    set_state(model, "observing")
+    try:
+        with progress_bar(len(pairs), "calibration", progress) as bar:
+            for first in range(0, len(pairs), batch_size):
+                batch = pairs[first : first + batch_size]
+                fed = [[model.start_id, *target[:-1]] for _, target in batch]
+                sources = _padded([source for source, _ in batch], model.pad_id)
+                step(tf.constant(sources), tf.constant(_padded(fed, model.pad_id)))
+                bar.update(len(batch))
+    finally:
+        set_state(model, "float")
+    return settle(model, mode)
 
 
 def _padded(rows: list[list[int]], pad_id: int) -> np.ndarray:
