@@ -1,8 +1,8 @@
 """The ops of `ops` on TensorFlow's own operations, for machines without the native library.
 
 Same integers for the same inputs as the native library; slower. Integer products run as float32
-products of at most 512 terms, whose sums are below 2^24 and therefore exact. Sums of floats
-(softmax, LayerNorm, log-sum-exp) run in TensorFlow's order, which may differ in the last bit.
+products of at most 512 terms, whose sums are below 2^24 and therefore exact. Sums of floats run as
+16 partial sums and one tree (`_sum16`), as everywhere, so that padding and batches change no code.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def int8_matmul(
         part = slice(first, first + _EXACT_TERMS)
         acc += tf.cast(tf.matmul(rows[:, part], weights[part]), tf.int32)
     y = tf.cast(acc, tf.float32) * scales
-    y = _ACTIVATIONS[activation](y + bias)
+    y = _ACTIVATIONS[activation](_kept(y + bias))
     y = _written(y, out_scale, out_zero_point, out_dtype)
     y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
     y.set_shape([*x.shape[:-1], n])
@@ -129,11 +129,16 @@ def layer_norm(
             raise ValueError(
                 f"`residual` must have the shape of `x`, {x.shape}; it has shape {residual.shape}."
             )
-        x = x + residual
-    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+        x = _kept(x + residual)
+    columns = tf.cast(tf.shape(x)[-1], tf.float32)
+    mean = _sum16(x) / columns
     deviation = x - mean
-    variance = tf.reduce_mean(deviation * deviation, axis=-1, keepdims=True)
-    y = (deviation * (1.0 / tf.sqrt(variance + epsilon))) * gamma + beta
+    variance = _sum16(deviation * deviation) / columns
+    # The root in float64, rounded once, is the root in float32. TensorFlow's optimizer would make
+    # one approximate operation of a division by a root.
+    root = tf.cast(tf.sqrt(tf.cast(variance + epsilon, tf.float64)), tf.float32)
+    y = _kept(deviation * (1.0 / root)) * gamma
+    y = _kept(y + beta)
     return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)
 
 
@@ -181,8 +186,7 @@ def int8_attention(
     scores = tf.einsum("btnh,bsnh->bnts", q, k) * scale
     largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
     powers = tf.where(allowed, _exp(scores - largest), 0.0)
-    total = tf.reduce_sum(powers, axis=-1, keepdims=True)
-    factor = tf.math.divide_no_nan(255.0, total)
+    factor = tf.math.divide_no_nan(255.0, _sum16(powers))
     probabilities = tf.round(powers * factor)
     y = tf.einsum("bnts,bsnh->btnh", probabilities, v) * out_scale
     if out_dtype != "float32":
@@ -209,12 +213,12 @@ def embedding_lookup(
     table: tf.Tensor, inv_scales: tf.Tensor, indices: tf.Tensor, multiplier: float
 ) -> tf.Tensor:
     rows = tf.cast(tf.gather(table, indices), tf.float32)
-    return (rows * tf.gather(inv_scales, indices)[..., None]) * multiplier
+    return _kept(rows * tf.gather(inv_scales, indices)[..., None]) * multiplier
 
 
 def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
     largest = tf.reduce_max(logits, axis=-1, keepdims=True)
-    total = tf.reduce_sum(_exp(logits - largest), axis=-1, keepdims=True)
+    total = _sum16(_exp(logits - largest))
     log_sum = largest + tf.cast(tf.math.log(tf.cast(total, tf.float64)), tf.float32)
     log_sum = tf.debugging.check_numerics(log_sum, "`logits` has NaN or infinite values")
     log_probs = logits - log_sum
@@ -224,7 +228,30 @@ def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tenso
     return tf.math.top_k(log_probs, k)
 
 
-# ---- activations, in the float steps of the native kernels ----
+# ---- sums and activations, in the float steps of the native kernels ----
+
+
+def _kept(x: tf.Tensor) -> tf.Tensor:
+    """`x`, by an operation that TensorFlow's optimizer leaves between two products or two sums.
+
+    It would regroup `(a * b) * c` and `(a + b) + c`, and round in other places.
+    """
+    return tf.maximum(x, x.dtype.min)
+
+
+def _sum16(x: tf.Tensor) -> tf.Tensor:
+    """Sums over the last axis: 16 partial sums by index mod 16, then a tree; `[..., 1]`.
+
+    By `unsorted_segment_sum`, which adds one row after the other: `tf.reduce_sum` has an order of
+    its own for each shape, and TensorFlow's optimizer rearranges sums that are written out.
+    """
+    shape = tf.shape(x)
+    x = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, -shape[-1] % 16]])
+    blocks = tf.transpose(tf.reshape(x, (tf.reduce_prod(shape[:-1]), -1, 16)), (1, 0, 2))
+    parts = tf.math.unsorted_segment_sum(blocks, tf.zeros_like(blocks[:, 0, 0], tf.int32), 1)[0]
+    for half in (8, 4, 2, 1):
+        parts = parts[:, :half] + parts[:, half:]
+    return tf.reshape(parts, tf.concat([shape[:-1], [1]], 0))
 
 
 def _exp(x: tf.Tensor) -> tf.Tensor:
@@ -274,7 +301,7 @@ def _gelu(x: tf.Tensor) -> tf.Tensor:
 
 
 def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
-    return (0.5 * x) * (1.0 + _tanh(0.79788456 * (x + ((0.044715 * x) * x) * x)))
+    return (0.5 * x) * (1.0 + _tanh(0.79788456 * (x + _kept(_kept(0.044715 * x) * x) * x)))
 
 
 _ACTIVATIONS = {

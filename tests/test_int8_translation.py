@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -9,8 +10,18 @@ import sys
 
 import pytest
 
-from keras_int8nmt import MarianTokenizer, Translator, builtin_model, convert, ops, save_folder
+from keras_int8nmt import (
+    MarianTokenizer,
+    Translator,
+    builtin_model,
+    convert,
+    ops,
+    save_folder,
+    stock_ops,
+)
 from keras_int8nmt.calibrating import calibrate
+
+TIE = 1e-4
 
 PROGRAM = """
 import json, sys
@@ -28,12 +39,17 @@ def tokenizer():
     return MarianTokenizer(builtin_model.FOLDER)
 
 
-@pytest.fixture(scope="module")
-def int8(tokenizer):
+@functools.cache
+def calibrated_model(tokenizer):
     pairs, _ = builtin_model.read_pairs()
     model = builtin_model.load_builtin()
     calibrate(model, tokenizer, *zip(*pairs[:64], strict=True), mode="independent")
-    return convert(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def int8(tokenizer):
+    return convert(calibrated_model(tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +81,31 @@ def test_a_beam_of_two_is_bit_equal_in_any_batch(int8, tokenizer, sentences):
     assert hypotheses(int8, tokenizer, sentences[:40], batch_size=32, **settings) == alone
 
 
-def test_float_and_stock_paths_give_the_same_tokens_except_at_ties(tokenizer, sentences, capsys):
+# On stock operations TensorFlow's optimizer may fold constants into a product, which moves a code at
+# a rounding tie by one step, and a score by a few thousandths.
+@pytest.mark.parametrize(("path", "tolerance"), [("float", 1e-4), ("stock", 5e-3)])
+def test_float_and_stock_paths_give_the_same_tokens_except_at_ties(
+    path, tolerance, tokenizer, sentences, monkeypatch, capsys
+):
     """What differs between batch 1 and 32 may only be hypotheses closer than 1e-4."""
-    model = builtin_model.load_builtin(quant=False)
-    alone = hypotheses(model, tokenizer, sentences[:48], batch_size=1, beam_size=4)
-    together = hypotheses(model, tokenizer, sentences[:48], batch_size=32, beam_size=4)
+    if path == "float":
+        model = builtin_model.load_builtin(quant=False)
+    else:
+        monkeypatch.setattr(ops, "_backend", lambda: stock_ops)
+        # Weights are packed in another form there.
+        model = convert(calibrated_model(tokenizer))
+    sentences = sentences[:48]
+    settings = {"beam_size": 4, "streams": 1}
+    alone = hypotheses(model, tokenizer, sentences, batch_size=1, **settings)
+    together = hypotheses(model, tokenizer, sentences, batch_size=32, **settings)
     ties = 0
     for one, other in zip(alone, together, strict=True):
         if one[0][0] != other[0][0]:
             ties += 1
-            assert abs(one[0][1] - other[0][1]) < 1e-4
-        else:
-            assert one[0][1] == pytest.approx(other[0][1], abs=1e-4)
+            assert abs(one[0][1] - other[0][1]) < TIE
+        assert one[0][1] == pytest.approx(other[0][1], abs=tolerance)
     with capsys.disabled():
-        print(f" [{ties} ties in {len(alone)} sentences]", end="")
+        print(f" [{path}: {ties} ties in {len(alone)} sentences]", end="")
 
 
 BACK_ENDS = [

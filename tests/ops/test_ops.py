@@ -306,3 +306,44 @@ def test_both_paths_give_the_same_integers_on_random_products():
             x_, scales, bias = (tf.constant(a) for a in (x, *arguments[:2]))
             results.append(backend.int8_matmul(x_, packed, scales, bias, *arguments[2:]).numpy())
         np.testing.assert_array_equal(results[0], results[1], strict=True)
+
+
+def test_both_paths_give_the_same_bits_in_float_sums():
+    """LayerNorm, attention and log-probabilities, whose sums have one order on both paths."""
+    if not ops.native_available():
+        pytest.skip(f"no native library: {ops.native_info()}")
+    from keras_int8nmt import native_ops
+
+    rng = np.random.default_rng(3)
+    for rows, columns in ((1, 7), (3, 64), (40, 300), (2, 1024)):
+        x = tf.constant(rng.normal(size=(rows, columns)).astype(F))
+        gamma, beta = (tf.constant(v.astype(F)) for v in rng.normal(size=(2, columns)))
+        norms = [
+            b.layer_norm(x, gamma, beta, x, 1e-5, False, 20.0, 3, "uint8")
+            for b in (native_ops, stock_ops)
+        ]
+        bests = [b.top_k_log_probs(x, 3, 1) for b in (native_ops, stock_ops)]
+        for native, stock in zip([*norms[0], *bests[0]], [*norms[1], *bests[1]], strict=True):
+            np.testing.assert_array_equal(native.numpy(), stock.numpy(), strict=True)
+    for batch, rows, keys in ((1, 1, 1), (3, 4, 33), (2, 20, 20)):
+        q = tf.constant(codes(rng, "int8", batch, rows, 16))
+        k = tf.constant(codes(rng, "int8", batch, keys, 16))
+        lengths = tf.constant(rng.integers(1, keys + 1, batch).astype(np.int32))
+        arguments = {
+            "num_heads": 2,
+            "head_dim": 8,
+            "value_dim": 8,
+            "scale": 1e-3,
+            "out_scale": 0.01,
+            "out_zero_point": 0,
+            "out_dtype": "int8",
+            "causal": True,
+            "query_column": 0,
+            "key_column": 0,
+            "value_column": 0,
+        }
+        results = [
+            b.int8_attention(q, k, k, lengths, None, tf.constant(1), **arguments)
+            for b in (native_ops, stock_ops)
+        ]
+        np.testing.assert_array_equal(results[0].numpy(), results[1].numpy(), strict=True)
