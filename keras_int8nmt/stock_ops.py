@@ -137,7 +137,7 @@ def layer_norm(
     # The root in float64, rounded once, is the root in float32. TensorFlow's optimizer would make
     # one approximate operation of a division by a root.
     root = tf.cast(tf.sqrt(tf.cast(variance + epsilon, tf.float64)), tf.float32)
-    y = _kept(deviation * (1.0 / root)) * gamma
+    y = _kept(deviation * _inverse(root)) * gamma
     y = _kept(y + beta)
     return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)
 
@@ -239,6 +239,11 @@ def _kept(x: tf.Tensor) -> tf.Tensor:
     return tf.maximum(x, x.dtype.min)
 
 
+def _inverse(x: tf.Tensor) -> tf.Tensor:
+    """1 / x, rounded once: a division of one would become an approximate reciprocal."""
+    return 2.0 / (x + x)
+
+
 def _sum16(x: tf.Tensor) -> tf.Tensor:
     """Sums over the last axis: 16 partial sums by index mod 16, then a tree; `[..., 1]`.
 
@@ -277,7 +282,7 @@ def _exp(x: tf.Tensor) -> tf.Tensor:
 def _erf(x: tf.Tensor) -> tf.Tensor:
     """Abramowitz and Stegun 7.1.26."""
     magnitude = tf.abs(x)
-    t = 1.0 / (1.0 + 0.3275911 * magnitude)
+    t = _inverse(1.0 + 0.3275911 * magnitude)
     p = tf.fill(tf.shape(t), 1.061405429)
     for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
         p = p * t + coefficient
