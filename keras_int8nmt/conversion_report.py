@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+
+from keras_int8nmt.tables import format_table
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,8 @@ class ConversionReport:
         ]
         int8 = sum(row.precision == "int8" for row in self.rows)
         summary = f"{int8} of {len(self.rows)} MatMuls in INT8"
-        return "\n".join([*_aligned([head, *body]), summary])
+        return f"{format_table([head, *body])}\n{summary}"
 
 
 def _number(value: float | None, spec: str) -> str:
     return "-" if value is None else format(value, spec)
-
-
-def _aligned(table: list[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    for row in table:
-        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
