@@ -190,7 +190,7 @@ def bench(benchmark: str) -> Figures:
             raise
         raise UsageError(f"this release has no benchmark {benchmark!r}.") from error
     figures = run()
-    head = ("name", "case", "ours", "peer", "unit", "ratio")
+    head = ("name", "case", "ours", "peer", "unit", "ratio", "spread")
     body = [
         (
             row["name"],
@@ -199,6 +199,7 @@ def bench(benchmark: str) -> Figures:
             f"{row['peer']:.4g}",
             row["unit"],
             f"{row['ratio']:.2f}x",
+            "-" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
         )
         for row in figures["rows"]
     ]

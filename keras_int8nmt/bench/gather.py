@@ -8,7 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
-from keras_int8nmt.bench.timing import interleaved, looped, machine, one_thread, require_native, row
+from keras_int8nmt.bench.timing import (
+    interleaved,
+    looped,
+    machine,
+    one_thread,
+    require_native,
+    timed_row,
+)
+    interleaved,
+    looped,
+    machine,
+    one_thread,
+    require_native,
+    timed_row,
+)
 
 SHAPES = ((128, 8, 64, 64), (128, 8, 8, 64), (128, 512))
 _ORDERS = 32
@@ -49,10 +63,10 @@ def _measure(shape: tuple[int, ...]) -> list[dict[str, Any]]:
         name: looped(step, nested if "gather_nd" in name else orders, _TRIPS)
         for name, step in steps.items()
     }
-    times = {name: t.median / (_ORDERS * _TRIPS) * 1e6 for name, t in interleaved(calls).items()}
+    times = {name: t.per(_ORDERS * _TRIPS) for name, t in interleaved(calls).items()}
     case = "x".join(str(size) for size in shape)
     return [
-        row(f"gather vs {peer}", case, times["ours"], times[peer], "us")
+        timed_row(f"gather vs {peer}", case, times["ours"], times[peer])
         for peer in calls
         if peer != "ours"
     ]

@@ -9,7 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
-from keras_int8nmt.bench.timing import interleaved, looped, machine, one_thread, require_native, row
+from keras_int8nmt.bench.timing import (
+    interleaved,
+    looped,
+    machine,
+    one_thread,
+    require_native,
+    row,
+    timed_row,
+)
 from keras_int8nmt.progress import progress_bar
 
 ROWS = (1, 8, 32, 128, 1024)
@@ -66,11 +74,10 @@ def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[st
         ),
         "tensorflow": looped(lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats, trips),
     }
-    calls = _INPUTS * trips
-    times = {name: t.median / calls * 1e6 for name, t in interleaved(products).items()}
+    times = {name: t.per(_INPUTS * trips) for name, t in interleaved(products).items()}
     case = f"m{m} k{k} n{n}"
     return [
-        row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer], "us")
+        timed_row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer])
         for ours, suffix in (("int8", ""), ("float", " float-in"))
         for peer in ("onednn", "tensorflow")
     ]
@@ -88,5 +95,6 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return math.exp(sum(math.log(r[key]) for r in chosen) / len(chosen))
 
         case = f"geometric mean, m >= {_MANY_ROWS}"
-        means.append(row(name, case, mean("ours"), mean("peer"), "us"))
+        spread = max(r["spread"] for r in chosen)
+        means.append(row(name, case, mean("ours"), mean("peer"), "us", spread=spread))
     return means

@@ -29,6 +29,11 @@ class Measurement:
         """(slowest - fastest) / median."""
         return (self.slowest - self.fastest) / self.median
 
+    def per(self, steps: int) -> Measurement:
+        """The same for one of `steps` steps that a call consists of, in microseconds."""
+        factor = 1e6 / steps
+        return Measurement(self.median * factor, self.fastest * factor, self.slowest * factor)
+
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeat: int = 7) -> dict[str, Measurement]:
     """Times each of `calls` `repeat` times, in turns, after one call each to warm up.
@@ -76,11 +81,35 @@ def looped(step: Callable[[Any], Any], inputs: Sequence[Any], trips: int) -> Cal
 
 
 def row(
-    name: str, case: str, ours: float, peer: float, unit: str, *, smaller_is_better: bool = True
+    name: str,
+    case: str,
+    ours: float,
+    peer: float,
+    unit: str,
+    *,
+    spread: float | None = None,
+    smaller_is_better: bool = True,
 ) -> dict[str, Any]:
-    """One row of a benchmark; `ratio` is a speed-up, above 1 where ours is faster."""
-    ratio = peer / ours if smaller_is_better else ours / peer
-    return {"name": name, "case": case, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
+    """One row of a benchmark.
+
+    `ratio` is a speed-up, above 1 where ours is faster. `spread` is (slowest - fastest) / median of
+    the side that varied more; None for what was measured once.
+    """
+    return {
+        "name": name,
+        "case": case,
+        "ours": ours,
+        "peer": peer,
+        "unit": unit,
+        "ratio": peer / ours if smaller_is_better else ours / peer,
+        "spread": spread,
+    }
+
+
+def timed_row(name: str, case: str, ours: Measurement, peer: Measurement) -> dict[str, Any]:
+    """The row of two times in microseconds."""
+    spread = max(ours.spread, peer.spread)
+    return row(name, case, ours.median, peer.median, "us", spread=spread)
 
 
 def machine() -> dict[str, Any]:
