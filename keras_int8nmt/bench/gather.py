@@ -16,13 +16,6 @@ from keras_int8nmt.bench.timing import (
     require_native,
     timed_row,
 )
-    interleaved,
-    looped,
-    machine,
-    one_thread,
-    require_native,
-    timed_row,
-)
 
 SHAPES = ((128, 8, 64, 64), (128, 8, 8, 64), (128, 512))
 _ORDERS = 32
