@@ -14,6 +14,8 @@ from keras_int8nmt.quantization import CODE_RANGE
 
 # 512 * 255 * 127 < 2^24: sums of so many products of codes are exact in float32.
 _EXACT_TERMS = 512
+# Columns whose exponentials are summed together (kLogSumChunk of the native kernels).
+_LOG_SUM_CHUNK = 512
 
 # A blob is a header of 64 bytes (this text, k, n) and the weights as float32: converting them in
 # each product would take longer than the product. Slices at multiples of 64 bytes are not copied.
@@ -217,15 +219,28 @@ def embedding_lookup(
 
 
 def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
-    largest = tf.reduce_max(logits, axis=-1, keepdims=True)
-    total = _sum16(_exp(logits - largest))
-    log_sum = largest + tf.cast(tf.math.log(tf.cast(total, tf.float64)), tf.float32)
-    log_sum = tf.debugging.check_numerics(log_sum, "`logits` has NaN or infinite values")
-    log_probs = logits - log_sum
+    log_sum = tf.debugging.check_numerics(
+        _log_sum(logits), "`logits` has NaN or infinite values"
+    )
     if forbidden >= 0:
         ids = tf.range(tf.shape(logits)[1])
-        log_probs = tf.where(ids[None, :] == forbidden, -np.inf, log_probs)
-    return tf.math.top_k(log_probs, k)
+        logits = tf.where(ids[None, :] == forbidden, -np.inf, logits)
+    best, ids = tf.math.top_k(logits, k)
+    return best - log_sum, ids
+
+
+def _log_sum(logits: tf.Tensor) -> tf.Tensor:
+    """log-sum-exp of each row, `[rows, 1]`, chunk by chunk as the native kernel does it."""
+    rows, columns = tf.unstack(tf.shape(logits))
+    padded = tf.pad(logits, [[0, 0], [0, -columns % _LOG_SUM_CHUNK]], constant_values=-np.inf)
+    chunks = tf.reshape(padded, [rows, -1, _LOG_SUM_CHUNK])
+    maxima = tf.reduce_max(chunks, axis=-1, keepdims=True)
+    # What pads the last chunk counts exp(-87), which no sum that starts with 1 can see.
+    sums = _sum16(_exp(chunks - maxima))
+    largest = tf.reduce_max(maxima, axis=1, keepdims=True)
+    factors = tf.cast(_exp(maxima - largest), tf.float64)
+    total = tf.reduce_sum(tf.cast(sums, tf.float64) * factors, axis=1)
+    return largest[:, 0] + tf.cast(tf.math.log(total), tf.float32)
 
 
 # ---- sums and activations, in the float steps of the native kernels ----

@@ -231,7 +231,80 @@ void CheckNames() {
     GemmFor("abacus");
     Fail("an unknown back end");
   } catch (const std::runtime_error& error) {
-    if (std::strstr(error.what(), "onednn, mkl, reference") == nullptr) Fail(error.what());
+    if (std::strstr(error.what(), "onednn, mkl, reference, vnni") == nullptr) Fail(error.what());
+  }
+}
+
+// Threads that share a product write each column once.
+void CheckShares(const GemmBackend& backend, std::mt19937* random) {
+  for (const Size& size : {Size{5, 70, 1}, Size{7, 64, 200}, Size{33, 37, 1000}}) {
+    const Case test(size, random);
+    std::vector<char> blob(PackedBytes(backend, size.k, size.n));
+    Pack(backend, test.weights.data(), size.k, size.n, blob.data());
+    const PackedInfo packed = ReadPacked(blob.data(), blob.size());
+    std::vector<uint8_t> a(size.m * size.k);
+    test.FillInput(Type::kInt8, a.data(), random);
+    Epilogue epilogue;
+    epilogue.scales = test.scales.data();
+    epilogue.bias = test.bias.data();
+    std::vector<float> whole(size.m * size.n), shared(size.m * size.n, -1e30f);
+    backend.multiply(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
+                     whole.data());
+    for (int count : {2, 3, 5}) {
+      for (int i = 0; i < count; ++i) {
+        backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n,
+                               epilogue, shared.data(), {i, count});
+      }
+      if (whole != shared) Fail("shares of a product");
+    }
+  }
+}
+
+// What is kept of a product's columns is what the kernel finds in its float32 results.
+void CheckTopK(const GemmBackend& backend, std::mt19937* random) {
+  for (const Size& size : {Size{1, 64, 7}, Size{13, 37, 512}, Size{40, 130, 3001}}) {
+    const Case test(size, random);
+    std::vector<char> blob(PackedBytes(backend, size.k, size.n));
+    Pack(backend, test.weights.data(), size.k, size.n, blob.data());
+    const PackedInfo packed = ReadPacked(blob.data(), blob.size());
+    std::vector<uint8_t> a(size.m * size.k);
+    test.FillInput(Type::kUint8, a.data(), random);
+    Epilogue epilogue;
+    epilogue.scales = test.scales.data();
+    epilogue.bias = test.bias.data();
+    std::vector<float> logits(size.m * size.n);
+    backend.multiply(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n, epilogue,
+                     logits.data());
+    const int32_t k = 6, forbidden = static_cast<int32_t>(size.n) - 1;
+    std::vector<float> best(size.m * k), log_sums(size.m);
+    std::vector<int32_t> ids(size.m * k);
+    ActiveKernels().top_k(logits.data(), size.m, size.n, k, forbidden, best.data(), ids.data(),
+                          log_sums.data());
+    const int64_t chunks = (size.n + kLogSumChunk - 1) / kLogSumChunk;
+    std::vector<float> found(size.m * k), maxima(size.m * chunks), sums(size.m * chunks),
+        watched(size.m);
+    std::vector<int32_t> found_ids(size.m * k), counts(size.m);
+    std::vector<uint8_t> finite(size.m);
+    const ProductTopK result = {k,
+                                forbidden,
+                                5,
+                                found.data(),
+                                found_ids.data(),
+                                counts.data(),
+                                watched.data(),
+                                maxima.data(),
+                                sums.data(),
+                                finite.data()};
+    backend.top_k_share(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n,
+                        epilogue.scales, epilogue.bias, result, Share());
+    if (found != best || found_ids != ids) Fail("the best columns of a product");
+    for (int64_t r = 0; r < size.m; ++r) {
+      float log_sum = 0.0f;
+      if (!ActiveKernels().log_sum(&maxima[r * chunks], &sums[r * chunks], chunks, &log_sum) ||
+          log_sum != log_sums[r] || watched[r] != logits[r * size.n + 5] || !finite[r]) {
+        Fail("log-sum-exp of a product's columns");
+      }
+    }
   }
 }
 
@@ -244,19 +317,20 @@ int Run() {
     return 77;
   }
   CheckNames();
-  for (const char* name : {"reference", "onednn", "mkl"}) {
+  const bool vnni = std::strcmp(ActiveKernels().isa, "avx512_vnni") == 0;
+  for (const char* name : {"reference", "vnni", "onednn", "mkl"}) {
     const GemmBackend* backend = nullptr;
     try {
       backend = &GemmFor(name);
     } catch (const std::runtime_error& error) {
       std::printf("SKIPPED back end %s: %s\n", name, error.what());
-      // Only MKL is optional.
-      if (std::strcmp(name, "mkl") != 0) Fail(error.what());
+      // MKL is optional, and our own kernel needs its instruction set.
+      const bool optional = std::strcmp(name, "vnni") == 0 ? !vnni : std::strcmp(name, "mkl") == 0;
+      if (!optional) Fail(error.what());
       continue;
     }
     const int before = failures;
     // Slower ways are exact too, so only this shows that the fast one is lost.
-    const bool vnni = std::strcmp(ActiveKernels().isa, "avx512_vnni") == 0;
     if (vnni && std::strcmp(name, "onednn") == 0 && std::strcmp(backend->way, "fused") != 0) {
       Fail(std::string("oneDNN runs as ") + backend->way + ", expected fused");
     }
@@ -264,6 +338,8 @@ int Run() {
     for (const Size& size : Sizes()) CheckSize(*backend, size, &random);
     CheckRowsAndThreads(*backend, &random);
     CheckRefusals(*backend);
+    if (backend->multiply_share != nullptr) CheckShares(*backend, &random);
+    if (backend->top_k_share != nullptr) CheckTopK(*backend, &random);
     std::printf("ran back end %s (%s): %d failures\n", name, backend->way, failures - before);
   }
   return failures == 0 ? 0 : 1;

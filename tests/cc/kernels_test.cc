@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cache_checks.h"
 #include "check.h"
 #include "inputs.h"
 #include "int8.h"
@@ -136,15 +137,16 @@ void TestTopKOf(const Guarded<float>& logits, int64_t rows, int64_t columns, int
                 int32_t forbidden) {
   const std::string what = "top_k " + std::to_string(k) + " of " + std::to_string(columns);
   bool fine[2];
-  for (int part = 0; part < 2; ++part) {
-    Compare(what, rows * k * 4, part == 0, [&](const Kernels& kernels, void* out) {
-      Guarded<float> log_probs(rows * k);
+  for (int part = 0; part < 3; ++part) {
+    const int64_t bytes = rows * (part == 2 ? 1 : k) * 4;
+    Compare(what, bytes, part != 1, [&](const Kernels& kernels, void* out) {
+      Guarded<float> best(rows * k), log_sums(rows);
       Guarded<int32_t> ids(rows * k);
-      const bool ok =
-          kernels.top_k(logits.data(), rows, columns, k, forbidden, log_probs.data(), ids.data());
+      const bool ok = kernels.top_k(logits.data(), rows, columns, k, forbidden, best.data(),
+                                    ids.data(), log_sums.data());
       fine[&kernels == tested] = ok;
-      const void* result = part == 0 ? static_cast<const void*>(log_probs.data()) : ids.data();
-      if (ok) std::memcpy(out, result, rows * k * 4);
+      const void* results[] = {best.data(), ids.data(), log_sums.data()};
+      if (ok) std::memcpy(out, results[part], bytes);
     });
   }
   if (fine[0] != fine[1]) Fail(what + ", " + tested->isa + ": NaN told by one only");
@@ -209,13 +211,34 @@ void TestGather() {
   }
 }
 
+void TestCaches() {
+  for (int round = 0; round < 40; ++round) {
+    CacheCase c;
+    c.rows = Integer(1, 9);
+    c.slots = round % 4 == 0 ? 1 : Integer(2, 6);
+    c.length = Integer(1, 70);
+    c.heads = Integer(1, 3);
+    c.head_dim = Integer(0, 1) == 0 ? 64 : Integer(1, 40);
+    c.value_dim = Integer(0, 1) == 0 ? 64 : Integer(1, 140);
+    c.key_type = Integer(0, 2) == 0 ? Type::kFloat32 : Type::kInt8;
+    c.value_type = Integer(0, 2) == 0 ? Type::kFloat32 : Type::kInt8;
+    c.out_type = kTypes[Integer(0, 2)];
+    const CacheData data(c);
+    const bool int8_values = c.value_type == Type::kInt8;
+    const Output output = MakeOutput(c.out_type, int8_values ? Uniform(0.001f, 0.01f) : 60.0f);
+    Compare("cached_attention " + std::to_string(c.length) + " of " + std::to_string(c.head_dim),
+            c.rows * c.heads * c.value_dim * SizeOf(c.out_type), c.out_type == Type::kFloat32,
+            [&](const Kernels& kernels, void* out) { data.Run(kernels, output, out); });
+  }
+}
+
 void TestEmpty() {
   const Output output = MakeOutput(Type::kInt8, 1.0f);
   tested->quantize(nullptr, 0, output, nullptr);
   tested->finish(nullptr, 0, 5, Activation::kGelu, output, nullptr);
   tested->embedding(nullptr, 5, nullptr, nullptr, 0, 1.0f, nullptr);
   tested->attention(AttentionArgs());
-  if (!tested->top_k(nullptr, 0, 5, 1, -1, nullptr, nullptr)) Fail("top_k of no rows");
+  if (!tested->top_k(nullptr, 0, 5, 1, -1, nullptr, nullptr, nullptr)) Fail("top_k of no rows");
 }
 
 void TestSet(const Kernels* kernels) {
@@ -232,6 +255,7 @@ void TestSet(const Kernels* kernels) {
     TestTopK(5000);
     TestQuantize(20000);
     TestAttentions();
+    TestCaches();
   }
 }
 
@@ -242,6 +266,7 @@ int main() {
   using namespace keras_int8nmt;
   reference = KernelsFor("reference");
   TestReference(*reference);
+  TestReferenceCache(*reference);
   TestGather();
   if (KernelsFor("unknown") != nullptr) Fail("an unknown set was found");
   const char* only = std::getenv("KERAS_INT8NMT_ISA");

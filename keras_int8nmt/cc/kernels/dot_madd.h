@@ -27,6 +27,7 @@ INLINE Ints GroupDot(Ints acc, Ints bytes, const int32_t* weights) {
 
 // Keys as the panel stores them; what a row of scores starts from; one group of each product.
 INLINE Ints PrepareKeys(Ints keys) { return keys; }
+INLINE int32_t PrepareKey(int32_t key) { return key; }  // 4 bytes of one key
 INLINE int32_t ScoreStart(const int8_t*, int64_t) { return 0; }
 INLINE Ints KeyDot(Ints acc, Ints keys, const int32_t* query) { return GroupDot(acc, keys, query); }
 INLINE Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {

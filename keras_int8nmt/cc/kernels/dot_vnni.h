@@ -16,6 +16,8 @@ INLINE void PackWeights(const T* x, int64_t groups, int32_t* weights) {
 }
 
 INLINE Ints PrepareKeys(Ints keys) { return {_mm512_xor_si512(keys.v, _mm512_set1_epi8(-128))}; }
+// The same for one key's 4 bytes.
+INLINE int32_t PrepareKey(int32_t key) { return key ^ static_cast<int32_t>(0x80808080u); }
 INLINE int32_t ScoreStart(const int8_t* query, int64_t n) {
   int32_t sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += query[i];

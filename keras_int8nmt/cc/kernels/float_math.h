@@ -16,20 +16,20 @@ namespace keras_int8nmt {
 namespace {
 
 // A clamp that sends NaN to `low`.
-float Clamp(float x, float low, float high) {
+inline float Clamp(float x, float low, float high) {
   x = x > low ? x : low;
   return x < high ? x : high;
 }
 
 // 2^n for n in [-126, 127].
-float PowerOfTwo(int32_t n) {
+inline float PowerOfTwo(int32_t n) {
   const uint32_t bits = static_cast<uint32_t>(n + 127) << 23;
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
 
-float Exp(float x) {
+inline float Exp(float x) {
   x = Clamp(x, -87.0f, 88.0f);
   const float n = std::rint(x * 1.44269504f);
   float r = x - n * 0.693359375f;
@@ -45,7 +45,7 @@ float Exp(float x) {
 }
 
 // Abramowitz and Stegun 7.1.26; absolute error below 2e-7 with rounding.
-float Erf(float x) {
+inline float Erf(float x) {
   const float a = std::fabs(x);
   const float t = 1.0f / (1.0f + 0.3275911f * a);
   float p = 1.061405429f;
@@ -56,7 +56,7 @@ float Erf(float x) {
   return std::copysign(1.0f - (p * t) * Exp(-(x * x)), x);
 }
 
-float Tanh(float x) {
+inline float Tanh(float x) {
   const float a = std::fabs(x);
   if (a >= 0.625f) return std::copysign(1.0f - 2.0f / (Exp(2.0f * a) + 1.0f), x);
   const float z = x * x;
@@ -68,7 +68,7 @@ float Tanh(float x) {
   return (p * z) * x + x;
 }
 
-float Activate(float x, Activation activation) {
+inline float Activate(float x, Activation activation) {
   switch (activation) {
     case Activation::kNone:
       return x;

@@ -19,6 +19,7 @@ constexpr Row kBackends[] = {
     {"onednn", OnednnGemm},
     {"mkl", MklGemm},
     {"reference", ReferenceGemm},
+    {"vnni", VnniGemm},
 };
 constexpr int kBackendCount = sizeof(kBackends) / sizeof(kBackends[0]);
 
@@ -86,7 +87,12 @@ const GemmBackend& GemmFor(const std::string& name) {
 const GemmBackend& ActiveGemm() {
   static const GemmBackend& active = []() -> const GemmBackend& {
     const char* name = std::getenv("KERAS_INT8NMT_GEMM");
-    return GemmFor(name != nullptr && *name != '\0' ? name : "onednn");
+    if (name != nullptr && *name != '\0') return GemmFor(name);
+    try {
+      return VnniGemm();
+    } catch (const std::runtime_error&) {
+      return GemmFor("onednn");
+    }
   }();
   return active;
 }

@@ -16,8 +16,26 @@
 
 namespace keras_int8nmt {
 
+// What is kept of the float32 results of a product: Kernels::top_k while they are made.
+struct ProductTopK {
+  int32_t k = 1;
+  int32_t forbidden = -1, watched = 0;
+  float* best = nullptr;     // [m, k] logits, as in Kernels::top_k
+  int32_t* ids = nullptr;    // [m, k]
+  int32_t* counts = nullptr; // [m]: how many there are, k unless there are fewer columns
+  float* watched_logits = nullptr;  // [m]: of the column `watched`, if it is among those multiplied
+  float* maxima = nullptr;   // [m, chunks of all n columns]
+  float* sums = nullptr;     // likewise
+  uint8_t* finite = nullptr; // [m]: 0 where a logit is NaN
+};
+
+// Thread `index` of `count` that share one product does its part of the columns.
+struct Share {
+  int index = 0, count = 1;
+};
+
 struct GemmBackend {
-  const char* name;  // "onednn", "mkl", "reference"
+  const char* name;  // "vnni", "onednn", "mkl", "reference"
   const char* way;   // how it computes on this CPU, for people: "fused", "split", ...
   // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
   uint64_t (*layout)();
@@ -28,10 +46,19 @@ struct GemmBackend {
   // a: [m, k] of a_type (kInt8 or kUint8); out: [m, n] of epilogue.output.type.
   void (*multiply)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
                    const Epilogue& epilogue, void* out);
+  // What not every back end has; null where it has not. A share of `multiply`, and of a product of
+  // which only the best columns of each row are kept: then each share has a `best`, `ids`, `counts`
+  // and `finite` of its own, while `maxima`, `sums` and `watched_logits` may be common.
+  void (*multiply_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k,
+                         int64_t n, const Epilogue& epilogue, void* out, Share share);
+  void (*top_k_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
+                      const float* scales, const float* bias, const ProductTopK& result,
+                      Share share);
 };
 
-// The back end in force: KERAS_INT8NMT_GEMM (onednn, mkl, reference), oneDNN by default. Throws
-// std::runtime_error that names the choices for an unknown or absent one.
+// The back end in force: KERAS_INT8NMT_GEMM (vnni, onednn, mkl, reference); by default vnni where
+// this CPU has it, else oneDNN. Throws std::runtime_error that names the choices for an unknown or
+// absent one.
 const GemmBackend& ActiveGemm();
 // By name; throws as above.
 const GemmBackend& GemmFor(const std::string& name);

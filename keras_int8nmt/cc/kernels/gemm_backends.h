@@ -10,6 +10,7 @@
 
 namespace keras_int8nmt {
 
+const GemmBackend& VnniGemm();
 const GemmBackend& OnednnGemm();
 const GemmBackend& MklGemm();
 const GemmBackend& ReferenceGemm();

@@ -13,6 +13,9 @@
 
 namespace keras_int8nmt {
 
+// Columns of a row of logits whose exponentials are summed together; see Kernels::top_k.
+constexpr int64_t kLogSumChunk = 512;
+
 enum class Type : int32_t { kFloat32 = 0, kInt8 = 1, kUint8 = 2 };
 enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kGeluTanh = 3, kSwish = 4 };
 
@@ -53,6 +56,59 @@ struct AttentionArgs {
   void* context = nullptr;  // [batch * rows_per_batch, heads * value_dim] of output.type
 };
 
+// Keys and values of one sentence as a search writes them: one position a step, `slots` hypotheses
+// side by side, of which later ones continue some. Blocks of kCacheBlock positions, each
+// [slots, heads, CacheKeyBytes or CacheValueBytes]:
+//   int8 keys      [groups of 4 dimensions][position][4 bytes], in a form of the instruction set
+//   int8 values    [groups of 4 positions][columns][4 bytes]
+//   float32 keys   [dimension][position]
+//   float32 values [position][columns]
+// Dimensions are rounded up to whole groups of 4, columns to 16.
+constexpr int64_t kCacheBlock = 16;
+
+inline int64_t CacheKeyBytes(Type type, int64_t head_dim) {
+  return (head_dim + 3) / 4 * 4 * kCacheBlock * (type == Type::kFloat32 ? 4 : 1);
+}
+inline int64_t CacheValueBytes(Type type, int64_t value_dim) {
+  return (value_dim + 15) / 16 * 16 * kCacheBlock * (type == Type::kFloat32 ? 4 : 1);
+}
+
+// One position of one slot: rows [heads * head_dim] and [heads * value_dim], kInt8 or kFloat32.
+struct CacheWriteArgs {
+  const void* key = nullptr;
+  const void* value = nullptr;
+  Type key_type = Type::kInt8, value_type = Type::kInt8;
+  int32_t heads = 0, head_dim = 0, value_dim = 0;
+  int64_t position = 0;   // within the block
+  void* keys = nullptr;   // of this block and slot
+  void* values = nullptr;
+};
+
+// Attention of the hypotheses of one sentence to its cache.
+struct CachedAttentionArgs {
+  // Of key_type; row r starts at query + r * query_stride bytes, head h at element h * head_dim.
+  const void* query = nullptr;
+  int64_t query_stride = 0;
+  int64_t rows = 0;
+  const void* keys = nullptr;    // of the first block
+  const void* values = nullptr;  // likewise
+  Type key_type = Type::kInt8, value_type = Type::kInt8;
+  int64_t slots = 1;
+  // Bit p of owners[r * owners_stride + b * slots + s]: at position p of block b, row r continues
+  // slot s. Null: there is one slot.
+  const uint16_t* owners = nullptr;
+  int64_t owners_stride = 0;
+  int64_t length = 0;  // positions, at least 1
+  int32_t heads = 0, head_dim = 0, value_dim = 0;
+  float scale = 1.0f;  // score = dot * scale; an int8 dot is float(sum of products)
+  // int8 values: probabilities are rint(e * (255 / sum of e)), context = float(acc) * output.scale.
+  // float32 values: they are e / sum of e, and the context, summed by position, is multiplied
+  // likewise. Then as Output says (float: not rounded).
+  Output output;
+  void* context = nullptr;     // row r at context + r * context_stride bytes
+  int64_t context_stride = 0;
+};
+
 // One table of functions for an instruction set.
 struct Kernels {
   const char* isa;
@@ -68,13 +124,21 @@ struct Kernels {
                      int64_t rows, int64_t columns, float epsilon, bool carry_sum, float* carry,
                      const Output& output, void* out);
   void (*attention)(const AttentionArgs& args);
+  void (*cache_write)(const CacheWriteArgs& args);
+  void (*cached_attention)(const CachedAttentionArgs& args);
   // out[i] = (float(table[indices[i]][c]) * inv_scales[indices[i]]) * multiplier.
   void (*embedding)(const int8_t* table, int64_t columns, const float* inv_scales,
                     const int32_t* indices, int64_t count, float multiplier, float* out);
-  // The k best of each row by log-probability, descending, ties to the lower id; `forbidden` (or
-  // -1) is never returned but counts in the log-sum-exp. Returns false if a logit is NaN.
+  // The k best logits of each row, descending, ties to the lower id, and the row's log-sum-exp; the
+  // log-probability of a token is its logit minus that. `forbidden` (or -1) is never returned but
+  // counts in the sum. Returns false if a logit is NaN or the largest one is infinite.
+  // The sum: each chunk of kLogSumChunk columns has its maximum m and the sum16 s of exp(x - m); with
+  // M the largest m, log_sum = M + float(log(the sum over chunks, in order and in double, of
+  // s * exp(m - M))).
   bool (*top_k)(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t forbidden,
-                float* log_probs, int32_t* ids);
+                float* best, int32_t* ids, float* log_sums);
+  // The last step of that log_sum: from the chunks' maxima and sums. False if it is not finite.
+  bool (*log_sum)(const float* maxima, const float* sums, int64_t chunks, float* log_sum);
   // acc [rows, n] int32, from a GEMM that has no epilogue of its own -> out [rows, n].
   void (*epilogue)(const int32_t* acc, int64_t rows, int64_t n, const Epilogue& epilogue,
                    void* out);

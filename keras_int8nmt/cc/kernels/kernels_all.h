@@ -5,6 +5,7 @@
 #include "int8.h"
 #include "isa.h"
 #include "kernels_attention.h"
+#include "kernels_cache.h"
 #include "kernels_elementwise.h"
 #include "kernels_layer_norm.h"
 #include "kernels_top_k.h"
@@ -13,7 +14,7 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa, Quantize, Dequantize, LayerNorm, Attention, Embedding, TopK, ApplyEpilogue, Finish};
+  return {isa, Quantize, Dequantize, LayerNorm, Attention, CacheWrite, CachedAttention, Embedding, TopK, LogSum, ApplyEpilogue, Finish};
 }
 
 }  // namespace

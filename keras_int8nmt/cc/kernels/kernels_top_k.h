@@ -1,13 +1,11 @@
-// The k best log-probabilities of a row.
-//
-// Three passes over a row that stays in cache after the first: the maximum of each chunk; the sum
-// of exponentials; and the candidates, looked for only in the chunks whose maximum is among the k
-// best maxima, because k elements at least as good are known by then.
+// The k best logits of a row and its log-sum-exp, chunk by chunk, so that the row need not exist as
+// a whole: a product can hand over its columns as it makes them.
 #ifndef KERAS_INT8NMT_KERNELS_KERNELS_TOP_K_H_
 #define KERAS_INT8NMT_KERNELS_KERNELS_TOP_K_H_
 
 #include <cmath>
 
+#include "float_math.h"
 #include "kernels_scratch.h"
 #include "kernels_sum16.h"
 #include "simd.h"
@@ -15,8 +13,6 @@
 
 namespace keras_int8nmt {
 namespace {
-
-constexpr int64_t kChunk = 256;
 
 Floats LowestOutside(Floats x, Full) { return x; }
 Floats LowestOutside(Floats x, Part lanes) { return Select(FirstLanes(lanes), x, Set(-INFINITY)); }
@@ -42,18 +38,20 @@ bool ChunkMaximum(const float* x, int64_t n, float* maximum) {
   return Bits(nan) == 0;
 }
 
-// The k best so far, best first; of equal ones the first that came.
+// The k best so far, best first; of equal ones the first that came. The list is the caller's, so
+// that it can be continued; *count is how much of it there is.
 class Best {
  public:
-  Best(int32_t k, float* values, int32_t* ids) : k_(k), values_(values), ids_(ids) {}
+  Best(int32_t k, float* values, int32_t* ids, int32_t* count)
+      : k_(k), count_(count), values_(values), ids_(ids) {}
 
   void Add(float value, int32_t id) {
-    if (count_ == k_) {
+    if (*count_ == k_) {
       if (!(value > values_[k_ - 1])) return;
     } else {
-      ++count_;
+      ++*count_;
     }
-    int32_t at = count_ - 1;
+    int32_t at = *count_ - 1;
     for (; at > 0 && value > values_[at - 1]; --at) {
       values_[at] = values_[at - 1];
       ids_[at] = ids_[at - 1];
@@ -61,75 +59,72 @@ class Best {
     values_[at] = value;
     ids_[at] = id;
   }
-  float Last() const { return count_ == k_ ? values_[k_ - 1] : -INFINITY; }
+  float Last() const { return *count_ == k_ ? values_[k_ - 1] : -INFINITY; }
 
  private:
-  int32_t k_, count_ = 0;
+  int32_t k_;
+  int32_t* count_;
   float* values_;
   int32_t* ids_;
 };
 
-struct TopKScratch {
-  float* maxima;  // [chunks]
-  float* values;  // [k + 1]
-  int32_t* ids;   // [k + 1]
-};
-
-// Adds the elements of one chunk whose log-probability is at least `threshold`.
-void AddCandidates(const float* x, int64_t n, int64_t first_id, float lse, float threshold,
-                   int32_t forbidden, Best* best) {
-  const Floats shift = Set(lse);
+// Adds the elements of a chunk that are among the k best; `forbidden` is not.
+INLINE void AddCandidates(const float* x, int64_t n, int64_t first_id, int32_t forbidden,
+                          Best* best) {
   ForVectors(n, [&](int64_t i, auto lanes) {
-    const Floats log_probs = Load(x + i, lanes) - shift;
-    uint32_t bits = Bits(AtLeast(log_probs, Set(threshold))) & Bits(FirstLanes(lanes));
+    const Floats values = Load(x + i, lanes);
+    uint32_t bits = Bits(AtLeast(values, Set(best->Last()))) & Bits(FirstLanes(lanes));
     for (; bits != 0; bits &= bits - 1) {
       const int64_t at = i + __builtin_ctz(bits);
       const int32_t id = static_cast<int32_t>(first_id + at);
-      if (id != forbidden) best->Add(x[at] - lse, id);
+      if (id != forbidden) best->Add(x[at], id);
     }
   });
 }
 
-bool TopKRow(const float* x, int64_t columns, int32_t k, int32_t forbidden,
-             const TopKScratch& scratch, float* log_probs, int32_t* ids) {
-  const int64_t chunks = (columns + kChunk - 1) / kChunk;
-  const auto chunk_size = [&](int64_t c) { return c + 1 < chunks ? kChunk : columns - c * kChunk; };
-  // One more than k, because the forbidden token may be among them.
-  Best best_maxima(k + 1, scratch.values, scratch.ids);
-  for (int64_t c = 0; c < chunks; ++c) {
-    if (!ChunkMaximum(x + c * kChunk, chunk_size(c), &scratch.maxima[c])) return false;
-    best_maxima.Add(scratch.maxima[c], static_cast<int32_t>(c));
-  }
-  const float maximum = scratch.values[0];
-  // An infinite maximum leaves no log-probability but NaN.
+// One chunk of a row: its maximum, its sum of exponentials, and its candidates to `best`. False if
+// it has a NaN.
+INLINE bool AddChunk(const float* x, int64_t n, int64_t first_id, int32_t forbidden,
+                     float* maximum, float* sum, Best* best) {
+  if (!ChunkMaximum(x, n, maximum)) return false;
+  const Floats shift = Set(*maximum);
+  *sum = Sum16(n, [&](int64_t i, auto lanes) { return Exp(Load(x + i, lanes) - shift); });
+  if (*maximum >= best->Last()) AddCandidates(x, n, first_id, forbidden, best);
+  return true;
+}
+
+// The log-sum-exp of a row from its chunks. False if it is not finite: then no log-probability is
+// anything but NaN.
+bool LogSum(const float* maxima, const float* sums, int64_t chunks, float* log_sum) {
+  float maximum = maxima[0];
+  for (int64_t c = 1; c < chunks; ++c) maximum = maxima[c] > maximum ? maxima[c] : maximum;
   if (__builtin_isinf(maximum)) return false;
-  const Floats shift = Set(maximum);
-  const float sum =
-      Sum16(columns, [&](int64_t i, auto lanes) { return Exp(Load(x + i, lanes) - shift); });
-  const float lse = maximum + static_cast<float>(::log(static_cast<double>(sum)));
-  // Compared as log-probabilities: different logits can round to the same one, and are then a tie.
-  const float threshold = best_maxima.Last() - lse;
-  Best best(k, log_probs, ids);
+  double total = 0.0;
   for (int64_t c = 0; c < chunks; ++c) {
-    if (scratch.maxima[c] - lse < threshold) continue;
-    AddCandidates(x + c * kChunk, chunk_size(c), c * kChunk, lse, threshold, forbidden, &best);
+    total += static_cast<double>(sums[c]) * static_cast<double>(Exp(maxima[c] - maximum));
   }
+  *log_sum = maximum + static_cast<float>(::log(total));
   return true;
 }
 
 bool TopK(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t forbidden,
-          float* log_probs, int32_t* ids) {
-  const int64_t chunks = (columns + kChunk - 1) / kChunk;
-  Scratch memory(Scratch::RoundedUp(chunks) + 2 * Scratch::RoundedUp(k + 1));
-  TopKScratch scratch;
-  scratch.maxima = memory.Take<float>(chunks);
-  scratch.values = memory.Take<float>(k + 1);
-  scratch.ids = memory.Take<int32_t>(k + 1);
+          float* best_logits, int32_t* ids, float* log_sums) {
+  const int64_t chunks = (columns + kLogSumChunk - 1) / kLogSumChunk;
+  Scratch memory(2 * Scratch::RoundedUp(chunks));
+  float* maxima = memory.Take<float>(chunks);
+  float* sums = memory.Take<float>(chunks);
   for (int64_t r = 0; r < rows; ++r) {
-    if (!TopKRow(logits + r * columns, columns, k, forbidden, scratch, log_probs + r * k,
-                 ids + r * k)) {
-      return false;
+    int32_t count = 0;
+    Best best(k, best_logits + r * k, ids + r * k, &count);
+    for (int64_t c = 0; c < chunks; ++c) {
+      const int64_t first = c * kLogSumChunk;
+      const int64_t n = columns - first < kLogSumChunk ? columns - first : kLogSumChunk;
+      if (!AddChunk(logits + r * columns + first, n, first, forbidden, &maxima[c], &sums[c],
+                    &best)) {
+        return false;
+      }
     }
+    if (!LogSum(maxima, sums, chunks, &log_sums[r])) return false;
   }
   return true;
 }

@@ -9,45 +9,11 @@
 #include "float_math.h"
 #include "int8.h"
 #include "isa.h"
+#include "reference_cache.h"
+#include "reference_steps.h"
 
 namespace keras_int8nmt {
 namespace {
-
-// clip(rint(scaled) + zero_point) of a value that is scaled already, written to out[i].
-void StoreRounded(float scaled, const Output& output, void* out, int64_t i) {
-  const float value = std::rint(scaled) + static_cast<float>(output.zero_point);
-  if (output.type == Type::kInt8) {
-    static_cast<int8_t*>(out)[i] = static_cast<int8_t>(Clamp(value, -127.0f, 127.0f));
-  } else {
-    static_cast<uint8_t*>(out)[i] = static_cast<uint8_t>(Clamp(value, 0.0f, 255.0f));
-  }
-}
-
-void Store(float y, const Output& output, void* out, int64_t i) {
-  if (output.type == Type::kFloat32) {
-    static_cast<float*>(out)[i] = y;
-  } else {
-    StoreRounded(y * output.scale, output, out, i);
-  }
-}
-
-// The fixed order of a sum of floats: 16 partial sums by index mod 16, then one tree.
-class Sum16 {
- public:
-  void Add(int64_t i, float value) { partial_[i % 16] = partial_[i % 16] + value; }
-
-  float Total() const {
-    float p[16];
-    std::copy(partial_, partial_ + 16, p);
-    for (int half = 8; half >= 1; half /= 2) {
-      for (int i = 0; i < half; ++i) p[i] = p[i] + p[i + half];
-    }
-    return p[0];
-  }
-
- private:
-  float partial_[16] = {};
-};
 
 void Quantize(const float* x, size_t n, const Output& output, void* q) {
   for (size_t i = 0; i < n; ++i) Store(x[i], output, q, static_cast<int64_t>(i));
@@ -171,35 +137,52 @@ void Embedding(const int8_t* table, int64_t columns, const float* inv_scales,
   }
 }
 
-bool TopKRow(const float* logits, int64_t columns, int32_t k, int32_t forbidden, float* log_probs,
-             int32_t* ids) {
-  float maximum = -std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < columns; ++i) {
-    if (std::isnan(logits[i])) return false;
-    maximum = std::max(maximum, logits[i]);
-  }
+bool LogSum(const float* maxima, const float* sums, int64_t chunks, float* log_sum) {
+  const float maximum = *std::max_element(maxima, maxima + chunks);
   // An infinite maximum leaves no log-probability but NaN.
   if (std::isinf(maximum)) return false;
-  Sum16 sum;
-  for (int64_t i = 0; i < columns; ++i) sum.Add(i, Exp(logits[i] - maximum));
-  const float lse = maximum + static_cast<float>(std::log(static_cast<double>(sum.Total())));
+  double total = 0.0;
+  for (int64_t c = 0; c < chunks; ++c) {
+    total += double{sums[c]} * double{Exp(maxima[c] - maximum)};
+  }
+  *log_sum = maximum + static_cast<float>(std::log(total));
+  return true;
+}
+
+bool LogSumOfRow(const float* logits, int64_t columns, float* log_sum) {
+  std::vector<float> maxima, sums;
+  for (int64_t first = 0; first < columns; first += kLogSumChunk) {
+    const int64_t end = std::min(columns, first + kLogSumChunk);
+    const float maximum = *std::max_element(logits + first, logits + end);
+    Sum16 sum;
+    for (int64_t i = first; i < end; ++i) sum.Add(i - first, Exp(logits[i] - maximum));
+    maxima.push_back(maximum);
+    sums.push_back(sum.Total());
+  }
+  return LogSum(maxima.data(), sums.data(), static_cast<int64_t>(maxima.size()), log_sum);
+}
+
+bool TopKRow(const float* logits, int64_t columns, int32_t k, int32_t forbidden, float* best,
+             int32_t* ids, float* log_sum) {
+  if (std::any_of(logits, logits + columns, [](float x) { return std::isnan(x); })) return false;
   std::vector<int32_t> order;
   for (int64_t i = 0; i < columns; ++i) {
     if (i != forbidden) order.push_back(static_cast<int32_t>(i));
   }
   std::stable_sort(order.begin(), order.end(),
-                   [&](int32_t a, int32_t b) { return logits[a] - lse > logits[b] - lse; });
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   for (int32_t i = 0; i < k; ++i) {
     ids[i] = order[i];
-    log_probs[i] = logits[order[i]] - lse;
+    best[i] = logits[order[i]];
   }
-  return true;
+  return LogSumOfRow(logits, columns, log_sum);
 }
 
 bool TopK(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t forbidden,
-          float* log_probs, int32_t* ids) {
+          float* best, int32_t* ids, float* log_sums) {
   for (int64_t r = 0; r < rows; ++r) {
-    if (!TopKRow(logits + r * columns, columns, k, forbidden, log_probs + r * k, ids + r * k)) {
+    if (!TopKRow(logits + r * columns, columns, k, forbidden, best + r * k, ids + r * k,
+                 log_sums + r)) {
       return false;
     }
   }
@@ -224,6 +207,7 @@ void Finish(const float* y, int64_t rows, int64_t n, Activation activation, cons
 }  // namespace
 
 const Kernels kReferenceKernels = {"reference", Quantize, Dequantize,    LayerNorm, Attention,
-                                   Embedding,   TopK,     ApplyEpilogue, Finish};
+ ReferenceCacheWrite, ReferenceCachedAttention,
+                                   Embedding,   TopK,     LogSum, ApplyEpilogue, Finish};
 
 }  // namespace keras_int8nmt

@@ -96,6 +96,14 @@ INLINE Mask FirstLanes(Part lanes) {
                 _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.count - 8), first));
 }
 INLINE Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
+// Lane i by bit i.
+INLINE Mask MaskOf(uint32_t bits) {
+  const __m256i all = _mm256_set1_epi32(static_cast<int32_t>(bits));
+  const __m256i lo = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i hi = _mm256_slli_epi32(lo, 8);
+  return ToMask(_mm256_cmpeq_epi32(_mm256_and_si256(all, lo), lo),
+                _mm256_cmpeq_epi32(_mm256_and_si256(all, hi), hi));
+}
 
 INLINE Floats Load(const float* x, Full) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
 INLINE Ints Load(const int32_t* x, Full) {

@@ -62,6 +62,9 @@ INLINE Mask FirstLanes(Lanes lanes) {
   return {LaneMask(lanes)};
 }
 
+// Lane i by bit i.
+INLINE Mask MaskOf(uint32_t bits) { return {static_cast<__mmask16>(bits)}; }
+
 INLINE Floats Load(const float* x, Full) { return {_mm512_loadu_ps(x)}; }
 INLINE Floats Load(const float* x, Part lanes) {
   return {_mm512_maskz_loadu_ps(LaneMask(lanes), x)};

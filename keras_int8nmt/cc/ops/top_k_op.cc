@@ -29,10 +29,13 @@ class TopKLogProbs {
     const Tensor log_probs = context.Output(0, TF_FLOAT, {rows, k_});
     const Tensor ids = context.Output(1, TF_INT32, {rows, k_});
     if (rows == 0) return;
-    if (!ActiveKernels().top_k(logits.data<const float>(), rows, columns, k_, forbidden_,
-                               log_probs.data<float>(), ids.data<int32_t>())) {
+    float* best = log_probs.data<float>();
+    std::vector<float> log_sums(rows);
+    if (!ActiveKernels().top_k(logits.data<const float>(), rows, columns, k_, forbidden_, best,
+                               ids.data<int32_t>(), log_sums.data())) {
       Fail("logits has a NaN; expected numbers.");
     }
+    for (int64_t i = 0; i < rows * k_; ++i) best[i] = best[i] - log_sums[i / k_];
   }
 
  private:

@@ -1,0 +1,373 @@
+// Attention to the cache of a search: int8.h has the layout.
+//
+// A block's 16 positions are the lanes of a vector. Where hypotheses share a past, their rows share
+// the loads of one slot; where they do not, each slot that some row continues is computed for all
+// rows and every row takes its own lanes. So a beam is reordered by its owners' bits alone.
+#ifndef KERAS_INT8NMT_KERNELS_KERNELS_CACHE_H_
+#define KERAS_INT8NMT_KERNELS_KERNELS_CACHE_H_
+
+#include <cmath>
+
+#include "int8.h"
+#include "kernels_attention.h"
+#include "kernels_elementwise.h"
+#include "kernels_scratch.h"
+#include "simd.h"
+#include "vector_math.h"
+
+namespace keras_int8nmt {
+namespace {
+
+constexpr int kCacheRows = 4;     // query rows at a time
+constexpr int kCacheVectors = 4;  // of 16 value columns at a time
+static_assert(kCacheBlock == kLanes, "a position is a lane");
+
+void WriteInt8Key(const int8_t* key, int64_t head_dim, int32_t* out) {
+  const int64_t whole = head_dim / 4;
+  for (int64_t g = 0; g < whole; ++g) {
+    int32_t word;
+    __builtin_memcpy(&word, key + 4 * g, 4);
+    out[g * kLanes] = PrepareKey(word);
+  }
+  if (head_dim % 4 == 0) return;
+  int32_t word = 0;
+  __builtin_memcpy(&word, key + 4 * whole, head_dim % 4);
+  out[whole * kLanes] = PrepareKey(word);
+}
+
+// The first position of a group clears the ones after it.
+void WriteInt8Value(const int8_t* value, int64_t value_dim, int64_t position, uint32_t* out) {
+  const int shift = static_cast<int>(position % 4 * 8);
+  const uint32_t keep = shift == 0 ? 0 : ~0u;
+  for (int64_t c = 0; c < value_dim; ++c) {
+    out[c] = (out[c] & keep) | static_cast<uint32_t>(static_cast<uint8_t>(value[c])) << shift;
+  }
+}
+
+void CacheWrite(const CacheWriteArgs& args) {
+  const int64_t key_bytes = CacheKeyBytes(args.key_type, args.head_dim);
+  const int64_t value_bytes = CacheValueBytes(args.value_type, args.value_dim);
+  const int64_t columns = RoundUp(args.value_dim, kLanes);
+  for (int64_t h = 0; h < args.heads; ++h) {
+    char* keys = static_cast<char*>(args.keys) + h * key_bytes;
+    char* values = static_cast<char*>(args.values) + h * value_bytes;
+    if (args.key_type == Type::kInt8) {
+      WriteInt8Key(static_cast<const int8_t*>(args.key) + h * args.head_dim, args.head_dim,
+                   reinterpret_cast<int32_t*>(keys) + args.position);
+    } else {
+      const float* key = static_cast<const float*>(args.key) + h * args.head_dim;
+      float* out = reinterpret_cast<float*>(keys) + args.position;
+      for (int64_t d = 0; d < args.head_dim; ++d) out[d * kLanes] = key[d];
+    }
+    if (args.value_type == Type::kInt8) {
+      WriteInt8Value(static_cast<const int8_t*>(args.value) + h * args.value_dim, args.value_dim,
+                     args.position, reinterpret_cast<uint32_t*>(values) + args.position / 4 * columns);
+    } else {
+      __builtin_memcpy(reinterpret_cast<float*>(values) + args.position * columns,
+                       static_cast<const float*>(args.value) + h * args.value_dim,
+                       args.value_dim * sizeof(float));
+    }
+  }
+}
+
+struct CacheScratch {
+  CacheScratch(int64_t head_dim, int64_t length)
+      : positions(RoundUp(length, kLanes)),
+        groups((head_dim + 3) / 4),
+        memory_(kCacheRows * (positions + positions / 4 + groups * kWeightWords + 2 * kLanes) +
+                RoundUp(4 * groups, 16) + kSpareWords) {
+    for (int r = 0; r < kCacheRows; ++r) {
+      scores[r] = memory_.Take<float>(positions);
+      probabilities[r] = memory_.Take<uint8_t>(positions / 4);
+      queries[r] = memory_.Take<int32_t>(groups * kWeightWords);
+    }
+    query_bytes = memory_.Take<int8_t>(groups);
+  }
+
+  int64_t positions;  // rounded up to whole blocks
+  int64_t groups;     // of 4 dimensions
+  float* scores[kCacheRows];
+  uint8_t* probabilities[kCacheRows];  // for int8 values; float32 ones have them in `scores`
+  int32_t* queries[kCacheRows];
+  int32_t starts[kCacheRows];
+  int8_t* query_bytes;
+
+ private:
+  Scratch memory_;
+};
+
+// Rows [first_row, first_row + kRows) of one head.
+struct CacheHead {
+  int64_t head, first_row;
+  const char* keys;
+  const char* values;
+  int64_t key_block, value_block;  // bytes from block to block
+  int64_t key_slot, value_slot;    // bytes from slot to slot
+};
+
+// f(slot, bits of each row, whether one slot is all of the block) for each slot that a row continues.
+template <int kRows, class F>
+INLINE void ForSlots(const CachedAttentionArgs& args, int64_t first_row, int64_t block, F f) {
+  if (args.owners == nullptr) {
+    uint32_t bits[kRows];
+    for (uint32_t& row : bits) row = 0xffff;
+    f(0, bits);
+    return;
+  }
+  const uint16_t* owners = args.owners + first_row * args.owners_stride + block * args.slots;
+  for (int64_t s = 0; s < args.slots; ++s) {
+    uint32_t bits[kRows], any = 0;
+    for (int r = 0; r < kRows; ++r) any |= bits[r] = owners[r * args.owners_stride + s];
+    if (any != 0) f(s, bits);
+  }
+}
+
+template <int kRows>
+void CacheQueries(const CachedAttentionArgs& args, const CacheHead& head, CacheScratch* scratch) {
+  for (int r = 0; r < kRows; ++r) {
+    const auto* bytes = static_cast<const int8_t*>(args.query) +
+                        (head.first_row + r) * args.query_stride + head.head * args.head_dim;
+    scratch->starts[r] = ScoreStart(bytes, args.head_dim);
+    if (args.head_dim % 4 != 0) {
+      __builtin_memset(scratch->query_bytes, 0, 4 * scratch->groups);
+      __builtin_memcpy(scratch->query_bytes, bytes, args.head_dim);
+      bytes = scratch->query_bytes;
+    }
+    PackWeights(bytes, scratch->groups, scratch->queries[r]);
+  }
+}
+
+template <int kRows>
+INLINE void Int8Dots(const CacheScratch& scratch, const char* keys, Floats dots[kRows]) {
+  Ints acc[kRows];
+  for (int r = 0; r < kRows; ++r) acc[r] = SetInt(scratch.starts[r]);
+  const auto* panel = reinterpret_cast<const int32_t*>(keys);
+  for (int64_t g = 0; g < scratch.groups; ++g) {
+    const Ints group = Load(panel + g * kLanes, Full());
+    for (int r = 0; r < kRows; ++r) {
+      acc[r] = KeyDot(acc[r], group, scratch.queries[r] + g * kWeightWords);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) dots[r] = ToFloats(acc[r]);
+}
+
+template <int kRows>
+INLINE void FloatDots(const CachedAttentionArgs& args, const CacheHead& head, const char* keys,
+                      Floats dots[kRows]) {
+  const float* query[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    query[r] = reinterpret_cast<const float*>(static_cast<const char*>(args.query) +
+                                              (head.first_row + r) * args.query_stride) +
+               head.head * args.head_dim;
+    dots[r] = Set(0.0f);
+  }
+  const auto* panel = reinterpret_cast<const float*>(keys);
+  for (int64_t d = 0; d < args.head_dim; ++d) {
+    const Floats key = Load(panel + d * kLanes, Full());
+    for (int r = 0; r < kRows; ++r) dots[r] = dots[r] + key * Set(query[r][d]);
+  }
+}
+
+template <int kRows, bool kInt8Keys>
+INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
+                        CacheScratch* scratch) {
+  if (kInt8Keys) CacheQueries<kRows>(args, head, scratch);
+  const Floats scale = Set(args.scale);
+  for (int64_t block = 0; block * kLanes < args.length; ++block) {
+    Floats scores[kRows];
+    for (Floats& row : scores) row = Set(0.0f);
+    ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
+      const char* keys = head.keys + block * head.key_block + slot * head.key_slot;
+      Floats dots[kRows];
+      if (kInt8Keys) {
+        Int8Dots<kRows>(*scratch, keys, dots);
+      } else {
+        FloatDots<kRows>(args, head, keys, dots);
+      }
+      for (int r = 0; r < kRows; ++r) {
+        scores[r] = Select(MaskOf(bits[r]), dots[r] * scale, scores[r]);
+      }
+    });
+    for (int r = 0; r < kRows; ++r) Store(scratch->scores[r] + block * kLanes, scores[r], Full());
+  }
+}
+
+// Scores of one row -> probabilities, zero from `length` to the end of the block.
+template <bool kInt8Values>
+INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) {
+  Floats largest = Set(-INFINITY);
+  ForVectors(length, [&](int64_t j, auto lanes) {
+    largest = Max(Select(FirstLanes(lanes), Load(scores + j, Full()), largest), largest);
+  });
+  const Floats maximum = Set(LargestLane(largest));
+  Floats sum = Set(0.0f);
+  ForVectors(length, [&](int64_t j, auto lanes) {
+    const Floats e = Exp(Load(scores + j, Full()) - maximum);
+    const Floats kept = Select(FirstLanes(lanes), e, Set(0.0f));
+    Store(scores + j, kept, Full());
+    sum = sum + kept;
+  });
+  const float total = TreeSum(sum);
+  const Floats factor = Set(kInt8Values ? 255.0f / total : total);
+  for (int64_t j = 0; j < length; j += kLanes) {
+    const Floats e = Load(scores + j, Full());
+    if (kInt8Values) {
+      StoreBytes(probabilities + j, ToInts(Clamp(Rint(e * factor), 0.0f, 255.0f)), Full());
+    } else {
+      Store(scores + j, e / factor, Full());
+    }
+  }
+}
+
+// Adds the weighted values of one block and slot to `acc`; `real` are the block's real positions,
+// the others have the weight 0.
+template <int kRows>
+INLINE void AddInt8Values(const CacheScratch& scratch, int64_t block, uint32_t real,
+                          const char* values, int64_t columns, int vectors,
+                          const uint32_t bits[kRows], Ints acc[kRows][kCacheVectors]) {
+  int32_t weights[kRows][4 * kWeightWords];
+  for (int r = 0; r < kRows; ++r) {
+    const uint8_t* row = scratch.probabilities[r] + block * kLanes;
+    uint8_t kept[kLanes];
+    if ((bits[r] & real) != real) {
+      for (int j = 0; j < kLanes; ++j) kept[j] = (bits[r] >> j & 1) != 0 ? row[j] : 0;
+      row = kept;
+    }
+    PackWeights(row, 4, weights[r]);
+  }
+  for (int g = 0; g < 4; ++g) {
+    const auto* panel = reinterpret_cast<const int32_t*>(values) + g * columns;
+    for (int v = 0; v < vectors; ++v) {
+      const Ints value = Load(panel + v * kLanes, Full());
+      for (int r = 0; r < kRows; ++r) {
+        acc[r][v] = ValueDot(acc[r][v], value, weights[r] + g * kWeightWords);
+      }
+    }
+  }
+}
+
+// The same for float32 values, position by position whatever slots they are in: their sums have an
+// order.
+template <int kRows>
+INLINE void AddFloatValues(const CachedAttentionArgs& args, const CacheHead& head,
+                           const CacheScratch& scratch, int64_t block, int64_t column, int vectors,
+                           Floats acc[kRows][kCacheVectors]) {
+  const int64_t columns = RoundUp(args.value_dim, kLanes);
+  const int64_t count = Smaller(kLanes, args.length - block * kLanes);
+  const char* values = head.values + block * head.value_block;
+  for (int64_t j = 0; j < count; ++j) {
+    ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
+      const float* value = reinterpret_cast<const float*>(values + slot * head.value_slot) +
+                           j * columns + column;
+      for (int r = 0; r < kRows; ++r) {
+        if ((bits[r] >> j & 1) == 0) continue;
+        const Floats weight = Set(scratch.scores[r][block * kLanes + j]);
+        for (int v = 0; v < vectors; ++v) {
+          acc[r][v] = acc[r][v] + weight * Load(value + v * kLanes, Full());
+        }
+      }
+    });
+  }
+}
+
+// Writes up to kCacheVectors vectors of a row of context.
+INLINE void WriteCacheContext(const CachedAttentionArgs& args, int64_t row, int64_t column,
+                              int64_t columns, const Floats* y) {
+  void* out = static_cast<char*>(args.context) + row * args.context_stride;
+  const auto write = [&](auto writer) {
+    ForVectors(columns, [&](int64_t i, auto lanes) { writer(column + i, y[i / kLanes], lanes); });
+  };
+  if (args.output.type != Type::kFloat32) return WithWriter(args.output, out, write);
+  const Floats scale = Set(args.output.scale);
+  write([&](int64_t i, Floats x, auto lanes) {
+    Store(static_cast<float*>(out) + i, x * scale, lanes);
+  });
+}
+
+template <int kRows, bool kInt8Values>
+INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
+                         const CacheScratch& scratch) {
+  const int64_t stride = RoundUp(args.value_dim, kLanes);
+  for (int64_t column = 0; column < args.value_dim; column += kCacheVectors * kLanes) {
+    const int64_t columns = Smaller(kCacheVectors * kLanes, args.value_dim - column);
+    const int vectors = static_cast<int>((columns + kLanes - 1) / kLanes);
+    Ints sums[kRows][kCacheVectors];
+    Floats context[kRows][kCacheVectors];
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kCacheVectors; ++v) sums[r][v] = SetInt(0), context[r][v] = Set(0.0f);
+    }
+    for (int64_t block = 0; block * kLanes < args.length; ++block) {
+      const uint32_t real = (1u << Smaller(kLanes, args.length - block * kLanes)) - 1;
+      if (!kInt8Values) {
+        AddFloatValues<kRows>(args, head, scratch, block, column, vectors, context);
+        continue;
+      }
+      ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
+        const char* values =
+            head.values + block * head.value_block + slot * head.value_slot + column * 4;
+        if (vectors == kCacheVectors) {
+          AddInt8Values<kRows>(scratch, block, real, values, stride, kCacheVectors, bits, sums);
+        } else {
+          AddInt8Values<kRows>(scratch, block, real, values, stride, vectors, bits, sums);
+        }
+      });
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; kInt8Values && v < vectors; ++v) context[r][v] = ToFloats(sums[r][v]);
+      WriteCacheContext(args, head.first_row + r, head.head * args.value_dim + column, columns,
+                        context[r]);
+    }
+  }
+}
+
+template <int kRows, bool kInt8Keys, bool kInt8Values>
+void CacheRows(const CachedAttentionArgs& args, const CacheHead& head, CacheScratch* scratch) {
+  CacheScores<kRows, kInt8Keys>(args, head, scratch);
+  for (int r = 0; r < kRows; ++r) {
+    CacheSoftmax<kInt8Values>(scratch->scores[r], args.length, scratch->probabilities[r]);
+  }
+  CacheContext<kRows, kInt8Values>(args, head, *scratch);
+}
+
+template <bool kInt8Keys, bool kInt8Values>
+void CachedAttentionOf(const CachedAttentionArgs& args) {
+  CacheScratch scratch(args.head_dim, args.length);
+  const int64_t key_bytes = CacheKeyBytes(args.key_type, args.head_dim);
+  const int64_t value_bytes = CacheValueBytes(args.value_type, args.value_dim);
+  CacheHead head;
+  head.key_slot = args.heads * key_bytes;
+  head.value_slot = args.heads * value_bytes;
+  head.key_block = args.slots * head.key_slot;
+  head.value_block = args.slots * head.value_slot;
+  for (head.head = 0; head.head < args.heads; ++head.head) {
+    head.keys = static_cast<const char*>(args.keys) + head.head * key_bytes;
+    head.values = static_cast<const char*>(args.values) + head.head * value_bytes;
+    for (head.first_row = 0; head.first_row < args.rows;) {
+      const int64_t left = args.rows - head.first_row;
+      if (left >= kCacheRows) {
+        CacheRows<kCacheRows, kInt8Keys, kInt8Values>(args, head, &scratch);
+        head.first_row += kCacheRows;
+      } else if (left >= 2) {
+        CacheRows<2, kInt8Keys, kInt8Values>(args, head, &scratch);
+        head.first_row += 2;
+      } else {
+        CacheRows<1, kInt8Keys, kInt8Values>(args, head, &scratch);
+        head.first_row += 1;
+      }
+    }
+  }
+}
+
+void CachedAttention(const CachedAttentionArgs& args) {
+  const bool int8_keys = args.key_type == Type::kInt8;
+  if (args.value_type == Type::kInt8) {
+    int8_keys ? CachedAttentionOf<true, true>(args) : CachedAttentionOf<false, true>(args);
+  } else {
+    int8_keys ? CachedAttentionOf<true, false>(args) : CachedAttentionOf<false, false>(args);
+  }
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_KERNELS_CACHE_H_
