@@ -3,6 +3,7 @@
 #ifndef KERAS_INT8NMT_TESTS_CC_CACHE_CHECKS_H_
 #define KERAS_INT8NMT_TESTS_CC_CACHE_CHECKS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -55,9 +56,17 @@ struct CacheData {
   void Run(const Kernels& kernels, const Output& output, void* context) const {
     const int64_t key_part = test.heads * CacheKeyBytes(test.key_type, test.head_dim);
     const int64_t value_part = test.heads * CacheValueBytes(test.value_type, test.value_dim);
-    Guarded<char> keys(blocks * test.slots * key_part), values(blocks * test.slots * value_part);
-    std::memset(keys.data(), 0xff, blocks * test.slots * key_part);
-    std::memset(values.data(), 0xff, blocks * test.slots * value_part);
+    const int64_t block_bytes = test.slots * (key_part + value_part);
+    Guarded<char> cache(blocks * block_bytes);
+    std::memset(cache.data(), 0xff, blocks * block_bytes);
+    // In any order, as a pool gives them.
+    std::vector<const char*> block_list;
+    for (int64_t b = 0; b < blocks; ++b) {
+      block_list.push_back(cache.data() + (b * 7 + 3) % blocks * block_bytes);
+    }
+    if (blocks % 7 == 0) {
+      for (int64_t b = 0; b < blocks; ++b) block_list[b] = cache.data() + b * block_bytes;
+    }
     CacheWriteArgs write;
     write.key_type = test.key_type;
     write.value_type = test.value_type;
@@ -66,12 +75,12 @@ struct CacheData {
     write.value_dim = test.value_dim;
     for (int64_t j = 0; j < test.length; ++j) {
       for (int64_t s = 0; s < test.slots; ++s) {
-        const int64_t part = j / kCacheBlock * test.slots + s;
+        char* block = const_cast<char*>(block_list[j / kCacheBlock]);
         write.key = KeyRow(j, s);
         write.value = ValueRow(j, s);
         write.position = j % kCacheBlock;
-        write.keys = keys.data() + part * key_part;
-        write.values = values.data() + part * value_part;
+        write.keys = block + s * key_part;
+        write.values = block + test.slots * key_part + s * value_part;
         kernels.cache_write(write);
       }
     }
@@ -79,8 +88,8 @@ struct CacheData {
     args.query = query.data();
     args.query_stride = test.heads * test.head_dim * SizeOf(test.key_type);
     args.rows = test.rows;
-    args.keys = keys.data();
-    args.values = values.data();
+    args.blocks = block_list.data();
+    args.values_offset = test.slots * key_part;
     args.key_type = test.key_type;
     args.value_type = test.value_type;
     args.slots = test.slots;

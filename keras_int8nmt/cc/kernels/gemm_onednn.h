@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <dnnl.hpp>
+#include <memory>
 
 namespace keras_int8nmt {
 namespace onednn {
@@ -38,7 +39,20 @@ int64_t NextPiece(int64_t rows);
 // Sets this thread's OpenMP threads to GemmThreads() and returns them.
 int ApplyThreads();
 
-// Multiplies key.m rows; scales and bias are unused without `epilogue`.
+// A primitive that is made and may be executed by one thread at a time.
+class Product {
+ public:
+  explicit Product(const Key& key);
+  ~Product();
+  void Execute(const void* a, const void* body, const float* scales, const float* bias, void* c);
+
+ private:
+  struct Prepared;
+  std::unique_ptr<Prepared> prepared_;
+};
+
+// Multiplies key.m rows; scales and bias are unused without `epilogue`. Each thread keeps the
+// products that it has used.
 void Execute(const Key& key, const void* a, const void* body, const float* scales,
              const float* bias, void* c);
 

@@ -53,7 +53,9 @@ dnnl::matmul::primitive_desc Describe(const Key& key, const dnnl::memory::desc& 
   return {Engine(), a, weights, bias, c, Attributes(key)};
 }
 
-struct Prepared {
+}  // namespace
+
+struct Product::Prepared {
   explicit Prepared(const Key& key)
       : descriptor(Describe(key, PackedDesc(key.k, key.n, key.a, key.w))),
         primitive(descriptor),
@@ -82,8 +84,6 @@ struct Prepared {
   dnnl_exec_arg_t arguments[5];
   int count = 0;
 };
-
-}  // namespace
 
 const dnnl::engine& Engine() {
   // Never destroyed: threads may still run when the process exits.
@@ -115,21 +115,30 @@ int ApplyThreads() {
   return wanted;
 }
 
+Product::Product(const Key& key) : prepared_(std::make_unique<Prepared>(key)) {}
+Product::~Product() = default;
+
+void Product::Execute(const void* a, const void* body, const float* scales, const float* bias,
+                      void* c) {
+  const void* handles[] = {a, body, c, bias, scales};
+  for (int i = 0; i < prepared_->count; ++i) {
+    // oneDNN's handles are not const; it reads the inputs only.
+    dnnl::error::wrap_c_api(dnnl_memory_set_data_handle(prepared_->memories[i].get(),
+                                                        const_cast<void*>(handles[i])),
+                            "oneDNN: set_data_handle");
+  }
+  dnnl::error::wrap_c_api(dnnl_primitive_execute(prepared_->primitive.get(),
+                                                 prepared_->stream.get(), prepared_->count,
+                                                 prepared_->arguments),
+                          "oneDNN: execute");
+}
+
 void Execute(const Key& key, const void* a, const void* body, const float* scales,
              const float* bias, void* c) {
-  thread_local std::unordered_map<Key, std::unique_ptr<Prepared>, KeyHash> cache;
-  std::unique_ptr<Prepared>& prepared = cache[key];
-  if (prepared == nullptr) prepared = std::make_unique<Prepared>(key);
-  const void* handles[] = {a, body, c, bias, scales};
-  for (int i = 0; i < prepared->count; ++i) {
-    // oneDNN's handles are not const; it reads the inputs only.
-    dnnl::error::wrap_c_api(
-        dnnl_memory_set_data_handle(prepared->memories[i].get(), const_cast<void*>(handles[i])),
-        "oneDNN: set_data_handle");
-  }
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(prepared->primitive.get(), prepared->stream.get(),
-                                                 prepared->count, prepared->arguments),
-                          "oneDNN: execute");
+  thread_local std::unordered_map<Key, std::unique_ptr<Product>, KeyHash> cache;
+  std::unique_ptr<Product>& product = cache[key];
+  if (product == nullptr) product = std::make_unique<Product>(key);
+  product->Execute(a, body, scales, bias, c);
 }
 
 }  // namespace onednn

@@ -90,8 +90,9 @@ struct CachedAttentionArgs {
   const void* query = nullptr;
   int64_t query_stride = 0;
   int64_t rows = 0;
-  const void* keys = nullptr;    // of the first block
-  const void* values = nullptr;  // likewise
+  // Block b's keys are at blocks[b] + keys_offset, its values at blocks[b] + values_offset.
+  const char* const* blocks = nullptr;
+  int64_t keys_offset = 0, values_offset = 0;
   Type key_type = Type::kInt8, value_type = Type::kInt8;
   int64_t slots = 1;
   // Bit p of owners[r * owners_stride + b * slots + s]: at position p of block b, row r continues

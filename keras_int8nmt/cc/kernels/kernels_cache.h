@@ -99,10 +99,8 @@ struct CacheScratch {
 // Rows [first_row, first_row + kRows) of one head.
 struct CacheHead {
   int64_t head, first_row;
-  const char* keys;
-  const char* values;
-  int64_t key_block, value_block;  // bytes from block to block
-  int64_t key_slot, value_slot;    // bytes from slot to slot
+  int64_t keys, values;          // where they are within a block
+  int64_t key_slot, value_slot;  // bytes from slot to slot
 };
 
 // f(slot, bits of each row, whether one slot is all of the block) for each slot that a row continues.
@@ -177,7 +175,7 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
     Floats scores[kRows];
     for (Floats& row : scores) row = Set(0.0f);
     ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
-      const char* keys = head.keys + block * head.key_block + slot * head.key_slot;
+      const char* keys = args.blocks[block] + head.keys + slot * head.key_slot;
       Floats dots[kRows];
       if (kInt8Keys) {
         Int8Dots<kRows>(*scratch, keys, dots);
@@ -254,7 +252,7 @@ INLINE void AddFloatValues(const CachedAttentionArgs& args, const CacheHead& hea
                            Floats acc[kRows][kCacheVectors]) {
   const int64_t columns = RoundUp(args.value_dim, kLanes);
   const int64_t count = Smaller(kLanes, args.length - block * kLanes);
-  const char* values = head.values + block * head.value_block;
+  const char* values = args.blocks[block] + head.values;
   for (int64_t j = 0; j < count; ++j) {
     ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
       const float* value = reinterpret_cast<const float*>(values + slot * head.value_slot) +
@@ -304,7 +302,7 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
       }
       ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
         const char* values =
-            head.values + block * head.value_block + slot * head.value_slot + column * 4;
+            args.blocks[block] + head.values + slot * head.value_slot + column * 4;
         if (vectors == kCacheVectors) {
           AddInt8Values<kRows>(scratch, block, real, values, stride, kCacheVectors, bits, sums);
         } else {
@@ -337,11 +335,9 @@ void CachedAttentionOf(const CachedAttentionArgs& args) {
   CacheHead head;
   head.key_slot = args.heads * key_bytes;
   head.value_slot = args.heads * value_bytes;
-  head.key_block = args.slots * head.key_slot;
-  head.value_block = args.slots * head.value_slot;
   for (head.head = 0; head.head < args.heads; ++head.head) {
-    head.keys = static_cast<const char*>(args.keys) + head.head * key_bytes;
-    head.values = static_cast<const char*>(args.values) + head.head * value_bytes;
+    head.keys = args.keys_offset + head.head * key_bytes;
+    head.values = args.values_offset + head.head * value_bytes;
     for (head.first_row = 0; head.first_row < args.rows;) {
       const int64_t left = args.rows - head.first_row;
       if (left >= kCacheRows) {

@@ -54,10 +54,8 @@ struct Reader {
     while ((owners[slot] >> position % kBlock & 1) == 0) ++slot;
     return slot;
   }
-  const char* Part(const void* cache, int64_t bytes, int64_t position) const {
-    const int64_t part =
-        (position / kBlock * args.slots + Slot(position)) * args.heads + head;
-    return static_cast<const char*>(cache) + part * bytes;
+  const char* Part(int64_t offset, int64_t bytes, int64_t position) const {
+    return args.blocks[position / kBlock] + offset + (Slot(position) * args.heads + head) * bytes;
   }
   template <class T>
   T Query(int64_t d) const {
@@ -66,13 +64,13 @@ struct Reader {
   }
   template <class T>
   T Key(int64_t position, int64_t d) const {
-    const char* part = Part(args.keys, CacheKeyBytes(args.key_type, args.head_dim), position);
+    const char* part = Part(args.keys_offset, CacheKeyBytes(args.key_type, args.head_dim), position);
     return reinterpret_cast<const T*>(part)[KeyPlace(args.key_type, position % kBlock, d)];
   }
   template <class T>
   T Value(int64_t position, int64_t c) const {
     const char* part =
-        Part(args.values, CacheValueBytes(args.value_type, args.value_dim), position);
+        Part(args.values_offset, CacheValueBytes(args.value_type, args.value_dim), position);
     return reinterpret_cast<const T*>(part)[ValuePlace(
         args.value_type, ValueColumns(args.value_dim), position % kBlock, c)];
   }

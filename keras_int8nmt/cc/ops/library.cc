@@ -3,12 +3,13 @@
 #include <exception>
 #include <string>
 
+#include "c_functions.h"
 #include "gemm.h"
 #include "int8.h"
 #include "op_profile.h"
 #include "ops.h"
 
-#define KERAS_INT8NMT_EXPORT extern "C" __attribute__((visibility("default")))
+
 
 namespace keras_int8nmt {
 namespace {

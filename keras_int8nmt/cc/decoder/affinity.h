@@ -1,0 +1,19 @@
+// Which cores a pool's threads run on.
+#ifndef KERAS_INT8NMT_DECODER_AFFINITY_H_
+#define KERAS_INT8NMT_DECODER_AFFINITY_H_
+
+#include <vector>
+
+namespace keras_int8nmt {
+
+// Takes `count` of the cores that this process may use, those with the fewest of our threads first;
+// none where there are fewer than that. To be given back by ReleaseCores.
+std::vector<int> TakeCores(int count);
+void ReleaseCores(const std::vector<int>& cores);
+
+// Pins the calling thread.
+void PinTo(int core);
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_DECODER_AFFINITY_H_

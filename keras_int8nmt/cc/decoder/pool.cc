@@ -1,0 +1,190 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <chrono>
+#include <sstream>
+#include <stdexcept>
+
+#include "affinity.h"
+
+namespace keras_int8nmt {
+
+Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options options)
+    : model_(std::move(model)), search_(std::move(search)), options_(options) {
+  const int64_t divisors = static_cast<int64_t>(search_.divisors.size());
+  if (search_.beam_size < 1 || search_.num_hypotheses < 1 || search_.max_length < 1 ||
+      search_.max_length > model_->max_length || search_.min_length > search_.max_length ||
+      search_.num_hypotheses > search_.beam_size || divisors != search_.max_length + 1 ||
+      options_.streams < 1 || options_.threads_per_stream < 1 || options_.stream.batch_size < 1 ||
+      options_.stream.max_source < 1 || options_.stream.max_source > model_->max_length) {
+    throw std::invalid_argument("the search's options are out of range");
+  }
+  if (options_.pin) cores_ = TakeCores(options_.streams * options_.threads_per_stream);
+  for (int i = 0; i < options_.streams; ++i) profiles_.push_back(std::make_unique<Profile>());
+  for (int i = 0; i < options_.streams; ++i) threads_.emplace_back([this, i] { Serve(i); });
+}
+
+Pool::~Pool() {
+  {
+    const std::lock_guard<std::mutex> hold(lock_);
+    stop_ = true;
+    for (const Item& item : queue_) {
+      item.request->error = "the translator was closed";
+      ++item.request->finished;
+    }
+    queue_.clear();
+    waiting_ = 0;
+  }
+  work_.notify_all();
+  progress_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  ReleaseCores(cores_);
+}
+
+// ---- callers
+
+void Pool::Submit(Request* request) {
+  const int64_t words = model_->source.words;
+  for (const std::vector<int32_t>& sentence : request->sentences) {
+    const int64_t length = static_cast<int64_t>(sentence.size());
+    if (length < 1 || length > options_.stream.max_source) {
+      throw std::invalid_argument("a sentence has " + std::to_string(length) +
+                                  " tokens; expected 1 to " +
+                                  std::to_string(options_.stream.max_source));
+    }
+    for (int32_t id : sentence) {
+      if (id < 0 || id >= words) {
+        throw std::invalid_argument("a sentence has the token " + std::to_string(id) +
+                                    "; expected 0 to " + std::to_string(words - 1));
+      }
+    }
+  }
+  request->results.resize(request->sentences.size());
+  {
+    const std::lock_guard<std::mutex> hold(lock_);
+    if (!start_error_.empty()) throw std::runtime_error(start_error_);
+    for (int64_t index : request->order) queue_.push_back({request, index});
+    waiting_ = static_cast<int64_t>(queue_.size());
+  }
+  work_.notify_all();
+}
+
+int64_t Pool::Wait(Request* request, int milliseconds) {
+  std::unique_lock<std::mutex> hold(lock_);
+  const int64_t before = request->finished;
+  const int64_t all = static_cast<int64_t>(request->sentences.size());
+  if (before < all) {
+    progress_.wait_for(hold, std::chrono::milliseconds(milliseconds),
+                       [&] { return request->finished != before; });
+  }
+  return request->finished;
+}
+
+void Pool::Cancel(Request* request) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  request->cancelled = true;
+  if (request->error.empty()) request->error = "cancelled";
+  const auto of_request = [&](const Item& item) { return item.request == request; };
+  const auto kept = std::remove_if(queue_.begin(), queue_.end(), of_request);
+  request->finished += queue_.end() - kept;
+  queue_.erase(kept, queue_.end());
+  waiting_ = static_cast<int64_t>(queue_.size());
+  progress_.notify_all();
+}
+
+void Pool::StartProfile() {
+  for (const auto& profile : profiles_) profile->Start();
+}
+
+std::string Pool::StopProfile() {
+  for (const auto& profile : profiles_) profile->Stop();
+  std::ostringstream json;
+  json << "{";
+  for (int work = 0; work < kWorkCount; ++work) {
+    int64_t calls = 0, nanoseconds = 0;
+    for (const auto& profile : profiles_) {
+      calls += profile->calls(work);
+      nanoseconds += profile->nanoseconds(work);
+    }
+    json << (work == 0 ? "" : ", ") << "\"" << kWorkNames[work] << "\": {\"calls\": " << calls
+         << ", \"seconds\": " << static_cast<double>(nanoseconds) * 1e-9 << "}";
+  }
+  json << "}";
+  return json.str();
+}
+
+// ---- streams
+
+void Pool::Serve(int stream) {
+  const int threads = options_.threads_per_stream;
+  const auto pin = [&](int member) {
+    if (!cores_.empty()) PinTo(cores_[stream * threads + member]);
+  };
+  try {
+    pin(0);
+    Team team(threads, pin);
+    Stream loop(*model_, search_, options_.stream, &team, profiles_[stream].get());
+    loop.Run(this);
+  } catch (const std::exception& error) {
+    // The stream could not be made. One that is left may still serve; without any, nobody waits
+    // for ever.
+    const std::lock_guard<std::mutex> hold(lock_);
+    start_error_ = std::string("a stream could not be started: ") + error.what();
+    for (const Item& item : queue_) {
+      item.request->error = start_error_;
+      ++item.request->finished;
+    }
+    queue_.clear();
+    waiting_ = 0;
+    progress_.notify_all();
+  }
+}
+
+bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) {
+  std::unique_lock<std::mutex> hold(lock_);
+  if (wait) {
+    ++idle_;
+    work_.wait(hold, [&] { return stop_ || !queue_.empty(); });
+    if (stop_) return false;
+  }
+  // What there is is shared with the other streams that have nothing.
+  const int64_t all = static_cast<int64_t>(queue_.size());
+  const int64_t sharers = idle_ + (wait ? 0 : 1);
+  const int64_t count = std::min(most, (all + sharers - 1) / sharers);
+  if (wait) --idle_;
+  for (int64_t i = 0; i < count; ++i) {
+    const Item item = queue_.front();
+    queue_.pop_front();
+    const std::vector<int32_t>& ids = item.request->sentences[item.index];
+    sentences->push_back({ids.data(), static_cast<int64_t>(ids.size()), item.request, item.index});
+  }
+  waiting_ = static_cast<int64_t>(queue_.size());
+  return !sentences->empty();
+}
+
+bool Pool::Wants(const Sentence& sentence) const {
+  return !stop_.load(std::memory_order_relaxed) &&
+         !static_cast<const Request*>(sentence.request)->cancelled.load(std::memory_order_relaxed);
+}
+
+void Pool::Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  auto* request = static_cast<Request*>(sentence.request);
+  request->results[sentence.index] = std::move(hypotheses);
+  ++request->finished;
+  progress_.notify_all();
+}
+
+void Pool::Failed(const Sentence& sentence, const std::string& why) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  auto* request = static_cast<Request*>(sentence.request);
+  if (request->error.empty()) {
+    request->error = stop_ ? "the translator was closed" : why;
+  }
+  // The others of the request are not worth going on with.
+  request->cancelled = true;
+  ++request->finished;
+  progress_.notify_all();
+}
+
+}  // namespace keras_int8nmt

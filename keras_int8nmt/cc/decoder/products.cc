@@ -1,0 +1,187 @@
+#include "products.h"
+
+#include <algorithm>
+
+namespace keras_int8nmt {
+namespace {
+
+// Where logits must be written, that many rows at a time.
+constexpr int64_t kLogitsRows = 128;
+// Below this many multiplications a product is faster on one thread.
+constexpr int64_t kWorthSharing = 100000;
+
+Activation AfterFloat(const Linear& linear) {
+  // ReLU is done by the product.
+  return linear.activation == Activation::kRelu ? Activation::kNone : linear.activation;
+}
+
+bool NeedsFinish(const Linear& linear) {
+  return AfterFloat(linear) != Activation::kNone || linear.output.type != Type::kFloat32;
+}
+
+}  // namespace
+
+Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, Team* team)
+    : model_(model), kernels_(ActiveKernels()), team_(team), k_(k), best_rows_(best_rows) {
+  int64_t codes = 0, floats = 0;
+  SetFloatThreads(team->size());
+  float_of_.resize(model.Linears().size());
+  for (const Linear* linear : model.Linears()) {
+    if (linear->int8) {
+      codes = std::max(codes, rows * linear->k);
+      continue;
+    }
+    const bool relu = linear->activation == Activation::kRelu;
+    const Shape shape = {linear->k, linear->n, relu};
+    auto found = float_products_.find(shape);
+    if (found == float_products_.end()) {
+      found = float_products_
+                  .emplace(shape, FloatProduct(linear->k, linear->n, relu, team->size()))
+                  .first;
+    }
+    float_of_[linear->index] = &found->second;
+    if (NeedsFinish(*linear)) {
+      floats = std::max(floats, FloatProduct::RoundedRows(rows) * linear->n);
+    }
+  }
+  codes_ = Buffer(codes);
+  floats_ = Buffer(floats * sizeof(float));
+  const Linear& last = model.projection;
+  if (!last.int8 || last.packed.backend->top_k_share == nullptr) {
+    logits_rows_ = std::min(kLogitsRows, FloatProduct::RoundedRows(best_rows));
+    logits_ = Buffer(FloatProduct::RoundedRows(logits_rows_) * last.n * sizeof(float));
+  }
+  chunks_ = (last.n + kLogSumChunk - 1) / kLogSumChunk;
+  const int64_t shares = team->size();
+  best_.resize(shares * best_rows * k);
+  ids_.resize(shares * best_rows * k);
+  counts_.resize(shares * best_rows);
+  finite_.resize(shares * best_rows);
+  log_sums_.resize(best_rows);
+  watched_.resize(best_rows);
+  maxima_.resize(best_rows * chunks_);
+  sums_.resize(best_rows * chunks_);
+}
+
+const void* Products::Codes(const Linear& linear, const void* x, Type x_type, int64_t m) {
+  if (x_type != Type::kFloat32) return x;
+  kernels_.quantize(static_cast<const float*>(x), m * linear.k, linear.input, codes_.as());
+  return codes_.as();
+}
+
+void Products::Run(const Linear& linear, const void* x, Type x_type, int64_t m, void* out) {
+  if (m == 0) return;
+  if (linear.int8) {
+    RunInt8(linear, Codes(linear, x, x_type, m), m, out);
+  } else {
+    RunFloat(linear, static_cast<const float*>(x), m, out);
+  }
+}
+
+void Products::RunInt8(const Linear& linear, const void* codes, int64_t m, void* out) {
+  const GemmBackend& gemm = *linear.packed.backend;
+  Epilogue epilogue;
+  epilogue.scales = linear.scales;
+  epilogue.bias = linear.bias;
+  epilogue.activation = linear.activation;
+  epilogue.output = linear.output;
+  const bool shared = team_->size() > 1 && gemm.multiply_share != nullptr &&
+                      m * linear.k * linear.n >= kWorthSharing;
+  if (!shared) {
+    gemm.multiply(codes, linear.input.type, m, linear.packed.body, linear.k, linear.n, epilogue,
+                  out);
+    return;
+  }
+  team_->Run([&](int member) {
+    gemm.multiply_share(codes, linear.input.type, m, linear.packed.body, linear.k, linear.n,
+                        epilogue, out, {member, team_->size()});
+  });
+}
+
+void Products::RunFloat(const Linear& linear, const float* x, int64_t m, void* out) {
+  FloatProduct& product = *float_of_[linear.index];
+  if (!NeedsFinish(linear)) {
+    product.Run(x, m, linear.packed_float, linear.bias, static_cast<float*>(out));
+    return;
+  }
+  product.Run(x, m, linear.packed_float, linear.bias, floats_.as<float>());
+  kernels_.finish(floats_.as<float>(), m, linear.n, AfterFloat(linear), linear.output, out);
+}
+
+BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidden,
+                          int32_t watched) {
+  if (logits_rows_ > 0) {
+    TopKOfLogits(x, x_type, m, forbidden, watched);
+  } else {
+    TopKOfProduct(Codes(model_.projection, x, x_type, m), m, forbidden, watched);
+  }
+  return {best_.data(), ids_.data(), log_sums_.data(), watched_.data(), finite_.data()};
+}
+
+void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched) {
+  const Linear& last = model_.projection;
+  const int shares = team_->size();
+  team_->Run([&](int member) {
+    const int64_t first = member * best_rows_;
+    const ProductTopK result = {k_,
+                                forbidden,
+                                watched,
+                                best_.data() + first * k_,
+                                ids_.data() + first * k_,
+                                counts_.data() + first,
+                                watched_.data(),
+                                maxima_.data(),
+                                sums_.data(),
+                                finite_.data() + first};
+    last.packed.backend->top_k_share(codes, last.input.type, m, last.packed.body, last.k, last.n,
+                                     last.scales, last.bias, result, {member, shares});
+  });
+  if (shares > 1) MergeShares(m, shares);
+  for (int64_t r = 0; r < m; ++r) {
+    if (!kernels_.log_sum(&maxima_[r * chunks_], &sums_[r * chunks_], chunks_, &log_sums_[r])) {
+      finite_[r] = 0;
+    }
+  }
+}
+
+// The lists of all shares into the first one. A later share has higher ids, so it loses ties.
+void Products::MergeShares(int64_t m, int shares) {
+  std::vector<std::pair<float, int32_t>> all;
+  all.reserve(shares * k_);
+  for (int64_t r = 0; r < m; ++r) {
+    all.clear();
+    for (int s = 0; s < shares; ++s) {
+      const int64_t row = s * best_rows_ + r;
+      finite_[r] &= finite_[row];
+      for (int32_t i = 0; i < counts_[row]; ++i) {
+        all.emplace_back(best_[row * k_ + i], ids_[row * k_ + i]);
+      }
+    }
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+      return a.first > b.first || (a.first == b.first && a.second < b.second);
+    });
+    for (int32_t i = 0; i < k_ && i < static_cast<int32_t>(all.size()); ++i) {
+      best_[r * k_ + i] = all[i].first;
+      ids_[r * k_ + i] = all[i].second;
+    }
+  }
+}
+
+void Products::TopKOfLogits(const void* x, Type x_type, int64_t m, int32_t forbidden,
+                            int32_t watched) {
+  const Linear& last = model_.projection;
+  const size_t x_bytes = x_type == Type::kFloat32 ? sizeof(float) : 1;
+  for (int64_t first = 0; first < m; first += logits_rows_) {
+    const int64_t rows = std::min(logits_rows_, m - first);
+    Run(last, static_cast<const char*>(x) + first * last.k * x_bytes, x_type, rows, logits_.as());
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* logits = logits_.as<float>() + i * last.n;
+      const int64_t r = first + i;
+      finite_[r] = kernels_.top_k(logits, 1, last.n, k_, forbidden, &best_[r * k_], &ids_[r * k_],
+                                  &log_sums_[r]);
+      watched_[r] = logits[watched];
+    }
+  }
+}
+
+}  // namespace keras_int8nmt

@@ -1,0 +1,150 @@
+#include "stream.h"
+
+#include <algorithm>
+#include <exception>
+
+namespace keras_int8nmt {
+namespace {
+
+// Tokens that are encoded together: enough for the products to be at their fastest.
+constexpr int64_t kEncoderTokens = 1024;
+
+int64_t Blocks(int64_t positions) { return (positions + kCacheBlock - 1) / kCacheBlock; }
+
+}  // namespace
+
+Stream::Stream(const Model& model, const SearchOptions& search, const StreamOptions& options,
+               Team* team, Profile* profile)
+    : model_(model),
+      search_(search),
+      options_(options),
+      profile_(profile),
+      k_(search.candidates(model.projection.n)),
+      self_pool_(SelfBlockBytes(model, search.beam_size)),
+      cross_pool_(CrossBlockBytes(model)),
+      layers_(model, search.beam_size, std::max(kEncoderTokens, options.max_source),
+              options.batch_size * search.beam_size, options.max_source, k_, team, profile) {
+  for (int64_t i = 0; i < options.batch_size; ++i) {
+    seats_.push_back(std::make_unique<Seat>(Beam(search, model.eos_id, k_)));
+    seats_.back()->cache.self_blocks.reserve(Blocks(search.max_length));
+    seats_.back()->cache.cross_blocks.reserve(Blocks(options.max_source));
+  }
+  tokens_.reserve(options.batch_size * search.beam_size);
+  rows_.reserve(options.batch_size);
+}
+
+void Stream::Run(Feed* feed) {
+  // A few sentences alone would read all of the encoder's weights for little.
+  const size_t enough = std::max<size_t>(1, seats_.size() / 4);
+  std::vector<Sentence> arrived;
+  for (;;) {
+    const size_t free = seats_.size() - active_;
+    arrived.clear();
+    try {
+      if (active_ == 0 || (free >= enough && feed->HasNext())) {
+        if (!feed->Next(static_cast<int64_t>(free), active_ == 0, &arrived) && active_ == 0) return;
+        Admit(feed, &arrived);
+      }
+      if (active_ > 0) Step(feed);
+    } catch (const std::exception& error) {
+      // Those that have a seat, and those that had none yet.
+      FailAll(feed, error.what());
+      for (const Sentence& sentence : arrived) feed->Failed(sentence, error.what());
+    }
+  }
+}
+
+// Encodes what has arrived, in groups of whole sentences.
+void Stream::Admit(Feed* feed, std::vector<Sentence>* arrived) {
+  size_t group = active_;
+  int64_t tokens = 0;
+  while (!arrived->empty()) {
+    const Sentence sentence = arrived->back();
+    if (!feed->Wants(sentence)) {
+      feed->Failed(sentence, "cancelled");
+      arrived->pop_back();
+      continue;
+    }
+    if (active_ > group && tokens + sentence.length > kEncoderTokens) {
+      Encode(group);
+      group = active_;
+      tokens = 0;
+    }
+    Place(sentence);
+    arrived->pop_back();
+    tokens += sentence.length;
+  }
+  if (active_ > group) Encode(group);
+}
+
+void Stream::Place(const Sentence& sentence) {
+  Seat& seat = *seats_[active_];
+  seat.sentence = sentence;
+  seat.cache.source_length = sentence.length;
+  for (int64_t b = 0; b < Blocks(sentence.length); ++b) {
+    seat.cache.cross_blocks.push_back(cross_pool_.Take());
+  }
+  seat.beam.Start(model_.start_id);
+  ++active_;
+}
+
+void Stream::Encode(size_t first) {
+  std::vector<const int32_t*> sentences;
+  std::vector<SentenceCache*> caches;
+  for (size_t i = first; i < active_; ++i) {
+    sentences.push_back(seats_[i]->sentence.ids);
+    caches.push_back(&seats_[i]->cache);
+  }
+  layers_.Encode(sentences, caches);
+}
+
+void Stream::Step(Feed* feed) {
+  tokens_.clear();
+  rows_.clear();
+  for (size_t i = 0; i < active_; ++i) {
+    Seat& seat = *seats_[i];
+    const Beam& beam = seat.beam;
+    if (beam.position() % kCacheBlock == 0) seat.cache.self_blocks.push_back(self_pool_.Take());
+    rows_.push_back({&seat.cache, static_cast<int64_t>(tokens_.size()), beam.live(),
+                     beam.position(), beam.owners(), beam.owners_stride()});
+    for (int32_t j = 0; j < beam.live(); ++j) tokens_.push_back(beam.token(j));
+  }
+  const BestTokens best = layers_.Step(tokens_, rows_, model_.pad_id, model_.eos_id);
+  const WorkTimer timer(profile_, Work::kSearch);
+  // From the last, so that a seat that is freed is refilled by one that is done with.
+  for (size_t i = active_; i-- > 0;) {
+    Seat& seat = *seats_[i];
+    const SentenceRows& rows = rows_[i];
+    const uint8_t* finite = best.finite + rows.first_row;
+    if (std::find(finite, finite + rows.rows, 0) != finite + rows.rows) {
+      feed->Failed(seat.sentence, "the model gives NaN or infinite logits for this sentence");
+      Leave(i);
+    } else if (!feed->Wants(seat.sentence)) {
+      feed->Failed(seat.sentence, "cancelled");
+      Leave(i);
+    } else if (!seat.beam.Advance(best, rows.first_row)) {
+      feed->Done(seat.sentence, seat.beam.Results());
+      Leave(i);
+    }
+  }
+}
+
+// Gives up seat i; the last one that is taken moves there.
+void Stream::Leave(size_t i) {
+  SentenceCache& cache = seats_[i]->cache;
+  for (char* block : cache.self_blocks) self_pool_.Give(block);
+  for (char* block : cache.cross_blocks) cross_pool_.Give(block);
+  cache.self_blocks.clear();
+  cache.cross_blocks.clear();
+  --active_;
+  std::swap(seats_[i], seats_[active_]);
+}
+
+void Stream::FailAll(Feed* feed, const std::string& why) {
+  while (active_ > 0) {
+    feed->Failed(seats_[active_ - 1]->sentence, why);
+    Leave(active_ - 1);
+  }
+}
+
+}  // namespace keras_int8nmt

@@ -1,0 +1,70 @@
+#include "team.h"
+
+namespace keras_int8nmt {
+namespace {
+
+// About 50 microseconds: longer than what a stream does between two products.
+constexpr int kSpins = 2000;
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+Team::Team(int size, const std::function<void(int)>& begin) {
+  for (int member = 1; member < size; ++member) {
+    threads_.emplace_back([this, member, begin] {
+      begin(member);
+      Work(member);
+    });
+  }
+}
+
+Team::~Team() {
+  {
+    const std::lock_guard<std::mutex> hold(lock_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Team::Start(void (*call)(const void*, int), const void* f) {
+  call_ = call;
+  argument_ = f;
+  busy_ = static_cast<int>(threads_.size());
+  round_.fetch_add(1);
+  if (asleep_.load() == 0) return;
+  // Whoever is between its last look and its sleep holds the lock.
+  { const std::lock_guard<std::mutex> hold(lock_); }
+  wake_.notify_all();
+}
+
+void Team::Wait() const {
+  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+    // The others may have lost their core to another process.
+    spins < kSpins ? Pause() : std::this_thread::yield();
+  }
+}
+
+void Team::Work(int member) {
+  for (uint64_t seen = 0;; ++seen) {
+    for (int spins = 0; spins < kSpins && round_.load() == seen; ++spins) Pause();
+    if (round_.load() == seen) {
+      std::unique_lock<std::mutex> hold(lock_);
+      ++asleep_;
+      wake_.wait(hold, [&] { return round_.load() != seen || stop_; });
+      --asleep_;
+    }
+    if (round_.load() == seen) return;
+    call_(argument_, member);
+    busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace keras_int8nmt

@@ -1,0 +1,57 @@
+// The threads of one stream that share each large product: they spin while there is work and sleep
+// when there is none.
+#ifndef KERAS_INT8NMT_DECODER_TEAM_H_
+#define KERAS_INT8NMT_DECODER_TEAM_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace keras_int8nmt {
+
+class Team {
+ public:
+  // `begin(i)` runs first in member i (1 and up), for example to pin it. Member 0 is whoever calls
+  // Run.
+  Team(int size, const std::function<void(int)>& begin);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return static_cast<int>(threads_.size()) + 1; }
+
+  // f(i) once in each member; returns when all are done. f throws nothing.
+  template <class F>
+  void Run(const F& f) {
+    if (threads_.empty()) return f(0);
+    Start(&Call<F>, &f);
+    f(0);
+    Wait();
+  }
+
+ private:
+  template <class F>
+  static void Call(const void* f, int member) {
+    (*static_cast<const F*>(f))(member);
+  }
+  void Start(void (*call)(const void*, int), const void* f);
+  void Wait() const;
+  void Work(int member);
+
+  void (*call_)(const void*, int) = nullptr;
+  const void* argument_ = nullptr;
+  std::atomic<uint64_t> round_{0};  // counts the calls of Run
+  std::atomic<int> busy_{0};
+  std::atomic<int> asleep_{0};
+  std::atomic<bool> stop_{false};
+  std::mutex lock_;
+  std::condition_variable wake_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_DECODER_TEAM_H_

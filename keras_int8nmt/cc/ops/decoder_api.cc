@@ -1,0 +1,169 @@
+// The decoder's C functions: a pool of streams over a model, and requests to it.
+//
+// Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls through
+// ctypes, which releases the interpreter lock. No exception leaves: a function that fails returns
+// null and keras_int8nmt_last_error tells why.
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "c_functions.h"
+#include "pool.h"
+
+namespace keras_int8nmt {
+namespace {
+
+thread_local std::string last_error;
+
+// f(), or null where it throws.
+template <class F>
+auto OrNull(F f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    last_error = "out of memory";
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  }
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+using keras_int8nmt::Hypothesis;
+using keras_int8nmt::Pool;
+using keras_int8nmt::Request;
+
+extern "C" {
+
+struct KerasInt8nmtTensor {
+  int32_t type;  // ElementType
+  int32_t rank;
+  const int64_t* dims;
+  const void* data;
+};
+
+struct KerasInt8nmtDecoderOptions {
+  int32_t beam_size, num_hypotheses, max_length, min_length;
+  const float* divisors;  // [max_length + 1]
+  int32_t streams, threads_per_stream, pin, batch_size, max_source;
+};
+
+}  // extern "C"
+
+// Why the last call of this thread that failed did.
+KERAS_INT8NMT_EXPORT const char* keras_int8nmt_last_error() {
+  return keras_int8nmt::last_error.c_str();
+}
+
+KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_t num_ints,
+                                                     const float* floats, int64_t num_floats,
+                                                     const KerasInt8nmtTensor* tensors,
+                                                     int64_t num_tensors,
+                                                     const KerasInt8nmtDecoderOptions* options) {
+  return keras_int8nmt::OrNull([&]() -> void* {
+    std::vector<keras_int8nmt::TensorView> views;
+    for (int64_t i = 0; i < num_tensors; ++i) {
+      const KerasInt8nmtTensor& t = tensors[i];
+      views.push_back({static_cast<keras_int8nmt::ElementType>(t.type), t.data,
+                       std::vector<int64_t>(t.dims, t.dims + t.rank)});
+    }
+    keras_int8nmt::Tape tape({ints, ints + num_ints}, {floats, floats + num_floats},
+                             std::move(views));
+    auto model = std::make_unique<const keras_int8nmt::Model>(&tape);
+    keras_int8nmt::SearchOptions search;
+    search.beam_size = options->beam_size;
+    search.num_hypotheses = options->num_hypotheses;
+    search.max_length = options->max_length;
+    search.min_length = options->min_length;
+    search.divisors.assign(options->divisors, options->divisors + options->max_length + 1);
+    Pool::Options pool;
+    pool.streams = options->streams;
+    pool.threads_per_stream = options->threads_per_stream;
+    pool.pin = options->pin != 0;
+    pool.stream.batch_size = options->batch_size;
+    pool.stream.max_source = options->max_source;
+    return new Pool(std::move(model), std::move(search), pool);
+  });
+}
+
+// Ends the threads. Requests that are not over fail; they are still to be freed.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_destroy(void* pool) {
+  delete static_cast<Pool*>(pool);
+}
+
+// Sentence i is ids[offsets[i], offsets[i + 1]); `order` says in which order they are begun.
+KERAS_INT8NMT_EXPORT void* keras_int8nmt_request_submit(void* pool, const int32_t* ids,
+                                                        const int64_t* offsets,
+                                                        const int64_t* order, int64_t count) {
+  return keras_int8nmt::OrNull([&]() -> void* {
+    auto request = std::make_unique<Request>();
+    for (int64_t i = 0; i < count; ++i) {
+      request->sentences.emplace_back(ids + offsets[i], ids + offsets[i + 1]);
+    }
+    request->order.assign(order, order + count);
+    static_cast<Pool*>(pool)->Submit(request.get());
+    return request.release();
+  });
+}
+
+// How many sentences are finished, after `milliseconds` at most.
+KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_request_wait(void* pool, void* request,
+                                                        int milliseconds) {
+  return static_cast<Pool*>(pool)->Wait(static_cast<Request*>(request), milliseconds);
+}
+
+KERAS_INT8NMT_EXPORT void keras_int8nmt_request_cancel(void* pool, void* request) {
+  static_cast<Pool*>(pool)->Cancel(static_cast<Request*>(request));
+}
+
+// The functions below want a request that is over.
+
+// Why it failed; empty if it did not.
+KERAS_INT8NMT_EXPORT const char* keras_int8nmt_request_error(const void* request) {
+  return static_cast<const Request*>(request)->error.c_str();
+}
+
+// sizes[0]: hypotheses of all sentences; sizes[1]: their tokens.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_request_sizes(const void* request, int64_t* sizes) {
+  sizes[0] = sizes[1] = 0;
+  for (const std::vector<Hypothesis>& found : static_cast<const Request*>(request)->results) {
+    sizes[0] += static_cast<int64_t>(found.size());
+    for (const Hypothesis& each : found) sizes[1] += static_cast<int64_t>(each.tokens.size());
+  }
+}
+
+// counts: hypotheses of each sentence; then of each hypothesis its tokens and its score.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_request_results(const void* request, int64_t* counts,
+                                                        int64_t* lengths, float* scores,
+                                                        int32_t* tokens) {
+  for (const std::vector<Hypothesis>& found : static_cast<const Request*>(request)->results) {
+    *counts++ = static_cast<int64_t>(found.size());
+    for (const Hypothesis& each : found) {
+      *lengths++ = static_cast<int64_t>(each.tokens.size());
+      *scores++ = each.score;
+      std::memcpy(tokens, each.tokens.data(), each.tokens.size() * sizeof(int32_t));
+      tokens += each.tokens.size();
+    }
+  }
+}
+
+KERAS_INT8NMT_EXPORT void keras_int8nmt_request_free(void* request) {
+  delete static_cast<Request*>(request);
+}
+
+// Counts the time of each kind of work in all streams from now on.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_profile_start(void* pool) {
+  static_cast<Pool*>(pool)->StartProfile();
+}
+
+// Stops counting and tells the counts as JSON. The text stays valid until the thread's next call.
+KERAS_INT8NMT_EXPORT const char* keras_int8nmt_pool_profile_stop(void* pool) {
+  thread_local std::string text;
+  text = static_cast<Pool*>(pool)->StopProfile();
+  return text.c_str();
+}
