@@ -18,6 +18,9 @@ _HOMES = {
     "Int8Dense": "layers.int8_dense",
     "Int8Attention": "layers.int8_attention",
     "Int8Embedding": "layers.int8_embedding",
+    "FloatDense": "layers.float_dense",
+    "FloatEmbedding": "layers.float_embedding",
+    "MixedAttention": "layers.mixed_attention",
     "CalibrationCallback": "callbacks.calibration",
     "CalibrationError": "calibration",
     "simulate": "calibration",
@@ -38,10 +41,13 @@ if TYPE_CHECKING:
     from keras_int8nmt.calibration import CalibrationError, simulate
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.layers.float_dense import FloatDense
+    from keras_int8nmt.layers.float_embedding import FloatEmbedding
     from keras_int8nmt.layers.int8_attention import Int8Attention
     from keras_int8nmt.layers.int8_dense import Int8Dense
     from keras_int8nmt.layers.int8_embedding import Int8Embedding
     from keras_int8nmt.layers.int8_gather import Int8Gather
+    from keras_int8nmt.layers.mixed_attention import MixedAttention
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.marian import load_marian

@@ -16,8 +16,9 @@ class MatMulRow:
         name: Path of the layer and the product in it, such as `decoder_0/self_attention/query_key`.
         kind: "weights" (one side is a weight matrix) or "dynamic" (QK^T and AV).
         precision: "int8" or "float32".
-        reason: Why it stayed float; empty for INT8.
-        thresholds: `(low, high)` of the input; of both sides for a dynamic product.
+        reason: Why it stayed float, or which policy chose; empty where INT8 is the default.
+        thresholds: `(low, high)` of the input; of both sides for a dynamic product. Empty, like the
+            figures below, for a float product.
         input_sqnr_db: Signal to quantization noise of the input, from its histogram, in dB.
         clipped_mass: Share of the input's calibration values outside the thresholds.
         output_sqnr_db: The same ratio for the product's output, measured when `convert` is given a

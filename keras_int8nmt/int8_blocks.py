@@ -1,8 +1,8 @@
 """Transformer blocks on INT8 products: codes go from layer to layer, the residual stream is float.
 
 A block takes and gives a pair: the residual stream (float32) and the codes that the next product
-reads. One class serves post-norm and pre-norm models, because each norm is seen as the end of the
-sub-layer before it:
+reads, or float32 again where that product is float (mixed precision). One class serves post-norm
+and pre-norm models, because each norm is seen as the end of the sub-layer before it:
 
     post-norm   carry = norm(sublayer + carry)           codes = quantize(carry)
     pre-norm    carry = sublayer + carry                 codes = quantize(norm(carry))
@@ -17,19 +17,28 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_int8nmt.layers.float_dense import FloatDense
 from keras_int8nmt.layers.frozen_layer import FrozenLayer
 from keras_int8nmt.layers.int8_attention import Int8Attention
 from keras_int8nmt.layers.int8_dense import Int8Dense
+from keras_int8nmt.layers.mixed_attention import MixedAttention
 from keras_int8nmt.layers.residual_norm import ResidualNorm
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 Cache = tuple[tf.Tensor, tf.Tensor]
+# A layer is INT8 unless a policy of `convert` left it, or a part of it, float.
+Attention = Int8Attention | MixedAttention
+Dense = Int8Dense | FloatDense
 
 
 class _Block(FrozenLayer):
     """Holds its sub-layers by name, so that `get_config` and `from_config` are one loop."""
 
+    attentions: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    ffn_in: Dense
+    ffn_out: Dense
+    ffn_norm: ResidualNorm
 
     def __init__(self, *, parts: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -46,6 +55,14 @@ class _Block(FrozenLayer):
         }
         return config
 
+    @property
+    def precisions(self) -> set[str]:
+        """The precisions that its MatMuls have."""
+        found = {self.ffn_in.precision, self.ffn_out.precision}
+        for name in self.attentions:
+            found |= set(getattr(self, name).precision.values())
+        return found
+
     def feed_forward(self, carry: tf.Tensor, codes: tf.Tensor) -> Pair:
         return self.ffn_norm(self.ffn_out(self.ffn_in(codes)), carry)
 
@@ -54,12 +71,10 @@ class _Block(FrozenLayer):
 class Int8EncoderBlock(_Block):
     """Self-attention and feed-forward over `(carry, codes)`, both `[b, s, d]`."""
 
+    attentions = ("attention",)
     parts = ("attention", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
-    attention: Int8Attention
+    attention: Attention
     attention_norm: ResidualNorm
-    ffn_in: Int8Dense
-    ffn_out: Int8Dense
-    ffn_norm: ResidualNorm
 
     def call(self, carry: tf.Tensor, codes: tf.Tensor, key_lengths: tf.Tensor) -> Pair:
         attended = self.attention(codes, codes, key_lengths=key_lengths)
@@ -75,6 +90,7 @@ class Int8DecoderBlock(_Block):
     of all its beams read it.
     """
 
+    attentions = ("self_attention", "cross_attention")
     parts = (
         "self_attention",
         "self_attention_norm",
@@ -84,13 +100,10 @@ class Int8DecoderBlock(_Block):
         "ffn_out",
         "ffn_norm",
     )
-    self_attention: Int8Attention
+    self_attention: Attention
     self_attention_norm: ResidualNorm
-    cross_attention: Int8Attention
+    cross_attention: Attention
     cross_attention_norm: ResidualNorm
-    ffn_in: Int8Dense
-    ffn_out: Int8Dense
-    ffn_norm: ResidualNorm
 
     def call(
         self,

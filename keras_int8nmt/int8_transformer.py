@@ -11,8 +11,8 @@ from keras_int8nmt import ops
 from keras_int8nmt.layers.frozen_layer import (
     FrozenLayer,
     as_codes,
+    optional_params,
     params_config,
-    params_from_config,
 )
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer_blocks import position_table, source_lengths
@@ -20,14 +20,19 @@ from keras_int8nmt.transformer_blocks import position_table, source_lengths
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
 class EntryQuantizer(FrozenLayer):
-    """Starts the `(carry, codes)` pair of a post-norm stack: the codes are `x` quantized."""
+    """Starts the `(carry, codes)` pair of a post-norm stack: the codes are `x` quantized.
 
-    def __init__(self, *, output_params: QuantParams | dict[str, Any], **kwargs: Any) -> None:
+    Without `output_params` they are `x` itself, since a product that reads them is float.
+    """
+
+    def __init__(
+        self, *, output_params: QuantParams | dict[str, Any] | None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.output_params = params_from_config(output_params)
+        self.output_params = optional_params(output_params)
 
     def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return x, as_codes(x, self.output_params)
+        return x, x if self.output_params is None else as_codes(x, self.output_params)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "output_params": params_config(self.output_params)}
@@ -37,15 +42,16 @@ class EntryQuantizer(FrozenLayer):
 class Int8Transformer(keras.Model):
     """Encoder-decoder Transformer on INT8 products, with the decoding interface of `Transformer`.
 
-    Every weight MatMul, QK^T and AV run in INT8; softmax, LayerNorm, positions and the logits are
-    float32. The key/value caches are int8.
+    Every weight MatMul, QK^T and AV run in INT8, unless a policy of `convert` left some of them
+    float; softmax, LayerNorm, positions and the logits are float32. The key/value caches are int8
+    where the product that reads them is.
 
     Args:
         settings: The plain numbers and flags of the float model (`Transformer.get_config()`).
-        source_embedding, target_embedding: `Int8Embedding`.
+        source_embedding, target_embedding: `Int8Embedding`, or `FloatEmbedding`.
         encoder_entry, decoder_entry: `EntryQuantizer` (post-norm) or `ResidualNorm` (pre-norm).
         encoder_blocks, decoder_blocks: Lists of `Int8EncoderBlock` and `Int8DecoderBlock`.
-        output_projection: `Int8Dense` that gives the logits.
+        output_projection: `Int8Dense` or `FloatDense` that gives the logits.
 
     Call arguments:
         inputs: `{"source": int [b, s], "target": int [b, t]}` or that pair as a tuple.
@@ -90,6 +96,14 @@ class Int8Transformer(keras.Model):
             position_table(self.max_length, model_dim, settings["position_encoding"]), tf.float32
         )
         self.built = True
+
+    @property
+    def precision(self) -> str:
+        """ "int8", "float32", or "mixed" where some MatMuls are float."""
+        found = {self.output_projection.precision}
+        for block in (*self.encoder_blocks, *self.decoder_blocks):
+            found |= block.precisions
+        return found.pop() if len(found) == 1 else "mixed"
 
     # ---- forward pass ----
 

@@ -21,6 +21,8 @@ from keras_int8nmt.quantization import QuantParams
 
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
 _CODES = ("int8", "uint8")
+# Of queries, keys and values: float32 where mixed precision leaves a product of attention float.
+_HEADS = ("int8", "float32")
 
 
 def native_available() -> bool:
@@ -201,6 +203,10 @@ def int8_attention(
     score = float(q . k) * scale, p = uint8 of softmax at the fixed scale 255, and the context is
     float(p . v) * out_scale, rounded to codes where `out_dtype` is an integer.
 
+    Mixed precision: `query` and `key` may both be float32, and so may `value`; that product is then
+    computed in float32, of float probabilities in the case of `value`. Such a call runs on stock
+    operations.
+
     Args:
         query: int8 `[..., cq]`; its leading axes hold b * t rows, t of them for each of the b
             batches of keys.
@@ -211,7 +217,7 @@ def int8_attention(
             no allowed key has the context 0.
         num_heads, head_dim, value_dim: Heads lie side by side; `value_dim` is `head_dim` unless
             given.
-        scale: Factor from integer dot products to scores.
+        scale: Factor from dot products to scores.
         causal: Whether query t attends to keys up to `offset + t` only.
         offset: int32 scalar.
         query_column, key_column, value_column: First column of the heads in each tensor.
@@ -219,9 +225,14 @@ def int8_attention(
     Returns:
         `[..., num_heads * value_dim]` of `out_dtype`, leading axes as those of `query`.
     """
-    query = as_tensor("query", query, ("int8",), min_rank=2)
-    key = as_tensor("key", key, ("int8",), rank=3)
-    value = as_tensor("value", value, ("int8",), rank=3)
+    query = as_tensor("query", query, _HEADS, min_rank=2)
+    key = as_tensor("key", key, _HEADS, rank=3)
+    if key.dtype != query.dtype:
+        raise TypeError(
+            f"`query` and `key` must be of one dtype; received {query.dtype.name} and "
+            f"{key.dtype.name}."
+        )
+    value = as_tensor("value", value, _HEADS, rank=3)
     lengths = as_tensor("lengths", lengths, ("int32",), rank=1)
     if mask is not None:
         mask = as_tensor("mask", mask, ("bool",), rank=3)
@@ -246,7 +257,8 @@ def int8_attention(
                 "do not fit."
             )
     check_output(out_dtype, out_scale, out_zero_point)
-    context = _backend().int8_attention(
+    all_int8 = query.dtype == value.dtype == tf.int8
+    context = (_backend() if all_int8 else stock_ops).int8_attention(
         query,
         key,
         value,
@@ -273,21 +285,23 @@ def cache_append(cache: Any, update: Any, index: Any, *, column: int = 0) -> tf.
     """The cache with new rows written at positions from `index` on.
 
     Args:
-        cache: int8 `[b, capacity, c]`. Its buffer is reused where nothing else needs it.
-        update: int8 `[..., cu]` whose leading axes hold b * t rows.
+        cache: int8 `[b, capacity, c]`, whose buffer is reused where nothing else needs it; or
+            float32, on stock operations.
+        update: `[..., cu]` of the same dtype, whose leading axes hold b * t rows.
         index: int32 scalar; `index + t` must not exceed the capacity.
         column: First of the `c` columns of `update` that are written.
 
     Returns:
-        int8 `[b, capacity, c]`.
+        `[b, capacity, c]` of the dtype of `cache`.
     """
-    cache = as_tensor("cache", cache, ("int8",), rank=3)
-    update = as_tensor("update", update, ("int8",), min_rank=2)
+    cache = as_tensor("cache", cache, _HEADS, rank=3)
+    update = as_tensor("update", update, (cache.dtype.name,), min_rank=2)
     index = as_tensor("index", index, ("int32",), rank=0)
     width, c = update.shape[-1], cache.shape[-1]
     if column < 0 or (None not in (width, c) and column + c > width):
         raise ValueError(f"`update` has {width} columns; {c} from column {column} on do not fit.")
-    appended = _backend().cache_append(cache, update, index, column)
+    backend = _backend() if cache.dtype == tf.int8 else stock_ops
+    appended = backend.cache_append(cache, update, index, column)
     appended.set_shape(cache.shape)
     return appended
 

@@ -43,7 +43,10 @@ def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[
     if output is not None and last["x"]:
         table = array(model.target_embedding.embeddings)
         found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output.params())
-    return [replace(row, output_sqnr_db=found.get(row.name)) for row in rows]
+    return [
+        replace(row, output_sqnr_db=found.get(row.name)) if row.precision == "int8" else row
+        for row in rows
+    ]
 
 
 def sqnr_db(reference: np.ndarray, approximation: np.ndarray) -> float:

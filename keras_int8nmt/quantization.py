@@ -18,6 +18,8 @@ import numpy as np
 
 CODE_RANGE = {"int8": (-127, 127), "uint8": (0, 255)}
 WEIGHT_MAX = 127
+# What a MatMul may compute in.
+PRECISIONS = ("int8", "float32")
 
 
 @dataclass(frozen=True)

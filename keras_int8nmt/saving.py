@@ -247,8 +247,8 @@ def precision_of(model: Any) -> str:
     if not hasattr(model, "conversion_report"):
         return "float32"
     report = model.conversion_report
-    # Saved by Keras alone, a converted model has no report.
-    return "int8" if report is None else report.precision
+    # Saved by Keras alone, an `Int8Transformer` has no report, but it knows its layers.
+    return model.precision if report is None else report.precision
 
 
 @contextmanager

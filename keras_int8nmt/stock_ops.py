@@ -188,8 +188,11 @@ def int8_attention(
     scores = tf.einsum("btnh,bsnh->bnts", q, k) * scale
     largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
     powers = tf.where(allowed, _exp(scores - largest), 0.0)
-    factor = tf.math.divide_no_nan(255.0, _sum16(powers))
-    probabilities = tf.round(powers * factor)
+    total = _sum16(powers)
+    if value.dtype == tf.int8:
+        probabilities = tf.round(powers * tf.math.divide_no_nan(255.0, total))
+    else:
+        probabilities = powers * tf.math.divide_no_nan(1.0, total)
     y = tf.einsum("bnts,bsnh->btnh", probabilities, v) * out_scale
     if out_dtype != "float32":
         y = quantize(y, 1.0, out_zero_point, out_dtype)

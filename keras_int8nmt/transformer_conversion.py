@@ -6,34 +6,65 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
 from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.layer_conversion import (
     array,
     attention_inputs,
+    attention_matmuls,
     convert_attention,
     convert_dense,
     convert_embedding,
     convert_norm,
+    dense_layer,
     optional_array,
     report_row,
 )
-from keras_int8nmt.layers.int8_dense import Int8Dense
+from keras_int8nmt.layers.float_dense import FloatDense
+from keras_int8nmt.layers.int8_dense import Int8Dense, fused_activation
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer import Transformer
 
+# The norm, or the entry, before a sub-layer, and the codes that the sub-layer reads from it: None
+# where one of the products that read it is float, which then is what all of them are handed.
+Reader = tuple[Any, QuantParams | None]
 
-def _reads(attention: Any) -> QuantParams:
-    """How an attention layer's query input is quantized."""
-    return next(iter(attention_inputs(attention).values())).params()
+
+def transformer_matmuls(model: Transformer) -> list[MatMul]:
+    """Every MatMul of a `Transformer`, in the order of the report; none of a plain one."""
+    if not model.quant:
+        return []
+    found = []
+    for block in (*model.encoder_blocks, *model.decoder_blocks):
+        for name in block.attentions:
+            found.extend(attention_matmuls(getattr(block, name)))
+        sparse = fused_activation(block.ffn_in.activation) == "relu"
+        found.extend([MatMul(block.ffn_in.path), MatMul(block.ffn_out.path, sparse=sparse)])
+    return [*found, MatMul(_output_name(model))]
 
 
-def _memory_params(model: Transformer) -> QuantParams | None:
+def _output_name(model: Transformer) -> str:
+    projection = model.output_projection
+    return "output_projection" if projection is None else projection.path
+
+
+def _dense_codes(layer: Any, assignment: Assignment) -> QuantParams | None:
+    """The codes that a dense layer reads; None where it is float."""
+    return layer.input_observer.params() if assignment.is_int8(layer.path) else None
+
+
+def _attention_codes(attention: Any, assignment: Assignment, index: int = 0) -> QuantParams | None:
+    """Likewise the codes of an attention layer's query input, or of another one of its inputs."""
+    group, observer = list(attention_inputs(attention).items())[index]
+    readers = [f"{attention.path}/{name}" for name in group.split("_")]
+    return observer.params() if assignment.is_int8(*readers) else None
+
+
+def _memory_codes(model: Transformer, assignment: Assignment) -> QuantParams | None:
     """How the encoder's output is quantized: by its last norm if all its readers agree."""
-    wanted = {
-        attention_inputs(b.cross_attention)["key_value"].params() for b in model.decoder_blocks
-    }
+    wanted = {_attention_codes(b.cross_attention, assignment, 1) for b in model.decoder_blocks}
     return wanted.pop() if len(wanted) == 1 else None
 
 
@@ -44,15 +75,14 @@ class _Stack:
     both are handed on as "the norm that follows sub-layer i" (see `int8_blocks`).
     """
 
-    def __init__(self, pre_norm: bool, final_norm: Any, final_params: QuantParams | None) -> None:
+    def __init__(self, pre_norm: bool, final: Reader, assignment: Assignment) -> None:
         self.carry = "sum" if pre_norm else "norm"
         self.pre_norm = pre_norm
-        self.final = (final_norm, final_params)
+        self.final = final
+        self.assignment = assignment
         self.rows: list[MatMulRow] = []
 
-    def norms(
-        self, own: list[tuple[Any, QuantParams]], position: int
-    ) -> tuple[Any, QuantParams | None]:
+    def norms(self, own: list[Reader], position: int) -> Reader:
         """The float norm after sub-layer `position`, and the codes that its reader wants.
 
         `own` lists the norm and the input codes of every sub-layer of the stack, in order.
@@ -62,7 +92,7 @@ class _Stack:
             return self.final if following is None else following
         return own[position][0], self.final[1] if following is None else following[1]
 
-    def entry(self, own: list[tuple[Any, QuantParams]]) -> Any:
+    def entry(self, own: list[Reader]) -> Any:
         norm, params = own[0]
         if self.pre_norm:
             return convert_norm(norm, self.carry, params)
@@ -77,12 +107,14 @@ class _Stack:
 def _convert_blocks(
     stack: _Stack, blocks: list[Any], attentions: tuple[str, ...], block_class: Any
 ) -> tuple[Any, list[Any]]:
-    """The entry and the INT8 blocks of a stack of `attentions` and feed-forward parts."""
-    own = []
+    """The entry and the converted blocks of a stack of `attentions` and feed-forward parts."""
+    assignment = stack.assignment
+    own: list[Reader] = []
     for block in blocks:
         for name in attentions:
-            own.append((getattr(block, name + "_norm"), _reads(getattr(block, name))))
-        own.append((block.ffn_norm, block.ffn_in.input_observer.params()))
+            codes = _attention_codes(getattr(block, name), assignment)
+            own.append((getattr(block, name + "_norm"), codes))
+        own.append((block.ffn_norm, _dense_codes(block.ffn_in, assignment)))
     entry = stack.entry(own)
     position = 0
     converted = []
@@ -92,47 +124,59 @@ def _convert_blocks(
             norm, params = stack.norms(own, position)
             position += 1
             if name == "ffn":
-                hidden = block.ffn_out.input_observer.params()
-                parts["ffn_in"] = stack.keep(convert_dense(block.ffn_in, output_params=hidden))
-                parts["ffn_out"] = stack.keep(convert_dense(block.ffn_out))
+                hidden = _dense_codes(block.ffn_out, assignment)
+                ffn_in = convert_dense(block.ffn_in, assignment, output_params=hidden)
+                parts["ffn_in"] = stack.keep(ffn_in)
+                parts["ffn_out"] = stack.keep(convert_dense(block.ffn_out, assignment))
             else:
-                parts[name] = stack.keep(convert_attention(getattr(block, name)))
+                parts[name] = stack.keep(convert_attention(getattr(block, name), assignment))
             parts[name + "_norm"] = convert_norm(norm, stack.carry, params)
         converted.append(block_class(parts=parts, name=block.name))
     return entry, converted
 
 
-def _convert_output(model: Transformer) -> tuple[Int8Dense, list[MatMulRow]]:
+def _convert_output(
+    model: Transformer, assignment: Assignment
+) -> tuple[Int8Dense | FloatDense, QuantParams | None, list[MatMulRow]]:
+    """The output projection, the codes that it reads, and its row."""
     if model.output_projection is not None:
-        return convert_dense(model.output_projection)
+        dense, rows = convert_dense(model.output_projection, assignment)
+        return dense, _dense_codes(model.output_projection, assignment), rows
     table = array(model.target_embedding.embeddings)
     observer: Any = model.output_observer
-    projection = Int8Dense.from_kernel(
+    name = _output_name(model)
+    int8 = assignment.is_int8(name)
+    projection = dense_layer(
         np.ascontiguousarray(table.T),
         optional_array(model.output_bias),
         None,
+        int8=int8,
         input_params=observer.params(),
         name="output_projection",
     )
-    return projection, [report_row("output_projection", "weights", [observer])]
+    rows = [report_row(name, "weights", [observer], assignment)]
+    return projection, observer.params() if int8 else None, rows
 
 
-def convert_transformer(model: Transformer) -> tuple[Int8Transformer, list[MatMulRow]]:
-    """The INT8 model and the report's rows; the float model is only read."""
+def convert_transformer(
+    model: Transformer, assignment: Assignment
+) -> tuple[Int8Transformer, list[MatMulRow]]:
+    """The converted model and the report's rows; the float model is only read."""
     config = model.get_config()
     pre_norm = config["norm"] == "pre"
-    encoder = _Stack(pre_norm, model.encoder_norm, _memory_params(model))
+    memory = (model.encoder_norm, _memory_codes(model, assignment))
+    encoder = _Stack(pre_norm, memory, assignment)
     encoder_entry, encoder_blocks = _convert_blocks(
         encoder, model.encoder_blocks, ("attention",), Int8EncoderBlock
     )
-    output, output_rows = _convert_output(model)
-    decoder = _Stack(pre_norm, model.decoder_norm, output.input_params)
+    output, output_codes, output_rows = _convert_output(model, assignment)
+    decoder = _Stack(pre_norm, (model.decoder_norm, output_codes), assignment)
     decoder_entry, decoder_blocks = _convert_blocks(
         decoder, model.decoder_blocks, ("self_attention", "cross_attention"), Int8DecoderBlock
     )
-    source, _ = convert_embedding(model.source_embedding)
+    source, _ = convert_embedding(model.source_embedding, assignment)
     shared = model.target_embedding is model.source_embedding
-    target = source if shared else convert_embedding(model.target_embedding)[0]
+    target = source if shared else convert_embedding(model.target_embedding, assignment)[0]
     int8 = Int8Transformer(
         config,
         source_embedding=source,

@@ -20,6 +20,7 @@ NUMPY_ONLY = (
     "calibration/histogram.py",
     "calibration/threshold.py",
     "calibration/errors.py",
+    "conversion_policy.py",
     "conversion_report.py",
     "batching.py",
     "tables.py",

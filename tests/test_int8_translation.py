@@ -81,13 +81,15 @@ def test_a_beam_of_two_is_bit_equal_in_any_batch(int8, tokenizer, sentences):
     assert hypotheses(int8, tokenizer, sentences[:40], batch_size=32, **settings) == alone
 
 
-@pytest.mark.parametrize("path", ["float", "stock"])
-def test_float_and_stock_paths_give_the_same_tokens_except_at_ties(
+@pytest.mark.parametrize("path", ["float", "stock", "mixed"])
+def test_float_stock_and_mixed_paths_give_the_same_tokens_except_at_ties(
     path, tokenizer, sentences, monkeypatch, capsys
 ):
     """What differs between batch 1 and 32 may only be hypotheses closer than 1e-4."""
     if path == "float":
         model = builtin_model.load_builtin(quant=False)
+    elif path == "mixed":
+        model = convert(calibrated_model(tokenizer), policy="paper")
     else:
         monkeypatch.setattr(ops, "_backend", lambda: stock_ops)
         # Weights are packed in another form there.

@@ -56,6 +56,8 @@ def models(inputs):
         "uncalibrated": build_transformer(**settings),
         "calibrated": calibrated,
         "converted": convert(calibrated),
+        "mixed": convert(calibrated, policy="paper"),
+        "all float": convert(calibrated, policy="float32"),
     }
 
 
@@ -73,6 +75,8 @@ def stand_in_tokenizer():
         ("uncalibrated", "float", "float32"),
         ("calibrated", "calibrated", "float32"),
         ("converted", "converted", "int8"),
+        ("mixed", "converted", "mixed"),
+        ("all float", "converted", "float32"),
     ],
 )
 def test_outputs_are_bit_equal_after_loading(tmp_path, models, inputs, kind, state, precision):

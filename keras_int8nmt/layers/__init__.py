@@ -1,6 +1,7 @@
 """Keras layers: `Quant*` trains and is calibrated, `Int8*` is what conversion makes of it.
 
-Loaded on first use: the Int8 layers import TensorFlow, the others run on JAX too.
+`Float*` and `Mixed*` are what it makes where a policy leaves something float. Loaded on first use:
+the converted layers import TensorFlow, the others run on JAX too.
 """
 
 from __future__ import annotations
@@ -16,23 +17,32 @@ _HOMES = {
     "Int8Dense": "int8_dense",
     "Int8Attention": "int8_attention",
     "Int8Embedding": "int8_embedding",
+    "FloatDense": "float_dense",
+    "FloatEmbedding": "float_embedding",
+    "MixedAttention": "mixed_attention",
 }
 
 __all__ = [
+    "FloatDense",
+    "FloatEmbedding",
     "Int8Attention",
     "Int8Dense",
     "Int8Embedding",
     "Int8Gather",
+    "MixedAttention",
     "Observer",
     "QuantAttention",
     "QuantDense",
 ]
 
 if TYPE_CHECKING:
+    from keras_int8nmt.layers.float_dense import FloatDense
+    from keras_int8nmt.layers.float_embedding import FloatEmbedding
     from keras_int8nmt.layers.int8_attention import Int8Attention
     from keras_int8nmt.layers.int8_dense import Int8Dense
     from keras_int8nmt.layers.int8_embedding import Int8Embedding
     from keras_int8nmt.layers.int8_gather import Int8Gather
+    from keras_int8nmt.layers.mixed_attention import MixedAttention
     from keras_int8nmt.layers.observer import Observer
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense

@@ -1,4 +1,4 @@
-"""What every Int8 layer shares: it is frozen, and its arrays are saved as plain int8 and scales."""
+"""What every converted layer shares: it is frozen, and its arrays are saved in plain form."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FrozenLayer(keras.layers.Layer):
         if value is None:
             raise ValueError(
                 f"Layer {self.path or self.name!r} ({type(self).__name__}) has no weights yet. "
-                "Int8 layers get them from `convert(model)` or from a saved model."
+                "Converted layers get them from `convert(model)` or from a saved model."
             )
         return value
 

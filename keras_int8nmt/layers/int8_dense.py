@@ -61,6 +61,8 @@ class Int8Dense(FrozenLayer):
             input of a wrong dtype, and when called before it has weights.
     """
 
+    precision = "int8"
+
     def __init__(
         self,
         units: int,

@@ -238,10 +238,11 @@ def test_what_lies_behind_the_length_never_matters(path):
 # ---- caches and gathers ----
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
 @pytest.mark.parametrize(("shape", "column"), [((6, 8), 0), ((3, 2, 8), 4), ((6, 12), 8)])
-def test_cache_append_writes_rows_at_the_index_and_keeps_the_rest(path, run, shape, column):
+def test_cache_append_writes_rows_at_the_index_and_keeps_the_rest(path, run, shape, column, dtype):
     rng = np.random.default_rng(0)
-    cache, update = codes(rng, "int8", 6, 5, 4), codes(rng, "int8", *shape)
+    cache, update = (codes(rng, "int8", *s).astype(dtype) for s in ((6, 5, 4), shape))
     result = run(lambda: ops.cache_append(cache, update, 2, column=column))
     expected = cache.copy()
     expected[:, 2] = update.reshape(6, -1)[:, column : column + 4]
