@@ -91,8 +91,8 @@ class Int8Transformer(keras.Model):
         self.max_length = settings["max_length"]
         self.target_vocabulary_size = settings["target_vocabulary_size"]
         model_dim = settings["model_dim"]
-        self._multiplier = float(model_dim) ** 0.5 if settings["scale_embedding"] else 1.0
-        self._positions = tf.constant(
+        self.multiplier = float(model_dim) ** 0.5 if settings["scale_embedding"] else 1.0
+        self.positions = tf.constant(
             position_table(self.max_length, model_dim, settings["position_encoding"]), tf.float32
         )
         self.built = True
@@ -124,8 +124,8 @@ class Int8Transformer(keras.Model):
             raise ValueError(
                 f"A sequence of {length} tokens is longer than max_length={self.max_length}."
             )
-        embedded = embedding(ids, multiplier=self._multiplier)
-        return embedded + self._positions[: tf.shape(ids)[1]]
+        embedded = embedding(ids, multiplier=self.multiplier)
+        return embedded + self.positions[: tf.shape(ids)[1]]
 
     def _cross_caches(self, encoded: dict[str, tf.Tensor]) -> list[Any]:
         memory = encoded["memory"]
@@ -158,8 +158,8 @@ class Int8Transformer(keras.Model):
 
     def decode_step(self, tokens: tf.Tensor, index: tf.Tensor, cache: Any) -> tuple[tf.Tensor, Any]:
         """Logits `[b * beam, v]` after `tokens` `[b, beam]` at position `index`, and the cache."""
-        embedded = self.target_embedding(tokens, multiplier=self._multiplier)
-        carry, codes = self.decoder_entry(embedded + self._positions[index])
+        embedded = self.target_embedding(tokens, multiplier=self.multiplier)
+        carry, codes = self.decoder_entry(embedded + self.positions[index])
         shape = tf.shape(cache["self"][0][0])
         cache_lengths = tf.fill(shape[:1], shape[1])
         self_caches = []

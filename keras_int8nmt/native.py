@@ -49,6 +49,23 @@ def library() -> ModuleType | None:
     return _load().ops
 
 
+def require() -> ModuleType:
+    """`library()`, where there must be one.
+
+    Raises:
+        RuntimeError: If the native library is not used, and why.
+    """
+    loaded = _load()
+    if loaded.ops is None:
+        raise RuntimeError(f"This needs the native library: {loaded.reason}.")
+    return loaded.ops
+
+
+def functions() -> ctypes.CDLL | None:
+    """The library's C functions, or None if not used."""
+    return _load().functions
+
+
 def reason() -> str | None:
     """Why the native library is not used; None if it is."""
     return _load().reason

@@ -79,8 +79,8 @@ class FrozenAttention(FrozenLayer):
         for group in layer.groups:
             names = group.split("_")
             if layer._is_int8(names[0]):
-                sections = [Section(*kernels[n], layer._head_output(n)) for n in names]
-                product: Any = PackedMatmul.from_float(sections, layer._input_params(group))
+                sections = [Section(*kernels[n], layer.head_output(n)) for n in names]
+                product: Any = PackedMatmul.from_float(sections, layer.group_params(group))
             else:
                 product = FloatMatmul(*kernels[group])
             layer._products[group] = product
@@ -99,7 +99,7 @@ class FrozenAttention(FrozenLayer):
         """How a projection is handed on: as its reader computes, whatever it computes in itself."""
         return self.precision["AV" if name == "value" else "QK"]
 
-    def _head_output(self, name: str) -> QuantParams | None:
+    def head_output(self, name: str) -> QuantParams | None:
         return self.head_params[name] if self._head_dtype(name) == "int8" else None
 
     @property
@@ -122,7 +122,7 @@ class FrozenAttention(FrozenLayer):
         """The product of each group, and of "attention_output"."""
         return {**self._products, "attention_output": self._require(self._output)}
 
-    def _input_params(self, group: str) -> QuantParams:
+    def group_params(self, group: str) -> QuantParams:
         member = group.split("_")[0]
         return next(p for names, p in self.input_params.items() if member in names.split("_"))
 
@@ -148,7 +148,7 @@ class FrozenAttention(FrozenLayer):
     def _width(self, name: str) -> int:
         return self.num_heads * (self.value_dim if name == "value" else self.key_dim)
 
-    def _columns(self, name: str) -> tuple[str, int]:
+    def place_of(self, name: str) -> tuple[str, int]:
         """The group that `name` is in, and its first column there."""
         for group in self.groups:
             members = group.split("_")
@@ -161,7 +161,7 @@ class FrozenAttention(FrozenLayer):
         done: dict[tuple[int, str], tf.Tensor] = {}
         projected = {}
         for name, x in inputs.items():
-            group, column = self._columns(name)
+            group, column = self.place_of(name)
             if (id(x), group) not in done:
                 done[id(x), group] = self._run_product(group, x)
             projected[name] = done[id(x), group], column
@@ -173,7 +173,7 @@ class FrozenAttention(FrozenLayer):
         name = group.split("_")[0]
         dtype = self._head_dtype(name)
         if self._is_int8(name):
-            return product(as_codes(x, self._input_params(group)), out_dtype=dtype)
+            return product(as_codes(x, self.group_params(group)), out_dtype=dtype)
         y = product(x)
         return y if dtype == "float32" else as_codes(y, self.head_params[name])
 

@@ -96,6 +96,16 @@ class Int8Dense(FrozenLayer):
         )
         return layer
 
+    @property
+    def matmul(self) -> PackedMatmul:
+        """The product, its bias included."""
+        return self._require(self._matmul)
+
+    @property
+    def fused(self) -> str:
+        """The activation that the product's epilogue computes."""
+        return self._fused
+
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
     ) -> tf.Tensor:

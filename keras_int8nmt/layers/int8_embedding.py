@@ -51,6 +51,16 @@ class Int8Embedding(FrozenLayer):
         layer._inv_scales = tf.constant(np.float32(1) / scale, tf.float32)
         return layer
 
+    @property
+    def table(self) -> tf.Tensor:
+        """int8 `[input_dim, output_dim]`."""
+        return self._require(self._table)
+
+    @property
+    def inv_scales(self) -> tf.Tensor:
+        """float32 `[input_dim]`: the value of one step of each row."""
+        return self._require(self._inv_scales)
+
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
         table = self._require(self._table)
         ids = tf.cast(inputs, tf.int32)

@@ -62,6 +62,16 @@ class ResidualNorm(FrozenLayer):
         self._gamma = tf.constant(gamma, tf.float32)
         self._beta = tf.constant(beta, tf.float32)
 
+    @property
+    def gamma(self) -> tf.Tensor:
+        """float32 `[c]`."""
+        return self._require(self._gamma)
+
+    @property
+    def beta(self) -> tf.Tensor:
+        """float32 `[c]`."""
+        return self._require(self._beta)
+
     def call(self, x: tf.Tensor, residual: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = self._require(self._gamma)
         step: dict[str, Any] = {}

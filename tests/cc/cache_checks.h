@@ -75,6 +75,7 @@ struct CacheData {
     write.value_dim = test.value_dim;
     for (int64_t j = 0; j < test.length; ++j) {
       for (int64_t s = 0; s < test.slots; ++s) {
+        if (!Owned(j, s)) continue;
         char* block = const_cast<char*>(block_list[j / kCacheBlock]);
         write.key = KeyRow(j, s);
         write.value = ValueRow(j, s);
@@ -106,6 +107,13 @@ struct CacheData {
     kernels.cached_attention(args);
   }
 
+  // What nobody continues is never written.
+  bool Owned(int64_t j, int64_t slot) const {
+    for (int64_t r = 0; r < test.rows; ++r) {
+      if (slot_of[r * test.length + j] == slot) return true;
+    }
+    return false;
+  }
   const char* KeyRow(int64_t j, int64_t slot) const {
     return &key[(j * test.slots + slot) * test.heads * test.head_dim * SizeOf(test.key_type)];
   }

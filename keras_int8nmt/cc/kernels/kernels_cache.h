@@ -35,10 +35,10 @@ void WriteInt8Key(const int8_t* key, int64_t head_dim, int32_t* out) {
   out[whole * kLanes] = PrepareKey(word);
 }
 
-// The first position of a group clears the ones after it.
+// Other positions of the group keep what they have: a slot need not be written at all of them.
 void WriteInt8Value(const int8_t* value, int64_t value_dim, int64_t position, uint32_t* out) {
   const int shift = static_cast<int>(position % 4 * 8);
-  const uint32_t keep = shift == 0 ? 0 : ~0u;
+  const uint32_t keep = ~(0xffu << shift);
   for (int64_t c = 0; c < value_dim; ++c) {
     out[c] = (out[c] & keep) | static_cast<uint32_t>(static_cast<uint8_t>(value[c])) << shift;
   }
@@ -206,13 +206,13 @@ INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) 
     sum = sum + kept;
   });
   const float total = TreeSum(sum);
-  const Floats factor = Set(kInt8Values ? 255.0f / total : total);
+  const Floats factor = Set((kInt8Values ? 255.0f : 1.0f) / total);
   for (int64_t j = 0; j < length; j += kLanes) {
     const Floats e = Load(scores + j, Full());
     if (kInt8Values) {
       StoreBytes(probabilities + j, ToInts(Clamp(Rint(e * factor), 0.0f, 255.0f)), Full());
     } else {
-      Store(scores + j, e / factor, Full());
+      Store(scores + j, e * factor, Full());
     }
   }
 }

@@ -117,7 +117,7 @@ float ContextOf(const Reader& reader, const std::vector<float>& powers, float to
   }
   float acc = 0.0f;
   for (int64_t j = 0; j < reader.args.length; ++j) {
-    acc = acc + powers[j] / total * reader.Value<float>(j, c);
+    acc = acc + powers[j] * (1.0f / total) * reader.Value<float>(j, c);
   }
   return acc;
 }

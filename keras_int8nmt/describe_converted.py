@@ -1,12 +1,15 @@
-"""`Int8Transformer` to the native decoder's description."""
+"""A converted model to the native decoder's description; INT8, float32 or mixed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
-from keras_int8nmt.layers.int8_attention import Int8Attention
-from keras_int8nmt.layers.int8_dense import Int8Dense
+from keras_int8nmt.layers.float_dense import FloatDense
+from keras_int8nmt.layers.float_embedding import FloatEmbedding
+from keras_int8nmt.layers.float_matmul import FloatMatmul
+from keras_int8nmt.layers.frozen_attention import FrozenAttention
+from keras_int8nmt.layers.int8_dense import Int8Dense, fused_activation
 from keras_int8nmt.layers.int8_embedding import Int8Embedding
 from keras_int8nmt.layers.packed_matmul import PackedMatmul
 from keras_int8nmt.layers.residual_norm import ResidualNorm
@@ -16,17 +19,20 @@ from keras_int8nmt.model_description import (
     Description,
     Embedding,
     Norm,
+    NotDescribable,
     Product,
     Projected,
+    float_product,
 )
 from keras_int8nmt.quantization import QuantParams
 
 
-def describe_int8(model: Int8Transformer) -> Description:
+def describe_converted(model: Int8Transformer) -> Description:
     """The description of a converted model; its tensors are the model's own."""
 
-    def embedding(layer: Int8Embedding) -> Embedding:
-        return Embedding(layer.table, layer.inv_scales, model.multiplier)
+    def embedding(layer: Int8Embedding | FloatEmbedding) -> Embedding:
+        inv_scales = layer.inv_scales if isinstance(layer, Int8Embedding) else None
+        return Embedding(layer.table, inv_scales, model.multiplier)
 
     return Description(model.settings["source_vocabulary_size"]).model(
         model.settings,
@@ -48,12 +54,14 @@ def _norm(layer: ResidualNorm) -> Norm:
     return Norm(layer.gamma, layer.beta, layer.epsilon, layer.carry, layer.output_params)
 
 
-def _packed(
-    matmul: PackedMatmul,
-    input_params: QuantParams,
+def _product(
+    matmul: PackedMatmul | FloatMatmul,
+    input_params: QuantParams | None,
     output: QuantParams | None = None,
     activation: str = "none",
 ) -> Product:
+    if isinstance(matmul, FloatMatmul):
+        return float_product(matmul.kernel, matmul.bias, activation, output=output)
     step = PackedMatmul.output_step(output, activation)
     return Product(
         matmul.shape,
@@ -67,30 +75,40 @@ def _packed(
     )
 
 
-def _dense(layer: Int8Dense) -> Product:
-    return _packed(layer.matmul, layer.input_params, layer.output_params, layer.fused_activation)
+def _dense(layer: Int8Dense | FloatDense) -> Product:
+    if isinstance(layer, Int8Dense):
+        return _product(layer.matmul, layer.input_params, layer.output_params, layer.fused)
+    activation = fused_activation(layer.activation)
+    if activation is None:
+        raise NotDescribable(f"The native decoder has no activation {layer.activation!r}.")
+    return float_product(layer.kernel, layer.bias, activation, output=layer.output_params)
 
 
-def _attention(layer: Int8Attention, of_memory: tuple[str, ...] = ()) -> Attention:
+def _attention(layer: FrozenAttention, of_memory: tuple[str, ...] = ()) -> Attention:
     """`of_memory` names the projections that read the encoder's output."""
     projections = []
-    for group, params in layer.input_params.items():
+    for group in layer.groups:
         members = group.split("_")
-        columns = {name: layer.columns(name)[1] for name in members}
-        # All heads of a group are int8 codes whose scales are folded into the product.
-        product = _packed(layer.product(group), params, layer.head_params[members[0]])
+        # Written in one type; where that is int8, each member's scale is in the product itself,
+        # unless the product is float32, which is then the only one of its group.
+        product = _product(
+            layer.products[group], layer.group_params(group), layer.head_output(members[0])
+        )
+        columns = {name: layer.place_of(name)[1] for name in members}
         projections.append(Projected(product, columns, members[0] in of_memory))
+    int8 = layer.precision["attention_output"] == "int8"
+    context = layer.context_params if int8 else None
     return Attention(
         layer.num_heads,
         layer.key_dim,
         layer.value_dim,
-        "int8",
-        "int8",
+        layer.precision["QK"],
+        layer.precision["AV"],
         layer.score_scale,
-        layer.context_params,
+        context,
         layer.context_scale,
         projections,
-        _packed(layer.output_product, layer.context_params),
+        _product(layer.products["attention_output"], context),
     )
 
 

@@ -1,0 +1,278 @@
+"""The native decoder: a model and a search on streams of the native library, by its C functions."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_int8nmt import native
+from keras_int8nmt.model_description import Description
+
+# How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
+_PATIENCE_MS = 100
+_ELEMENT_TYPES = {"float32": 0, "int8": 1, "uint8": 2}
+
+
+class Found(NamedTuple):
+    """One hypothesis: its tokens, the end token included, and its score."""
+
+    tokens: list[int]
+    score: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the search is asked for; see `Translator`."""
+
+    beam_size: int
+    num_hypotheses: int
+    max_length: int
+    min_length: int
+    length_penalty: float
+
+    def divisors(self) -> np.ndarray:
+        """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by."""
+        lengths = np.maximum(np.arange(self.max_length + 1), 1).astype(np.float64)
+        return (lengths**self.length_penalty).astype(np.float32)
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("dims", ctypes.POINTER(ctypes.c_int64)),
+        ("data", ctypes.c_void_p),
+    ]
+
+
+class _Options(ctypes.Structure):
+    _fields_ = [
+        ("beam_size", ctypes.c_int32),
+        ("num_hypotheses", ctypes.c_int32),
+        ("max_length", ctypes.c_int32),
+        ("min_length", ctypes.c_int32),
+        ("divisors", ctypes.POINTER(ctypes.c_float)),
+        ("streams", ctypes.c_int32),
+        ("threads_per_stream", ctypes.c_int32),
+        ("pin", ctypes.c_int32),
+        ("batch_size", ctypes.c_int32),
+        ("max_source", ctypes.c_int32),
+    ]
+
+
+class NativeDecoder:
+    """Streams that translate token ids with one model; safe from many threads at once.
+
+    Args:
+        description: The model, see `model_description`. Its tensors are used where they are.
+        search: What to search for.
+        streams: Searches that run at the same time, each on a thread of its own.
+        threads_per_stream: Threads that share the large products of each.
+        batch_size: Sentences that a stream computes together.
+        max_source_length: Most tokens of a source.
+
+    Raises:
+        RuntimeError: without the native library, or when it can't run the model.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        search: Search,
+        *,
+        streams: int,
+        threads_per_stream: int,
+        batch_size: int,
+        max_source_length: int,
+    ) -> None:
+        native.require()
+        self._functions = _prepared(native.functions())
+        self._process = os.getpid()
+        # The library reads these where they are, as long as the pool lives.
+        self._arrays = [np.asarray(memoryview(tensor)) for tensor in description.tensors]
+        self._kept = description
+        ints = np.array(description.ints, np.int64)
+        floats = np.array(description.floats, np.float32)
+        dims = [np.array(array.shape, np.int64) for array in self._arrays]
+        tensors = (_Tensor * len(self._arrays))(
+            *(
+                _Tensor(
+                    _ELEMENT_TYPES[array.dtype.name],
+                    array.ndim,
+                    _pointer(shape, ctypes.c_int64),
+                    array.ctypes.data,
+                )
+                for array, shape in zip(self._arrays, dims, strict=True)
+            )
+        )
+        divisors = search.divisors()
+        options = _Options(
+            search.beam_size,
+            search.num_hypotheses,
+            search.max_length,
+            search.min_length,
+            _pointer(divisors, ctypes.c_float),
+            streams,
+            threads_per_stream,
+            1,
+            batch_size,
+            max_source_length,
+        )
+        self._pool = self._functions.keras_int8nmt_pool_create(
+            _pointer(ints, ctypes.c_int64),
+            len(ints),
+            _pointer(floats, ctypes.c_float),
+            len(floats),
+            tensors,
+            len(tensors),
+            ctypes.byref(options),
+        )
+        if not self._pool:
+            raise RuntimeError(f"The native decoder: {self._error()}.")
+
+    def close(self) -> None:
+        """Ends the streams; calls in other threads fail."""
+        pool, self._pool = self._pool, None
+        # A forked child has the memory and none of the threads.
+        if pool and self._process == os.getpid():
+            self._functions.keras_int8nmt_pool_destroy(pool)
+
+    def __del__(self) -> None:
+        if getattr(self, "_pool", None):
+            self.close()
+
+    @property
+    def usable(self) -> bool:
+        """Whether its threads are there: not after `close`, and not in a forked child."""
+        return self._pool is not None and self._process == os.getpid()
+
+    def translate(
+        self,
+        sentences: Sequence[Sequence[int]],
+        order: Sequence[int],
+        progress: Callable[[int], Any] | None = None,
+    ) -> list[list[Found]]:
+        """The hypotheses of each sentence, best first.
+
+        Args:
+            sentences: Token ids, the end token included.
+            order: In which order they are begun: each index once.
+            progress: Called now and then, in this thread, with the number of sentences finished
+                since the last call.
+
+        Raises:
+            RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
+            ValueError: for ids or lengths that the model has not.
+        """
+        if not sentences:
+            return []
+        offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
+        ids = np.fromiter((i for s in sentences for i in s), np.int32, int(offsets[-1]))
+        ranks = np.array(order, np.int64)
+        request = self._functions.keras_int8nmt_request_submit(
+            self._pool,
+            _pointer(ids, ctypes.c_int32),
+            _pointer(offsets, ctypes.c_int64),
+            _pointer(ranks, ctypes.c_int64),
+            len(sentences),
+        )
+        if not request:
+            raise ValueError(f"The native decoder: {self._error()}.")
+        try:
+            self._wait(request, len(sentences), progress)
+            error = self._functions.keras_int8nmt_request_error(request).decode()
+            if error:
+                raise RuntimeError(f"The native decoder: {error}.")
+            return self._results(request, len(sentences))
+        finally:
+            self._functions.keras_int8nmt_request_free(request)
+
+    def _wait(self, request: int, count: int, progress: Callable[[int], Any] | None) -> None:
+        wait = self._functions.keras_int8nmt_request_wait
+        finished = 0
+        try:
+            while finished < count:
+                before, finished = finished, wait(self._pool, request, _PATIENCE_MS)
+                if progress is not None and finished > before:
+                    progress(finished - before)
+        except BaseException:
+            # The streams still hold the request: it may be freed when they have let go of it.
+            self._functions.keras_int8nmt_request_cancel(self._pool, request)
+            while wait(self._pool, request, _PATIENCE_MS) < count:
+                pass
+            raise
+
+    def _results(self, request: int, count: int) -> list[list[Found]]:
+        sizes = np.zeros(2, np.int64)
+        self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes, ctypes.c_int64))
+        counts = np.empty(count, np.int64)
+        lengths, scores = np.empty(sizes[0], np.int64), np.empty(sizes[0], np.float32)
+        tokens = np.empty(sizes[1], np.int32)
+        self._functions.keras_int8nmt_request_results(
+            request,
+            _pointer(counts, ctypes.c_int64),
+            _pointer(lengths, ctypes.c_int64),
+            _pointer(scores, ctypes.c_float),
+            _pointer(tokens, ctypes.c_int32),
+        )
+        ends = np.cumsum(lengths)
+        found = [
+            Found(tokens[end - length : end].tolist(), float(score))
+            for end, length, score in zip(ends, lengths, scores, strict=True)
+        ]
+        lasts = np.cumsum(counts)
+        return [found[last - n : last] for last, n in zip(lasts, counts, strict=True)]
+
+    @contextmanager
+    def profile(self) -> Iterator[dict[str, dict[str, float]]]:
+        """Counts the time of each kind of work while the block runs; filled at the end.
+
+        By the name of the work: `calls` and `seconds`, summed over all streams.
+        """
+        times: dict[str, dict[str, float]] = {}
+        self._functions.keras_int8nmt_pool_profile_start(self._pool)
+        try:
+            yield times
+        finally:
+            text = self._functions.keras_int8nmt_pool_profile_stop(self._pool)
+            times.update(json.loads(text))
+
+    def _error(self) -> str:
+        return self._functions.keras_int8nmt_last_error().decode()
+
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+def _prepared(functions: Any) -> Any:
+    """The library's functions with their types told."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    signatures = {
+        "pool_create": (
+            pointer,
+            [pointer, number, pointer, number, pointer, number, pointer],
+        ),
+        "pool_destroy": (None, [pointer]),
+        "pool_profile_start": (None, [pointer]),
+        "pool_profile_stop": (ctypes.c_char_p, [pointer]),
+        "request_submit": (pointer, [pointer, pointer, pointer, pointer, number]),
+        "request_wait": (number, [pointer, pointer, ctypes.c_int]),
+        "request_cancel": (None, [pointer, pointer]),
+        "request_error": (ctypes.c_char_p, [pointer]),
+        "request_sizes": (None, [pointer, pointer]),
+        "request_results": (None, [pointer, pointer, pointer, pointer, pointer]),
+        "request_free": (None, [pointer]),
+        "last_error": (ctypes.c_char_p, []),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(functions, "keras_int8nmt_" + name)
+        function.restype, function.argtypes = result, arguments
+    return functions
