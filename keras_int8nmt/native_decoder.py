@@ -5,42 +5,20 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from keras_int8nmt import native
 from keras_int8nmt.model_description import Description
+from keras_int8nmt.search_options import Found, SearchOptions
 
 # How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
 _PATIENCE_MS = 100
 _ELEMENT_TYPES = {"float32": 0, "int8": 1, "uint8": 2}
-
-
-class Found(NamedTuple):
-    """One hypothesis: its tokens, the end token included, and its score."""
-
-    tokens: list[int]
-    score: float
-
-
-@dataclass(frozen=True)
-class Search:
-    """What the search is asked for; see `Translator`."""
-
-    beam_size: int
-    num_hypotheses: int
-    max_length: int
-    min_length: int
-    length_penalty: float
-
-    def divisors(self) -> np.ndarray:
-        """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by."""
-        lengths = np.maximum(np.arange(self.max_length + 1), 1).astype(np.float64)
-        return (lengths**self.length_penalty).astype(np.float32)
 
 
 class _Tensor(ctypes.Structure):
@@ -85,7 +63,7 @@ class NativeDecoder:
     def __init__(
         self,
         description: Description,
-        search: Search,
+        search: SearchOptions,
         *,
         streams: int,
         threads_per_stream: int,
@@ -95,6 +73,8 @@ class NativeDecoder:
         native.require()
         self._functions = _prepared(native.functions())
         self._process = os.getpid()
+        self._requests: list[int] = []
+        self._changed = threading.Condition()
         # The library reads these where they are, as long as the pool lives.
         self._arrays = [np.asarray(memoryview(tensor)) for tensor in description.tensors]
         self._kept = description
@@ -139,9 +119,17 @@ class NativeDecoder:
 
     def close(self) -> None:
         """Ends the streams; calls in other threads fail."""
-        pool, self._pool = self._pool, None
         # A forked child has the memory and none of the threads.
-        if pool and self._process == os.getpid():
+        if self._process != os.getpid():
+            self._pool = None
+            return
+        with self._changed:
+            pool, self._pool = self._pool, None
+            for request in self._requests:
+                self._functions.keras_int8nmt_request_cancel(pool, request)
+            # Whoever waits for a request still asks the pool about it.
+            self._changed.wait_for(lambda: not self._requests)
+        if pool:
             self._functions.keras_int8nmt_pool_destroy(pool)
 
     def __del__(self) -> None:
@@ -173,39 +161,54 @@ class NativeDecoder:
         """
         if not sentences:
             return []
-        offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
-        ids = np.fromiter((i for s in sentences for i in s), np.int32, int(offsets[-1]))
-        ranks = np.array(order, np.int64)
-        request = self._functions.keras_int8nmt_request_submit(
-            self._pool,
-            _pointer(ids, ctypes.c_int32),
-            _pointer(offsets, ctypes.c_int64),
-            _pointer(ranks, ctypes.c_int64),
-            len(sentences),
-        )
-        if not request:
-            raise ValueError(f"The native decoder: {self._error()}.")
+        pool, request = self._submit(sentences, order)
         try:
-            self._wait(request, len(sentences), progress)
+            self._wait(pool, request, len(sentences), progress)
             error = self._functions.keras_int8nmt_request_error(request).decode()
             if error:
+                error = error if self.usable else "it was closed"
                 raise RuntimeError(f"The native decoder: {error}.")
             return self._results(request, len(sentences))
         finally:
             self._functions.keras_int8nmt_request_free(request)
+            with self._changed:
+                self._requests.remove(request)
+                self._changed.notify_all()
 
-    def _wait(self, request: int, count: int, progress: Callable[[int], Any] | None) -> None:
+    def _submit(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> tuple[int, int]:
+        """The pool, which lives as long as its request, and the request."""
+        offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
+        ids = np.fromiter((i for s in sentences for i in s), np.int32, int(offsets[-1]))
+        ranks = np.array(order, np.int64)
+        with self._changed:
+            if not self.usable:
+                raise RuntimeError("The native decoder: it was closed.")
+            request = self._functions.keras_int8nmt_request_submit(
+                self._pool,
+                _pointer(ids, ctypes.c_int32),
+                _pointer(offsets, ctypes.c_int64),
+                _pointer(ranks, ctypes.c_int64),
+                len(sentences),
+            )
+            if not request:
+                raise ValueError(f"The native decoder: {self._error()}.")
+            self._requests.append(request)
+            return self._pool, request
+
+    def _wait(
+        self, pool: int, request: int, count: int, progress: Callable[[int], Any] | None
+    ) -> None:
         wait = self._functions.keras_int8nmt_request_wait
         finished = 0
         try:
             while finished < count:
-                before, finished = finished, wait(self._pool, request, _PATIENCE_MS)
+                before, finished = finished, wait(pool, request, _PATIENCE_MS)
                 if progress is not None and finished > before:
                     progress(finished - before)
         except BaseException:
             # The streams still hold the request: it may be freed when they have let go of it.
-            self._functions.keras_int8nmt_request_cancel(self._pool, request)
-            while wait(self._pool, request, _PATIENCE_MS) < count:
+            self._functions.keras_int8nmt_request_cancel(pool, request)
+            while wait(pool, request, _PATIENCE_MS) < count:
                 pass
             raise
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
-from keras_int8nmt import ops
-from keras_int8nmt.batching import make_batches, pad_batch
-from keras_int8nmt.beam_search import SearchResult, search
-from keras_int8nmt.int8_transformer import Int8Transformer
+from keras_int8nmt.fast_path import FastPath, why_not
+from keras_int8nmt.layer_path import LayerPath
+from keras_int8nmt.search_options import Found, SearchOptions
+
+_PATHS = ("auto", "fast", "layers")
 
 
 class Tokenizer(Protocol):
@@ -56,9 +55,9 @@ class Translation:
 class Translator:
     """Translates with a `Transformer` or an `Int8Transformer`, by greedy or beam search.
 
-    Sentences are sorted by length into batches and answered in the order they came in. What else
-    is in a batch never changes an answer: with an INT8 model on the native library not by a bit,
-    otherwise by no more than the rounding of float32 sums.
+    Sentences are sorted by length and answered in the order they came in. What else is in a batch
+    never changes an answer: with an INT8 model on the native library not by a bit, otherwise by no
+    more than the rounding of float32 sums. Many threads may translate with one translator.
 
     Args:
         model: A `Transformer` or `Int8Transformer`.
@@ -72,14 +71,22 @@ class Translator:
         length_penalty: A hypothesis of n tokens scores its log-probability / n ** length_penalty.
         num_hypotheses: Translations a sentence that `translate` returns, at most `beam_size`.
         streams: Batches translated at the same time, each by a thread; all share the model's
-            weights. "auto": as many as there are cores, and one for a model whose operations
-            use several cores by themselves.
+            weights. "auto": as many as there are cores for them, and one on the layer path for a
+            model whose operations use several cores by themselves.
+        threads_per_stream: Threads that share the large products of each stream on the fast path:
+            for the shortest time of a single request.
         max_source_length: A longer source is cut to this many tokens, the end token kept, with a
             warning (once). None: the model's `max_length`, which is also the most.
+        path: "auto": the native decoder where it can run the model (any `Transformer` or
+            `Int8Transformer`, with the native library), else the model's own layers in
+            TensorFlow's loop; `translator.path` tells which, and `path_reason` why. "fast" and
+            "layers" ask for one of them. Both give the same tokens and scores: with an INT8 model
+            to the bit, otherwise but for the rounding of float32 sums.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, or model and tokenizer do not belong together.
+        RuntimeError: In a call: `path="fast"` is not possible for the model as it is now.
 
     Example:
 
@@ -100,7 +107,9 @@ class Translator:
         length_penalty: float = 1.0,
         num_hypotheses: int = 1,
         streams: int | str = "auto",
+        threads_per_stream: int = 1,
         max_source_length: int | None = None,
+        path: str = "auto",
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.beam_size = _whole("beam_size", beam_size, 1)
@@ -120,6 +129,10 @@ class Translator:
                 f"`num_hypotheses` is {num_hypotheses}, more than `beam_size`, {beam_size}."
             )
         self.streams = streams if streams == "auto" else _whole("streams", streams, 1)
+        self.threads_per_stream = _whole("threads_per_stream", threads_per_stream, 1)
+        if path not in _PATHS:
+            raise ValueError(f"`path` must be one of {', '.join(_PATHS)}; received {path!r}.")
+        self._asked = path
         if max_source_length is None:
             max_source_length = model.max_length
         self.max_source_length = min(
@@ -130,8 +143,12 @@ class Translator:
             if ours != theirs:
                 raise ValueError(f"`{name}` of the model is {ours}, of the tokenizer {theirs}.")
         self._warned = False
-        self._search = tf.function(
-            self._search_batch, input_signature=[tf.TensorSpec([None, None], tf.int32)]
+        self.options = SearchOptions(
+            self.beam_size,
+            self.num_hypotheses,
+            self.max_length,
+            self.min_length,
+            self.length_penalty,
         )
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
@@ -145,7 +162,8 @@ class Translator:
 
         Args:
             texts: Sentences. One of nothing but white space has the empty translation, score 0.
-            progress: Called after each batch, in the caller's thread, with its number of sentences.
+            progress: Called now and then, in the caller's thread, with the number of sentences that
+                are finished since the last call.
 
         Returns:
             A `Translation` for each text, in the order of `texts`.
@@ -172,14 +190,7 @@ class Translator:
     ) -> list[Translation]:
         """`translate` of token ids, the end token included; the results have no text."""
         cut = [self._checked(i, sentence) for i, sentence in enumerate(sentences)]
-        results: list[Any] = [None] * len(cut)
-        batches = make_batches([len(sentence) for sentence in cut], self.batch_size)
-        for batch, found in self._run(cut, batches):
-            for i, result in zip(batch, found, strict=True):
-                results[i] = result
-            if progress is not None:
-                progress(len(batch))
-        return results
+        return [_translation(found) for found in self._search(cut, progress)]
 
     def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
         assert self.tokenizer is not None
@@ -206,83 +217,62 @@ class Translator:
             )
         return [*ids[: self.max_source_length - 1], self.model.eos_id]
 
-    # ---- batches ----
+    # ---- the two paths ----
 
-    def _run(
-        self, sentences: list[list[int]], batches: list[list[int]]
-    ) -> Iterator[tuple[list[int], list[Translation]]]:
-        """Yields each batch with its results, as they are ready."""
-        if not batches:
-            return
+    @property
+    def path(self) -> str:
+        """"fast" (the native decoder) or "layers" (the model's own layers): what would run now."""
+        return "layers" if self._reason() is not None else "fast"
 
-        def translate(batch: list[int]) -> tuple[list[int], list[Translation]]:
-            ids = pad_batch([sentences[i] for i in batch], self.model.pad_id)
-            return batch, _unpacked(self._search(tf.constant(ids)))
+    @property
+    def path_reason(self) -> str | None:
+        """Why the native decoder is not used; None if it is."""
+        return self._reason()
 
-        streams = min(self._streams(), len(batches))
-        if streams == 1:
-            yield from map(translate, batches)
-            return
-        # Traced here, once: threads that arrive together would each trace it.
-        self._search.get_concrete_function()
-        with ThreadPoolExecutor(streams, thread_name_prefix="translator") as pool:
-            futures = [pool.submit(translate, batch) for batch in batches]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
+    def _reason(self) -> str | None:
+        return "it was asked for" if self._asked == "layers" else why_not(self.model)
 
-    def _streams(self) -> int:
-        if isinstance(self.streams, int):
-            return self.streams
-        # TensorFlow's own products spread over the cores; the native ones run on one each.
-        native = isinstance(self.model, Int8Transformer) and ops.native_available()
-        return len(os.sched_getaffinity(0)) if native else 1
+    def _search(self, sentences: list[list[int]], progress: Any) -> list[list[Found]]:
+        reason = self._reason()
+        if reason is None:
+            return self.fast_path.translate(sentences, progress)
+        if self._asked == "fast":
+            raise RuntimeError(f'`path="fast"` is not possible: {reason}.')
+        return self.layer_path.translate(sentences, progress)
 
-    def _search_batch(self, source_ids: tf.Tensor) -> SearchResult:
-        model, beam = self.model, self.beam_size
-        return search(
-            model.decode_step,
-            model.reorder_cache,
-            model.grow_cache,
-            model.start_cache(model.encode(source_ids), beam, 0),
-            batch=tf.shape(source_ids)[0],
-            beam_size=beam,
-            max_length=self.max_length,
-            min_length=self.min_length,
-            length_penalty=self.length_penalty,
-            num_hypotheses=self.num_hypotheses,
-            start_id=model.start_id,
-            eos_id=model.eos_id,
-            pad_id=model.pad_id,
-            select=_select_sentences,
+    @cached_property
+    def fast_path(self) -> FastPath:
+        """The native decoder of this translator."""
+        return FastPath(
+            self.model,
+            self.options,
+            self.batch_size,
+            self.streams,
+            self.threads_per_stream,
+            self.max_source_length,
         )
 
+    @cached_property
+    def layer_path(self) -> LayerPath:
+        """The model's own layers in TensorFlow's loop."""
+        return LayerPath(self.model, self.options, self.batch_size, self.streams)
 
-def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any:
-    """The state of some of `count` sentences: a tensor has one or `beam` rows for each."""
+    def close(self) -> None:
+        """Ends the native decoder's threads; translating again begins new ones."""
+        if "fast_path" in self.__dict__:
+            self.fast_path.close()
 
-    def select(x: tf.Tensor) -> tf.Tensor:
-        rows = tf.shape(x)[0] // count
-        return tf.gather(x, tf.reshape(sentences[:, None] * rows + tf.range(rows), [-1]))
+    def __enter__(self) -> Translator:
+        return self
 
-    return tf.nest.map_structure(select, cache)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def _unpacked(result: SearchResult) -> list[Translation]:
-    """The hypotheses that there are of each sentence; an empty one where there is none."""
-    tokens, lengths, scores = (x.numpy() for x in result)
-    translations = []
-    for row, ends, row_scores in zip(tokens, lengths, scores, strict=True):
-        hypotheses = [
-            Hypothesis(None, ids[:n].tolist(), float(score))
-            for ids, n, score in zip(row, ends, row_scores, strict=True)
-            if n > 0
-        ]
-        translations.append(Translation(hypotheses or [Hypothesis(None, [], -np.inf)]))
-    return translations
+def _translation(found: list[Found]) -> Translation:
+    """An empty hypothesis stands where there is none."""
+    hypotheses = [Hypothesis(None, tokens, score) for tokens, score in found]
+    return Translation(hypotheses or [Hypothesis(None, [], -np.inf)])
 
 
 def _whole(name: str, value: Any, least: int) -> int:

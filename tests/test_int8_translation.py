@@ -58,8 +58,9 @@ def sentences():
     return [source for source, _ in (second + first)[:200]]
 
 
-def hypotheses(model, tokenizer, sentences, **settings):
-    results = Translator(model, tokenizer, num_hypotheses=2, **settings).translate(sentences)
+def hypotheses(model, tokenizer, sentences, path="layers", **settings):
+    translator = Translator(model, tokenizer, num_hypotheses=2, path=path, **settings)
+    results = translator.translate(sentences)
     return [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
 
 

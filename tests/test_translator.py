@@ -12,7 +12,7 @@ import pytest
 import sacrebleu
 import tensorflow as tf
 
-from keras_int8nmt import translator as translator_module
+from keras_int8nmt import layer_path
 from keras_int8nmt.transformer import build_transformer
 from keras_int8nmt.translator import Translator
 
@@ -89,11 +89,11 @@ def test_batch_size_never_changes_an_answer(model, beam_size):
 
 
 def test_padding_never_changes_an_answer(model):
-    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12)
+    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12).layer_path
     ids = np.array([LetterTokenizer().encode("abcdefgh"), LetterTokenizer().encode("ponmlkji")])
-    bare = translator._search(tf.constant(ids, tf.int32))
+    bare = translator.search(tf.constant(ids, tf.int32))
     for width in (1, 2, 9):
-        padded = translator._search(tf.pad(tf.constant(ids, tf.int32), [[0, 0], [0, width]]))
+        padded = translator.search(tf.pad(tf.constant(ids, tf.int32), [[0, 0], [0, width]]))
         np.testing.assert_array_equal(padded.tokens, bare.tokens)
         np.testing.assert_allclose(padded.scores, bare.scores, atol=1e-5)
 
@@ -207,14 +207,16 @@ def test_unknown_characters_are_translated_like_any_other(model):
 
 
 def test_an_error_in_a_stream_reaches_the_caller(model):
-    translator = Translator(model, LetterTokenizer(), batch_size=2, streams=3, max_length=8)
+    translator = Translator(
+        model, LetterTokenizer(), batch_size=2, streams=3, max_length=8, path="layers"
+    )
     before = threading.active_count()
-    original, translator_module._unpacked = translator_module._unpacked, None
+    original, layer_path.unpacked = layer_path.unpacked, None
     try:
         with pytest.raises(TypeError):
             translator(random_texts(12))
     finally:
-        translator_module._unpacked = original
+        layer_path.unpacked = original
     assert threading.active_count() == before
     assert len(translator(random_texts(3))) == 3
 
