@@ -70,30 +70,38 @@ void CacheWrite(const CacheWriteArgs& args) {
   }
 }
 
+// Of up to kCacheRows rows in all heads.
 struct CacheScratch {
-  CacheScratch(int64_t head_dim, int64_t length)
+  CacheScratch(int64_t heads, int64_t head_dim, int64_t length)
       : positions(RoundUp(length, kLanes)),
         groups((head_dim + 3) / 4),
-        memory_(kCacheRows * (positions + positions / 4 + groups * kWeightWords + 2 * kLanes) +
-                RoundUp(4 * groups, 16) + kSpareWords) {
-    for (int r = 0; r < kCacheRows; ++r) {
-      scores[r] = memory_.Take<float>(positions);
-      probabilities[r] = memory_.Take<uint8_t>(positions / 4);
-      queries[r] = memory_.Take<int32_t>(groups * kWeightWords);
-    }
+        memory_(heads * kCacheRows * (positions + RoundUp(positions / 4, kLanes)) +
+                kCacheRows * RoundUp(groups * kWeightWords, kLanes) + groups + kSpareWords) {
+    scores_ = memory_.Take<float>(heads * kCacheRows * positions);
+    probabilities_ = memory_.Take<uint8_t>(heads * kCacheRows * positions / 4);
+    for (int32_t*& query : queries) query = memory_.Take<int32_t>(groups * kWeightWords);
     query_bytes = memory_.Take<int8_t>(groups);
+  }
+
+  float* scores(int64_t head, int r) const {
+    return scores_ + (head * kCacheRows + r) * positions;
+  }
+  // For int8 values; float32 ones have theirs in `scores`.
+  uint8_t* probabilities(int64_t head, int r) const {
+    return probabilities_ + (head * kCacheRows + r) * positions;
   }
 
   int64_t positions;  // rounded up to whole blocks
   int64_t groups;     // of 4 dimensions
-  float* scores[kCacheRows];
-  uint8_t* probabilities[kCacheRows];  // for int8 values; float32 ones have them in `scores`
+  // Of the head at hand.
   int32_t* queries[kCacheRows];
   int32_t starts[kCacheRows];
   int8_t* query_bytes;
 
  private:
   Scratch memory_;
+  float* scores_;
+  uint8_t* probabilities_;
 };
 
 // Rows [first_row, first_row + kRows) of one head.
@@ -142,6 +150,8 @@ INLINE void Int8Dots(const CacheScratch& scratch, const char* keys, Floats dots[
   const auto* panel = reinterpret_cast<const int32_t*>(keys);
   for (int64_t g = 0; g < scratch.groups; ++g) {
     const Ints group = Load(panel + g * kLanes, Full());
+    // The next head's keys lie behind these; the cache of a batch does not fit the CPU's.
+    __builtin_prefetch(panel + (g + scratch.groups) * kLanes);
     for (int r = 0; r < kRows; ++r) {
       acc[r] = KeyDot(acc[r], group, scratch.queries[r] + g * kWeightWords);
     }
@@ -186,7 +196,7 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
         scores[r] = Select(MaskOf(bits[r]), dots[r] * scale, scores[r]);
       }
     });
-    for (int r = 0; r < kRows; ++r) Store(scratch->scores[r] + block * kLanes, scores[r], Full());
+    for (int r = 0; r < kRows; ++r) Store(scratch->scores(head.head, r) + block * kLanes, scores[r], Full());
   }
 }
 
@@ -220,15 +230,15 @@ INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) 
 // Adds the weighted values of one block and slot to `acc`; `real` are the block's real positions,
 // the others have the weight 0.
 template <int kRows>
-INLINE void AddInt8Values(const CacheScratch& scratch, int64_t block, uint32_t real,
+INLINE void AddInt8Values(const CacheScratch& scratch, int64_t head, int64_t block, uint32_t real,
                           const char* values, int64_t columns, int vectors,
                           const uint32_t bits[kRows], Ints acc[kRows][kCacheVectors]) {
   int32_t weights[kRows][4 * kWeightWords];
   for (int r = 0; r < kRows; ++r) {
-    const uint8_t* row = scratch.probabilities[r] + block * kLanes;
+    const uint8_t* row = scratch.probabilities(head, r) + block * kLanes;
     uint8_t kept[kLanes];
     if ((bits[r] & real) != real) {
-      for (int j = 0; j < kLanes; ++j) kept[j] = (bits[r] >> j & 1) != 0 ? row[j] : 0;
+      KeepBytes(row, bits[r], kept);
       row = kept;
     }
     PackWeights(row, 4, weights[r]);
@@ -237,6 +247,8 @@ INLINE void AddInt8Values(const CacheScratch& scratch, int64_t block, uint32_t r
     const auto* panel = reinterpret_cast<const int32_t*>(values) + g * columns;
     for (int v = 0; v < vectors; ++v) {
       const Ints value = Load(panel + v * kLanes, Full());
+      // The next head's.
+      __builtin_prefetch(panel + 4 * columns + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
         acc[r][v] = ValueDot(acc[r][v], value, weights[r] + g * kWeightWords);
       }
@@ -259,7 +271,7 @@ INLINE void AddFloatValues(const CachedAttentionArgs& args, const CacheHead& hea
                            j * columns + column;
       for (int r = 0; r < kRows; ++r) {
         if ((bits[r] >> j & 1) == 0) continue;
-        const Floats weight = Set(scratch.scores[r][block * kLanes + j]);
+        const Floats weight = Set(scratch.scores(head.head, r)[block * kLanes + j]);
         for (int v = 0; v < vectors; ++v) {
           acc[r][v] = acc[r][v] + weight * Load(value + v * kLanes, Full());
         }
@@ -304,9 +316,9 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
         const char* values =
             args.blocks[block] + head.values + slot * head.value_slot + column * 4;
         if (vectors == kCacheVectors) {
-          AddInt8Values<kRows>(scratch, block, real, values, stride, kCacheVectors, bits, sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, kCacheVectors, bits, sums);
         } else {
-          AddInt8Values<kRows>(scratch, block, real, values, stride, vectors, bits, sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, vectors, bits, sums);
         }
       });
     }
@@ -318,38 +330,47 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
   }
 }
 
+// All heads of some rows, one kind of work after the other: a softmax is a long chain of operations,
+// and those of different rows and heads overlap only when nothing comes between them.
 template <int kRows, bool kInt8Keys, bool kInt8Values>
-void CacheRows(const CachedAttentionArgs& args, const CacheHead& head, CacheScratch* scratch) {
-  CacheScores<kRows, kInt8Keys>(args, head, scratch);
-  for (int r = 0; r < kRows; ++r) {
-    CacheSoftmax<kInt8Values>(scratch->scores[r], args.length, scratch->probabilities[r]);
-  }
-  CacheContext<kRows, kInt8Values>(args, head, *scratch);
+void CacheRows(const CachedAttentionArgs& args, int64_t first_row, CacheScratch* scratch) {
+  const int64_t key_bytes = CacheKeyBytes(args.key_type, args.head_dim);
+  const int64_t value_bytes = CacheValueBytes(args.value_type, args.value_dim);
+  CacheHead head;
+  head.first_row = first_row;
+  head.key_slot = args.heads * key_bytes;
+  head.value_slot = args.heads * value_bytes;
+  const auto for_heads = [&](auto f) {
+    for (head.head = 0; head.head < args.heads; ++head.head) {
+      head.keys = args.keys_offset + head.head * key_bytes;
+      head.values = args.values_offset + head.head * value_bytes;
+      f();
+    }
+  };
+  for_heads([&] { CacheScores<kRows, kInt8Keys>(args, head, scratch); });
+  for_heads([&] {
+    for (int r = 0; r < kRows; ++r) {
+      CacheSoftmax<kInt8Values>(scratch->scores(head.head, r), args.length,
+                                scratch->probabilities(head.head, r));
+    }
+  });
+  for_heads([&] { CacheContext<kRows, kInt8Values>(args, head, *scratch); });
 }
 
 template <bool kInt8Keys, bool kInt8Values>
 void CachedAttentionOf(const CachedAttentionArgs& args) {
-  CacheScratch scratch(args.head_dim, args.length);
-  const int64_t key_bytes = CacheKeyBytes(args.key_type, args.head_dim);
-  const int64_t value_bytes = CacheValueBytes(args.value_type, args.value_dim);
-  CacheHead head;
-  head.key_slot = args.heads * key_bytes;
-  head.value_slot = args.heads * value_bytes;
-  for (head.head = 0; head.head < args.heads; ++head.head) {
-    head.keys = args.keys_offset + head.head * key_bytes;
-    head.values = args.values_offset + head.head * value_bytes;
-    for (head.first_row = 0; head.first_row < args.rows;) {
-      const int64_t left = args.rows - head.first_row;
-      if (left >= kCacheRows) {
-        CacheRows<kCacheRows, kInt8Keys, kInt8Values>(args, head, &scratch);
-        head.first_row += kCacheRows;
-      } else if (left >= 2) {
-        CacheRows<2, kInt8Keys, kInt8Values>(args, head, &scratch);
-        head.first_row += 2;
-      } else {
-        CacheRows<1, kInt8Keys, kInt8Values>(args, head, &scratch);
-        head.first_row += 1;
-      }
+  CacheScratch scratch(args.heads, args.head_dim, args.length);
+  for (int64_t row = 0; row < args.rows;) {
+    const int64_t left = args.rows - row;
+    if (left >= kCacheRows) {
+      CacheRows<kCacheRows, kInt8Keys, kInt8Values>(args, row, &scratch);
+      row += kCacheRows;
+    } else if (left >= 2) {
+      CacheRows<2, kInt8Keys, kInt8Values>(args, row, &scratch);
+      row += 2;
+    } else {
+      CacheRows<1, kInt8Keys, kInt8Values>(args, row, &scratch);
+      row += 1;
     }
   }
 }

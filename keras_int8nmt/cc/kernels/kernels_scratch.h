@@ -1,4 +1,4 @@
-// Memory of one call, 64-byte aligned.
+// Memory of one call of a kernel, 64-byte aligned.
 #ifndef KERAS_INT8NMT_KERNELS_KERNELS_SCRATCH_H_
 #define KERAS_INT8NMT_KERNELS_KERNELS_SCRATCH_H_
 
@@ -11,12 +11,48 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
+// What the last calls of a thread have used: it grows and is kept, so that calls do not allocate.
+struct Arena {
+  ~Arena() { Free(data); }
+  static void* New(int64_t words) {
+    return ::operator new(words * sizeof(int32_t), std::align_val_t(kAlignment));
+  }
+  static void Free(void* data) {
+    if (data != nullptr) ::operator delete(data, std::align_val_t(kAlignment));
+  }
+
+  void* data = nullptr;
+  int64_t words = 0;
+  bool taken = false;
+};
+
 class Scratch {
  public:
   // In words of 32 bits.
-  explicit Scratch(int64_t words)
-      : data_(::operator new(words * sizeof(int32_t), std::align_val_t(kAlignment))) {}
-  ~Scratch() { ::operator delete(data_, std::align_val_t(kAlignment)); }
+  explicit Scratch(int64_t words) {
+    thread_local Arena arena;
+    own_ = arena.taken;
+    if (own_) {
+      data_ = Arena::New(words);
+      return;
+    }
+    if (arena.words < words) {
+      void* data = Arena::New(words);
+      Arena::Free(arena.data);
+      arena.data = data;
+      arena.words = words;
+    }
+    data_ = arena.data;
+    arena.taken = true;
+    taken_ = &arena.taken;
+  }
+  ~Scratch() {
+    if (own_) {
+      Arena::Free(data_);
+    } else {
+      *taken_ = false;
+    }
+  }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -31,6 +67,8 @@ class Scratch {
 
  private:
   void* data_;
+  bool own_;  // a call within a call
+  bool* taken_ = nullptr;
   int64_t used_ = 0;
 };
 

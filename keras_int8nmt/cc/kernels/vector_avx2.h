@@ -105,6 +105,11 @@ INLINE Mask MaskOf(uint32_t bits) {
                 _mm256_cmpeq_epi32(_mm256_and_si256(all, hi), hi));
 }
 
+// 16 bytes, those without a bit become 0.
+INLINE void KeepBytes(const uint8_t* x, uint32_t bits, uint8_t* out) {
+  for (int i = 0; i < kLanes; ++i) out[i] = (bits >> i & 1) != 0 ? x[i] : 0;
+}
+
 INLINE Floats Load(const float* x, Full) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
 INLINE Ints Load(const int32_t* x, Full) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)),

@@ -106,6 +106,12 @@ INLINE void StoreBytes(void* out, Ints x, Part lanes) {
   _mm512_mask_cvtepi32_storeu_epi8(out, LaneMask(lanes), x.v);
 }
 
+// 16 bytes, those without a bit become 0.
+INLINE void KeepBytes(const uint8_t* x, uint32_t bits, uint8_t* out) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm_maskz_loadu_epi8(static_cast<__mmask16>(bits), x));
+}
+
 // p[i] += p[i + 8], then + 4, + 2, + 1: the fixed tree.
 INLINE float TreeSum(Floats x) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));

@@ -132,6 +132,11 @@ INLINE Ints Widened(const T* x) {
   return Each<Ints>(
       [&](int i) { return Int4{x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]}; });
 }
+// 16 bytes, those without a bit become 0.
+INLINE void KeepBytes(const uint8_t* x, uint32_t bits, uint8_t* out) {
+  for (int i = 0; i < kLanes; ++i) out[i] = (bits >> i & 1) != 0 ? x[i] : 0;
+}
+
 INLINE Floats Load(const float* x, Full) { return Copy<Floats>(x); }
 INLINE Ints Load(const int32_t* x, Full) { return Copy<Ints>(x); }
 INLINE Ints LoadWidened(const int8_t* x, Full) { return Widened(x); }
