@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-BATCHES = (1, 8, 32, 128)
+BATCHES = (32, 128, 8, 1)
 BEAMS = (4, 1)
-LENGTHS = (8, 27, 100)
+LENGTHS = (27, 8, 100)
 # Sentences handed over one at a time in a case of batch 1 and one stream.
 SINGLE_SENTENCES = 8
 # Of real sentences, which are shorter and of many lengths.
@@ -82,6 +82,11 @@ class Case:
         return max(SINGLE_SENTENCES, 2 * self.streams * self.batch)
 
     @property
+    def group(self) -> tuple[str, int, int]:
+        """Cases of one group can be measured with the same workers, set in the same way."""
+        return self.model, self.streams, self.batch
+
+    @property
     def warm_up_sentences(self) -> int:
         """One batch for each stream."""
         return self.streams * self.batch
@@ -103,6 +108,9 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def with_streams(self, streams: int) -> Job:
+        return replace(self, streams=streams)
 
 
 def make_job(case: Case, sentences: Sequence[Sequence[int]], max_length: int) -> Job:
@@ -138,12 +146,12 @@ def headline_cases(cores: int) -> list[Case]:
 
 
 def all_cases(cores: int) -> list[Case]:
-    """The matrix, headline cases first, then grouped by what a worker can keep loaded."""
+    """The matrix: headline cases, real sentences, then the rest grouped by `Case.group`."""
     streams = sorted({cores, 1}, reverse=True)
     real = [Case("tiny", beam, 32, s) for s, beam in product(streams, BEAMS)]
     real += [Case("tiny", beam, 1, 1) for beam in BEAMS]
     matrix = [
         Case("base", beam, batch, s, length)
-        for s, length, batch, beam in product(streams, LENGTHS, BATCHES, BEAMS)
+        for s, batch, length, beam in product(streams, BATCHES, LENGTHS, BEAMS)
     ]
     return list(dict.fromkeys([*headline_cases(cores), *real, *matrix]))

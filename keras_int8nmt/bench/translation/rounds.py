@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from keras_int8nmt.bench.timing import Measurement
 from keras_int8nmt.bench.translation.cases import Case, Job
 from keras_int8nmt.bench.translation.client import WorkerError, WorkerProcess
 from keras_int8nmt.bench.translation.engines import EngineSpec, Variant
 
 _JOB, _WARM_UP = "job", "warm up"
-_TUNING_TURNS = 2
+# Turns of each variant, and the seconds after which it has had enough.
+_TRIAL_TURNS, _TRIAL_SECONDS = 3, 5.0
 # How much faster a variant must be than those before it: less is noise.
 _FASTER = 1.03
 
@@ -63,12 +64,12 @@ class Result:
     @property
     def speed(self) -> float:
         """Median target tokens/s."""
-        return self.tokens / statistics.median(self.seconds)
+        return self.tokens / Measurement.of(self.seconds).median
 
     @property
     def spread(self) -> float:
         """(slowest - fastest) / median."""
-        return (max(self.seconds) - min(self.seconds)) / statistics.median(self.seconds)
+        return Measurement.of(self.seconds).spread
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,7 +78,7 @@ class Result:
 def warm_up_job(case: Case, job: Job) -> Job:
     """One batch for each stream: the longest sentences, so that buffers have their size."""
     longest = sorted(job.sentences, key=len, reverse=True)[: case.warm_up_sentences]
-    return Job(**{**job.to_dict(), "sentences": longest})
+    return replace(job, sentences=longest)
 
 
 def measure(
@@ -115,6 +116,24 @@ def _warm_up(worker: WorkerProcess, case: Case, job: Job) -> None:
 def _turn(worker: WorkerProcess, result: Result) -> None:
     seconds, result.tokens = worker.run(_JOB)
     result.seconds.append(seconds)
+
+
+def measure_jobs(
+    worker: WorkerProcess, jobs: Mapping[str, Job], turns: int = 5
+) -> dict[str, Measurement]:
+    """Seconds of several jobs of one engine, in turns, after one turn each to warm up.
+
+    Raises:
+        WorkerError: when one fails.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in jobs}
+    for name, job in jobs.items():
+        worker.prepare(name, job)
+        worker.run(name)
+    for _ in range(turns):
+        for name, seconds in samples.items():
+            seconds.append(worker.run(name)[0])
+    return {name: Measurement.of(seconds) for name, seconds in samples.items()}
 
 
 def translations(worker: WorkerProcess) -> list[list[int]]:
@@ -165,7 +184,10 @@ def _try_out(worker: WorkerProcess, case: Case, job: Job) -> float:
     try:
         worker.prepare(_WARM_UP, warm_up_job(case, job))
         worker.run(_WARM_UP)
-        return min(worker.run(_WARM_UP)[0] for _ in range(_TUNING_TURNS))
+        seconds: list[float] = []
+        while len(seconds) < _TRIAL_TURNS and sum(seconds) < _TRIAL_SECONDS:
+            seconds.append(worker.run(_WARM_UP)[0])
+        return min(seconds)
     except WorkerError:
         worker.close()
         raise

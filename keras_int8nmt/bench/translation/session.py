@@ -30,7 +30,7 @@ class Session:
         self._built: set[str] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="keras-int8nmt-bench-")
         self._workers: dict[str, WorkerProcess] = {}
-        self._group: tuple[str, int] | None = None
+        self._group: Any = None
         self._corpus: Corpus | None = None
 
     def __enter__(self) -> Session:
@@ -78,15 +78,14 @@ class Session:
         return make_job(case, sentences, longest)
 
     def worker(self, spec: EngineSpec, case: Case, job: Job) -> WorkerProcess:
-        """The loaded worker of an engine, kept while cases have the same model and streams.
+        """The loaded worker of an engine, kept while cases are of one group.
 
         Raises:
             WorkerError: why there is none.
         """
-        group = case.model, case.streams
-        if group != self._group:
+        if case.group != self._group:
             self.close_workers()
-            self._group = group
+            self._group = case.group
         if spec.name not in self._workers:
             reason = spec.why_not(case.model)
             if reason is not None:
