@@ -10,7 +10,7 @@ import pytest
 from keras_int8nmt.bench.translation.cases import Case, Job
 from keras_int8nmt.bench.translation.client import WorkerError, WorkerProcess, available_cores
 from keras_int8nmt.bench.translation.engines import ENGINES, EngineSpec, Variant
-from keras_int8nmt.bench.translation.rounds import Result, Rules, choose_variant, measure
+from keras_int8nmt.bench.translation.rounds import Result, Rules, choose_variant, measure, trial_job
 
 CASE = Case("nano", 1, 2, 1, 3)
 AS_IT_IS = Variant()
@@ -119,6 +119,15 @@ def test_the_fastest_variant_that_runs_is_chosen(start):
     assert [note.partition(":")[0] for note in chosen.tried] == ["Slow", "Failing", "Echo"]
     with pytest.raises(WorkerError, match="no such luck"):
         choose_variant(fake("x", variants=(of("Failing"),) * 2), CASE, JOB, start_variant)
+
+
+def test_a_trial_is_one_batch_for_each_stream_and_short():
+    case, sentences = Case("nano", 1, 2, 2, 27), [[1]] * 3 + [[2, 1]] * 5
+    trial = trial_job(case, Job(1, 2, 2, 28, 28, sentences))
+    assert (trial.min_length, trial.max_length, len(trial.sentences)) == (12, 12, 4)
+    assert trial.sentences[0] == [2, 1]
+    real = trial_job(Case("tiny", 1, 2, 2), Job(1, 2, 2, 0, 256, sentences))
+    assert (real.min_length, real.max_length) == (0, 256)
 
 
 def test_only_variants_that_suit_the_case_are_tried():

@@ -151,7 +151,12 @@ def _settings(rows: Sequence[dict[str, Any]]) -> str:
 
 def _tried(tried: dict[str, list[str]]) -> str:
     lines = [f"- {where}: {'; '.join(notes)}\n" for where, notes in tried.items()]
-    return "Tried out, one batch a stream:\n\n" + "".join(lines) if lines else ""
+    return (
+        "Tried out, one batch a stream (forced translations of at most 12 tokens):\n\n"
+        + "".join(lines)
+        if lines
+        else ""
+    )
 
 
 def _differences(rows: Sequence[dict[str, Any]]) -> str:

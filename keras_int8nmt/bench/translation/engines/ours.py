@@ -29,7 +29,7 @@ class Ours:
         ops.set_num_threads(1)
         self.model, _, _ = load_folder(folder / folder_name)
         self._translators = Translators()
-        self.settings = f'path="{path}", threads_per_stream=1, {_gemm()}'
+        self.settings = f"{path} path, one thread a stream, {_gemm()}"
 
     def prepare(self, job: Job) -> tuple[Translator, Job]:
         return self._translators.get(self.model, job, self.path), job
@@ -77,11 +77,15 @@ def make_translator(model: Any, job: Job, path: str, streams: int | None = None)
     elif path == "fast":
         raise UnavailableError("this release has no native decoder")
     try:
-        return Translator(model, None, **settings)
+        translator = Translator(model, None, **settings)
     except (ValueError, RuntimeError) as error:
         if path != "fast":
             raise
         raise UnavailableError(str(error)) from error
+    taken = getattr(translator, "path", path)
+    if taken != path:
+        raise UnavailableError(f"the Translator takes the path {taken!r}")
+    return translator
 
 
 def paths() -> tuple[str, ...]:
