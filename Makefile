@@ -1,6 +1,7 @@
 # make demo   translate with the built-in model, INT8 beside float
 # make test   the tests, against the installed package
-# Both use one .venv, made if missing.
+# make bench  translation engines side by side; writes docs/benchmarks-translate.*
+# All use one .venv, made if missing.
 PYTHON ?= python3
 # What is installed: this folder, or a wheel made from it.
 PACKAGE ?= .
@@ -11,7 +12,7 @@ PYTEST_ARGS ?= -m "not slow"
 SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
 	-not -path '*/_native/*' -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint native clean
+.PHONY: demo test bench lint native clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-int8nmt demo
@@ -19,6 +20,9 @@ demo: $(VENV)/.installed
 # Run inside .venv, so that no Python that a test starts finds the source folder before the package.
 test: $(VENV)/.installed-test
 	cd $(VENV) && bin/pytest --rootdir=.. -c ../pyproject.toml $(PYTEST_ARGS) ../tests
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/keras-int8nmt bench translate --docs docs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -36,6 +40,10 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 
 $(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 	$(PIP) install '$(PACKAGE)[test,marian]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(SOURCES) | $(BIN)/python
+	$(PIP) install '$(PACKAGE)[bench]'
 	touch $@ $(VENV)/.installed
 
 # Tools only; what is linted need not be built.

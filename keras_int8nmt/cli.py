@@ -16,7 +16,7 @@ from keras_int8nmt import __version__
 
 _USER_ERROR = 2
 _MODES = ("naive", "symmetric", "independent", "conjugate")
-_BENCHMARKS = ("gemm", "gather", "translate", "profile")
+_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,6 +162,26 @@ def _add_evaluate(command: _Command) -> None:
 def _add_bench(command: _Command) -> None:
     parser = command("bench", "Measure speed on this machine.")
     parser.add_argument("benchmark", choices=_BENCHMARKS)
+    only = parser.add_argument_group("of translate alone")
+    only.add_argument(
+        "--full", action="store_true", help="all cases and engines; goes on where it stopped"
+    )
+    only.add_argument("--docs", metavar="DIR", help="write the table, its JSON and a plot there")
+    only.add_argument(
+        "--case",
+        dest="cases",
+        action="append",
+        metavar="CASE",
+        help="only this one, such as 'base beam4 b32 s2 27tok'; may be repeated",
+    )
+    only.add_argument(
+        "--engine",
+        dest="engines",
+        action="append",
+        metavar="ENGINE",
+        help="only this one; likewise",
+    )
+    only.add_argument("--state", metavar="FILE", help="what was measured, to go on later")
 
 
 def _add_report(command: _Command) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from keras_int8nmt import demo as demonstration
 from keras_int8nmt import ops
+from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.conversion import ConversionError
@@ -60,8 +61,9 @@ USER_ERRORS = (
 _BENCHMARKS = {
     "gemm": ("keras_int8nmt.bench.gemm", "run_gemm"),
     "gather": ("keras_int8nmt.bench.gather", "run_gather"),
-    "translate": ("keras_int8nmt.bench.translate", "run_translate"),
+    "translate": ("keras_int8nmt.bench.translation.run", "run_translate"),
     "profile": ("keras_int8nmt.bench.profile", "run_profile"),
+    "paper": ("keras_int8nmt.bench.paper.run", "run_paper"),
 }
 
 
@@ -180,8 +182,27 @@ def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Fig
     return figures
 
 
-def bench(benchmark: str) -> Figures:
+def bench(
+    benchmark: str,
+    full: bool = False,
+    docs: str | None = None,
+    cases: list[str] | None = None,
+    engines: list[str] | None = None,
+    state: str | None = None,
+) -> Figures:
     """Measures speed on this machine."""
+    options: dict[str, Any] = {
+        "full": full,
+        "docs": docs,
+        "cases": cases,
+        "engines": engines,
+        "state": state,
+    }
+    given = {name: value for name, value in options.items() if value}
+    if given and benchmark != "translate":
+        raise UsageError(f"only the benchmark translate has the option --{next(iter(given))}.")
+    if benchmark == "translate":
+        given = _checked_bench_options(given)
     module, function = _BENCHMARKS[benchmark]
     try:
         run = getattr(importlib.import_module(module), function)
@@ -189,23 +210,19 @@ def bench(benchmark: str) -> Figures:
         if error.name != module:
             raise
         raise UsageError(f"this release has no benchmark {benchmark!r}.") from error
-    figures = run()
-    head = ("name", "case", "ours", "peer", "unit", "ratio", "spread")
-    body = [
-        (
-            row["name"],
-            row["case"],
-            f"{row['ours']:.4g}",
-            f"{row['peer']:.4g}",
-            row["unit"],
-            f"{row['ratio']:.2f}x",
-            "-" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
-        )
-        for row in figures["rows"]
-    ]
+    figures = run(**given)
     print("\n".join(f"{key}: {value}" for key, value in figures["machine"].items()))
-    print(format_table([head, *body]))
+    print(format_rows(figures["rows"]))
     return figures
+
+
+def _checked_bench_options(given: dict[str, Any]) -> dict[str, Any]:
+    from keras_int8nmt.bench.translation.run import checked_options
+
+    try:
+        return checked_options(given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def report(model: str) -> Figures:

@@ -25,14 +25,20 @@ def make_sources() -> list[list[int]]:
     return ids.tolist()
 
 
-def make_models() -> tuple[Any, Any]:
-    """`(int8, plain float)`: 6 + 6 layers, 512, 8 heads, FFN 2048, 32,000 tokens."""
+def make_models(settings: dict[str, Any] | None = None) -> tuple[Any, Any]:
+    """`(int8, plain float)` of random weights, calibrated on random tokens.
+
+    Args:
+        settings: Arguments of `build_transformer`; None: Transformer base, that is 6 + 6 layers,
+            512, 8 heads, FFN 2048, 32,000 tokens.
+    """
     keras.utils.set_random_seed(0)
-    model = build_transformer(quant=True, dropout=0.0)
+    model = build_transformer(quant=True, **(settings or {"dropout": 0.0}))
     rng = np.random.default_rng(1)
+    size = model.target_vocabulary_size
     sample = {
-        "source": np.array(make_sources()[:8], np.int32),
-        "target": rng.integers(2, 32000, (8, TARGET_TOKENS)).astype(np.int32),
+        "source": (np.array(make_sources()[:8], np.int32) - 2) % (size - 2) + 2,
+        "target": rng.integers(2, size, (8, TARGET_TOKENS)).astype(np.int32),
     }
     model.predict(sample, verbose=0, callbacks=[CalibrationCallback()])
     return convert(model), plain_model(model)

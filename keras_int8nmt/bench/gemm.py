@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,11 @@ _WORK = 1e9
 _MANY_ROWS = 8
 
 
-def run_gemm() -> dict[str, Any]:
+def run_gemm(row_counts: Sequence[int] = ROWS) -> dict[str, Any]:
     """Measures all shapes.
+
+    Args:
+        row_counts: Rows of the inputs.
 
     Returns:
         `machine` and `rows`: INT8 codes in and float32 in (quantized on the way), each against
@@ -41,7 +45,7 @@ def run_gemm() -> dict[str, Any]:
     library = require_native()
     backend = ops.native_info()["gemm"]
     rows = []
-    cases = [(m, k, n) for k, n in SHAPES for m in ROWS]
+    cases = [(m, k, n) for k, n in SHAPES for m in row_counts]
     with progress_bar(len(cases), "products") as bar:
         for m, k, n in cases:
             rows.extend(_measure(library, backend, m, k, n))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 _IMPORT = "import tensorflow, keras\n"
 _LOAD = "from keras_int8nmt.saving import load_folder\nloaded = load_folder({path!r})\n"
+_TRANSLATE = """
+import json
+from pathlib import Path
+from keras_int8nmt.bench.translation.cases import Job
+from keras_int8nmt.bench.translation.engines.ours import make_translator, paths
+job = Job(**json.loads(Path({job!r}).read_text(encoding="utf-8")))
+make_translator(loaded[0], job, paths()[0]).translate_ids(job.sentences)
+"""
 _PEAK = """
 lines = open("/proc/self/status", encoding="utf-8").read().splitlines()
 print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
@@ -31,3 +42,17 @@ def peak_memory(program: str) -> int:
 def loading_memory(folder: Path) -> int:
     """Peak of a process that loads the model in `folder`, less that of one that only imports."""
     return peak_memory(_IMPORT + _LOAD.format(path=str(folder))) - peak_memory(_IMPORT)
+
+
+def translating_memory(folder: Path, job: dict[str, Any]) -> int:
+    """Peak of a process that loads the model in `folder` and does `job`, less that of imports.
+
+    Args:
+        folder: A folder of `save_folder`.
+        job: The fields of a `Job`. It is done on the fast path where this release has one.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(job, file)
+        file.flush()
+        program = _IMPORT + _LOAD.format(path=str(folder)) + _TRANSLATE.format(job=file.name)
+        return peak_memory(program) - peak_memory(_IMPORT)

@@ -24,6 +24,10 @@ class Measurement:
     fastest: float
     slowest: float
 
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Measurement:
+        return cls(statistics.median(seconds), min(seconds), max(seconds))
+
     @property
     def spread(self) -> float:
         """(slowest - fastest) / median."""
@@ -53,7 +57,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeat: int = 7) -> dict
             start = time.perf_counter()
             call()
             samples[name].append(time.perf_counter() - start)
-    return {name: Measurement(statistics.median(s), min(s), max(s)) for name, s in samples.items()}
+    return {name: Measurement.of(seconds) for name, seconds in samples.items()}
 
 
 def looped(step: Callable[[Any], Any], inputs: Sequence[Any], trips: int) -> Callable[[], Any]:

@@ -1,0 +1,57 @@
+"""What has been measured, a line of JSON each, so that an interrupted run goes on.
+
+The lines of a case are appended when it is complete. Lines of another machine, or of other builds
+of the libraries, are left alone and not used.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from keras_int8nmt.bench.translation.cases import Case
+from keras_int8nmt.bench.translation.rounds import Result
+
+
+class State:
+    """Results by case and engine, in a file or, without one, in memory alone.
+
+    Args:
+        path: The file; made when the first result comes. None: nothing is kept.
+        machine: Names the machine and the versions; results count for an equal one only.
+    """
+
+    def __init__(self, path: Path | None, machine: dict[str, Any]) -> None:
+        self._path = path
+        self._machine = json.loads(json.dumps(machine))
+        self._results: dict[tuple[str, str], Result] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._take(line)
+
+    def _take(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return  # empty, or cut off when the run before was interrupted
+        if entry["machine"] == self._machine:
+            self._results[entry["case"], entry["engine"]] = Result(**entry["result"])
+
+    def get(self, case: Case) -> dict[str, Result]:
+        """The results of a case by engine."""
+        name = str(case)
+        return {engine: r for (of, engine), r in self._results.items() if of == name}
+
+    def add(self, case: Case, results: dict[str, Result]) -> None:
+        """Keeps the results of a case; later ones take the place of earlier ones."""
+        for engine, result in results.items():
+            self._results[str(case), engine] = result
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            # A line end first: the last line may have been cut off.
+            for engine, result in results.items():
+                entry = {"machine": self._machine, "case": str(case), "engine": engine}
+                file.write("\n" + json.dumps({**entry, "result": result.to_dict()}))
+            file.write("\n")

@@ -1,0 +1,66 @@
+"""Engines that workers load in the tests; no library behind them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from keras_int8nmt.bench.translation.engines import UnavailableError
+
+
+class Echo:
+    """Answers each sentence with itself."""
+
+    def __init__(self, folder, cores, *, note=""):
+        self.settings = f"{folder.name}, {cores} cores{note}"
+
+    def prepare(self, job):
+        return job
+
+    def run(self, prepared):
+        print("a library talks on stdout")
+        return prepared.sentences
+
+
+class Slow(Echo):
+    """The same, with a pause."""
+
+    def run(self, prepared):
+        time.sleep(0.05)
+        return super().run(prepared)
+
+
+class Failing(Echo):
+    """Loads, and then can't run."""
+
+    def run(self, prepared):
+        raise ValueError("no such luck")
+
+
+class Dying(Echo):
+    """Takes its process along."""
+
+    def run(self, prepared):
+        os.write(2, b"Illegal instruction, or so\n")
+        os._exit(3)
+
+
+class Hanging(Echo):
+    """Never answers."""
+
+    def run(self, prepared):
+        time.sleep(600)
+
+
+class Unavailable(Echo):
+    """Is installed and can't be used."""
+
+    def __init__(self, folder, cores):
+        raise UnavailableError("this CPU is too old")
+
+
+class Cores(Echo):
+    """Says where it runs."""
+
+    def run(self, prepared):
+        return [sorted(os.sched_getaffinity(0))]
