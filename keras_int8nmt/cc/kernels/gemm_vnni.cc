@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "gemm_backends.h"
+#include "isa.h"
 
 namespace keras_int8nmt {
 
@@ -118,7 +119,11 @@ const GemmBackend& VnniGemm() {
   return vnni::kVnni;
 }
 
+double Int8PeakGops(double seconds) { return CpuHasAvx512Vnni() ? vnni::PeakGops(seconds) : 0.0; }
+
 #else
+
+double Int8PeakGops(double) { return 0.0; }
 
 const GemmBackend& VnniGemm() { throw std::runtime_error("it needs an x86-64 CPU"); }
 

@@ -44,6 +44,10 @@ void Multiply(const Product& product, const Epilogue& epilogue, void* out);
 void TopK(const Product& product, const float* scales, const float* bias,
           const ProductTopK& result);
 
+// The most operations (a product and an addition are two) a second, in 10^9, that a loop of the
+// instruction alone reaches on this core within `seconds`.
+double PeakGops(double seconds);
+
 }  // namespace vnni
 }  // namespace keras_int8nmt
 
