@@ -151,7 +151,7 @@ def translate(
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
         "precision": precision_of(translator.model),
-        "gemm": gemm_of(translator.model),
+        "gemm": gemm_of(translator),
     }
 
 

@@ -137,17 +137,18 @@ def evaluate(
         tokens_per_second=timed.target_tokens / timed.seconds,
         peak_rss_mb=peak_rss_mb(),
         precision=precision_of(translator.model),
-        gemm=gemm_of(translator.model),
+        gemm=gemm_of(translator),
     )
     return figures, timed.texts
 
 
-def gemm_of(model: Any) -> str:
-    """What multiplies the matrices of `model`."""
-    if precision_of(model) == "float32":
-        return "tensorflow"
+def gemm_of(translator: Any) -> str:
+    """What multiplies the matrices of a translator's model."""
     from keras_int8nmt import ops
 
+    if precision_of(translator.model) == "float32":
+        # The native decoder multiplies float32 by oneDNN, whatever INT8 runs on.
+        return "onednn" if translator.path == "fast" else "tensorflow"
     return ops.native_info()["gemm"] if ops.native_available() else "tensorflow"
 
 

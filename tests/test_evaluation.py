@@ -29,6 +29,7 @@ class Echo:
 
     batch_size = 2
     model = SimpleNamespace()
+    path = "layers"
 
     def __init__(self):
         self.calls = []
@@ -93,14 +94,14 @@ def test_the_longest_sentences_warm_up_before_the_clock_starts():
     assert translator.calls == [[TEXTS[0], TEXTS[2]], TEXTS]
 
 
-def test_an_int8_model_names_its_gemm():
-    report = SimpleNamespace(precision="int8")
-    assert gemm_of(SimpleNamespace(conversion_report=report)) in (
-        "onednn",
-        "mkl",
-        "reference",
-        "tensorflow",
-    )
+def test_a_translator_names_what_multiplies():
+    def gemm(precision, path):
+        report = SimpleNamespace(precision=precision)
+        return gemm_of(SimpleNamespace(model=SimpleNamespace(conversion_report=report), path=path))
+
+    native = ("vnni", "onednn", "mkl", "reference", "tensorflow")
+    assert all(gemm("int8", path) in native for path in ("fast", "layers"))
+    assert (gemm("float32", "fast"), gemm("float32", "layers")) == ("onednn", "tensorflow")
 
 
 def test_peak_memory_counts_what_was_touched():
