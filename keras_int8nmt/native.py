@@ -98,6 +98,16 @@ def set_num_threads(threads: int) -> None:
         functions.keras_int8nmt_set_num_threads(threads)
 
 
+def int8_peak(seconds: float = 0.2) -> float:
+    """What one core's INT8 instructions can do: 10^9 operations a second, measured now.
+
+    A product and an addition are two operations. 0.0 without the native library, and on a CPU
+    without AVX512-VNNI.
+    """
+    loaded = _load().functions
+    return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))
+
+
 @contextmanager
 def op_times() -> Iterator[dict[str, dict[str, float]]]:
     """Counts the time in each op while the block runs; the dict that it gives is filled at the end.
@@ -148,6 +158,8 @@ def _open(path: Path) -> _Loaded:
         functions.keras_int8nmt_profile_stop.argtypes = []
         functions.keras_int8nmt_num_threads.restype = ctypes.c_int
         functions.keras_int8nmt_num_threads.argtypes = []
+        functions.keras_int8nmt_int8_peak.restype = ctypes.c_double
+        functions.keras_int8nmt_int8_peak.argtypes = [ctypes.c_double]
         functions.keras_int8nmt_set_num_threads.restype = None
         functions.keras_int8nmt_set_num_threads.argtypes = [ctypes.c_int]
     except (tf.errors.OpError, OSError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ NUMPY_ONLY = (
     "conversion_report.py",
     "batching.py",
     "tables.py",
+    "search_options.py",
 )
 KERAS_OPS_ONLY = (
     "transformer.py",
@@ -83,13 +85,17 @@ def native_sources() -> list[Path]:
     return sorted([*folder.rglob("*.cc"), *folder.rglob("*.h")])
 
 
-def test_kernels_include_nothing_of_tensorflow():
-    kernels = [path for path in native_sources() if path.parent.name == "kernels"]
-    assert kernels
-    for path in kernels:
+@pytest.mark.parametrize(("floor", "above"), [("kernels", ("decoder",)), ("decoder", ())])
+def test_floors_below_the_ops_know_nothing_of_tensorflow_nor_of_what_is_above(floor, above):
+    sources = [path for path in native_sources() if path.parent.name == floor]
+    names = {p.name for p in native_sources() if p.parent.name in (*above, "ops")}
+    assert sources
+    for path in sources:
         text = path.read_text(encoding="utf-8")
-        assert "tensorflow" not in text.lower(), path
         assert '"tf_' not in text, path
+        included = re.findall(r'#include [<"]([^>"]+)[>"]', text)
+        assert not [name for name in included if "tensorflow" in name], path
+        assert not set(included) & names, path
 
 
 def test_no_source_file_is_longer_than_400_lines():

@@ -11,7 +11,7 @@ _HEAD = ("name", "case", "ours", "peer", "unit", "ratio", "spread", "")
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """A line for each row; one without a figure ends with its reason."""
+    """A line for each row; one without a figure ends with its reason, a product with its speed."""
     body = [
         (
             row["name"],
@@ -21,11 +21,17 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
             row["unit"],
             "-" if row["ratio"] is None else f"{row['ratio']:.2f}x",
             "-" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
-            row.get("reason", ""),
+            _remark(row),
         )
         for row in rows
     ]
     return format_table([_HEAD, *body])
+
+
+def _remark(row: dict[str, Any]) -> str:
+    if "gops" in row:
+        return f"{row['gops']:.0f} GOP/s"
+    return str(row.get("reason", ""))
 
 
 def _figure(value: float | None) -> str:

@@ -252,18 +252,16 @@ void Layers::Encode(const std::vector<const int32_t*>& sentences,
 void Layers::SelfAttention(size_t layer, const Rows parts[3],
                            const std::vector<SentenceRows>& sentences) {
   const Attention& attention = model_.decoder[layer].self;
-  {
-    const WorkTimer timer(profile_, Work::kCacheWrite);
-    for (const SentenceRows& s : sentences) {
-      char* block =
-          s.cache->self_blocks[s.position / kCacheBlock] + self_offsets_[layer];
+  // Sentence by sentence: what is written is still in the CPU's cache when it is read.
+  for (const SentenceRows& s : sentences) {
+    {
+      const WorkTimer timer(profile_, Work::kCacheWrite);
+      char* block = s.cache->self_blocks[s.position / kCacheBlock] + self_offsets_[layer];
       for (int64_t i = 0; i < s.rows; ++i) {
         WriteCache(attention, parts, s.first_row + i, s.position, block, i, slots_);
       }
     }
-  }
-  const WorkTimer timer(profile_, Work::kSelfAttention);
-  for (const SentenceRows& s : sentences) {
+    const WorkTimer timer(profile_, Work::kSelfAttention);
     CachedAttentionArgs args = ArgsOf(attention, parts[0], s.first_row, s.rows);
     args.blocks = s.cache->self_blocks.data();
     args.keys_offset = self_offsets_[layer];

@@ -61,6 +61,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
   watched_.resize(best_rows);
   maxima_.resize(best_rows * chunks_);
   sums_.resize(best_rows * chunks_);
+  merged_.reserve(shares * k);
 }
 
 const void* Products::Codes(const Linear& linear, const void* x, Type x_type, int64_t m) {
@@ -146,8 +147,7 @@ void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, in
 
 // The lists of all shares into the first one. A later share has higher ids, so it loses ties.
 void Products::MergeShares(int64_t m, int shares) {
-  std::vector<std::pair<float, int32_t>> all;
-  all.reserve(shares * k_);
+  std::vector<std::pair<float, int32_t>>& all = merged_;
   for (int64_t r = 0; r < m; ++r) {
     all.clear();
     for (int s = 0; s < shares; ++s) {

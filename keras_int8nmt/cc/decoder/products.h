@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "buffer.h"
@@ -59,6 +60,7 @@ class Products {
   std::vector<float> best_, log_sums_, watched_, maxima_, sums_;
   std::vector<int32_t> ids_, counts_;
   std::vector<uint8_t> finite_;
+  std::vector<std::pair<float, int32_t>> merged_;
   int64_t best_rows_;
 };
 

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "gemm_backends.h"
+#include "isa.h"
 
 namespace keras_int8nmt {
 
@@ -20,7 +21,8 @@ namespace {
 int64_t Panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
 int64_t Groups(int64_t k) { return (k + 3) / 4; }
 
-uint64_t Layout() { return 1; }
+// Counted up when it changes.
+uint64_t Layout() { return 2; }
 
 size_t PackedSize(int64_t k, int64_t n) {
   return Panels(n) * kPanel * (sizeof(int32_t) + Groups(k) * 4);
@@ -91,7 +93,21 @@ Product ShareOf(const void* a, Type a_type, int64_t m, const void* body, int64_t
 
 void MultiplyShare(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
                    const Epilogue& epilogue, void* out, Share share) {
-  Multiply(ShareOf(a, a_type, m, body, k, n, share, 1), epilogue, out);
+  const Product product = ShareOf(a, a_type, m, body, k, n, share, 1);
+  if (Multiply(product, epilogue, out)) return;
+  // In two steps: float32, then activation and rounding of the columns that are ours.
+  Epilogue plain = epilogue;
+  plain.activation = Activation::kNone;
+  plain.output = Output();
+  float* y = Scratch<float, 6>(m * n);
+  Multiply(product, plain, y);
+  const int64_t first = product.first_panel * kPanel;
+  const int64_t columns = std::min(n, product.last_panel * kPanel) - first;
+  const size_t element = TypeSize(epilogue.output.type);
+  for (int64_t r = 0; r < m && columns > 0; ++r) {
+    ActiveKernels().finish(y + r * n + first, 1, columns, epilogue.activation, epilogue.output,
+                           static_cast<char*>(out) + (r * n + first) * element);
+  }
 }
 
 void MultiplyAll(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
@@ -118,7 +134,11 @@ const GemmBackend& VnniGemm() {
   return vnni::kVnni;
 }
 
+double Int8PeakGops(double seconds) { return CpuHasAvx512Vnni() ? vnni::PeakGops(seconds) : 0.0; }
+
 #else
+
+double Int8PeakGops(double) { return 0.0; }
 
 const GemmBackend& VnniGemm() { throw std::runtime_error("it needs an x86-64 CPU"); }
 

@@ -2,7 +2,8 @@
 //
 // A tile is up to 6 rows by 64 columns: 24 sums in registers, 4 registers of weights, one input
 // broadcast at a time. vpdpbusd has a latency of 4 cycles and issues at most twice a cycle, so 24
-// independent sums keep it busy, and a group of 4 rows of W is loaded once for 6 rows of inputs.
+// independent sums keep it busy, and a group of 4 rows of W is loaded once for 6 rows of inputs. All
+// rows go over a panel before the next one, which is fetched meanwhile.
 #include "gemm_vnni.h"
 
 #include <type_traits>
@@ -20,7 +21,7 @@
 #include "simd.h"
 
 // Loops over registers: GCC leaves some of them rolled, and the registers in memory.
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 
 namespace keras_int8nmt {
 namespace vnni {
@@ -32,7 +33,7 @@ constexpr int64_t kLine = 64;
 // Panels are read once, in order. At few rows the CPU's own prefetcher does not keep up with them.
 constexpr int64_t kAhead = 4096;
 
-// Where the tile's weights are, and the lines to fetch meanwhile: `lines` of them per group.
+// Where the tile's weights are, and what to fetch meanwhile: up to two lines a group.
 struct Panel {
   const int8_t* weights;
   const int8_t* fetch;
@@ -59,6 +60,11 @@ INLINE void Sums(const uint8_t* a, int64_t a_stride, int64_t groups, const Panel
   }
   const int8_t* weights = panel.weights;
   const int8_t* fetch = panel.fetch;
+  // Three rows from one pointer: the address of one is base, base + stride or base + 2 * stride.
+  constexpr int kBases = (kRows + 2) / 3;
+  const uint8_t* bases[kBases];
+  UNROLL
+  for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * a_stride;
   for (int64_t g = 0; g < groups; ++g) {
     __m512i w[kVectors];
     UNROLL
@@ -69,12 +75,13 @@ INLINE void Sums(const uint8_t* a, int64_t a_stride, int64_t groups, const Panel
     UNROLL
     for (int r = 0; r < kRows; ++r) {
       int32_t word;
-      __builtin_memcpy(&word, a + r * a_stride, 4);
+      __builtin_memcpy(&word, bases[r / 3] + r % 3 * a_stride, 4);
       const __m512i x = _mm512_set1_epi32(word);
       UNROLL
       for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_dpbusd_epi32(sum[r][v], x, w[v]);
     }
-    a += 4;
+    UNROLL
+    for (const uint8_t*& base : bases) base += 4;
     weights += kVectors * kLine;
   }
   UNROLL
@@ -109,7 +116,7 @@ INLINE void ForTile(const Tile<kRows>& tile, const float* scales, const float* b
   }
 }
 
-// f(rows, first row) with compile-time row counts, for blocks of nearly equal size.
+// f(rows, first row, block, blocks) with compile-time row counts, for blocks of nearly equal size.
 template <class F>
 INLINE void ForRowBlocks(int64_t m, F f) {
   const int64_t blocks = (m + kTileRows - 1) / kTileRows;
@@ -117,44 +124,38 @@ INLINE void ForRowBlocks(int64_t m, F f) {
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
     switch (rows) {
-      case 1:
-        f(std::integral_constant<int, 1>(), row, b, blocks);
-        break;
-      case 2:
-        f(std::integral_constant<int, 2>(), row, b, blocks);
-        break;
-      case 3:
-        f(std::integral_constant<int, 3>(), row, b, blocks);
-        break;
-      case 4:
-        f(std::integral_constant<int, 4>(), row, b, blocks);
-        break;
-      case 5:
-        f(std::integral_constant<int, 5>(), row, b, blocks);
-        break;
-      default:
-        f(std::integral_constant<int, 6>(), row, b, blocks);
+#define KERAS_INT8NMT_ROWS(n)                             \
+  case n:                                                 \
+    f(std::integral_constant<int, n>(), row, b, blocks);  \
+    break;
+      KERAS_INT8NMT_ROWS(1)
+      KERAS_INT8NMT_ROWS(2)
+      KERAS_INT8NMT_ROWS(3)
+      KERAS_INT8NMT_ROWS(4)
+      KERAS_INT8NMT_ROWS(5)
+      KERAS_INT8NMT_ROWS(6)
+#undef KERAS_INT8NMT_ROWS
     }
     row += rows;
   }
 }
 
-// The panel, and while block b of `blocks` is computed, that share of the panel after it.
+// The panel, and what follows it: while the first four row blocks are computed, a quarter of it each.
 INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, int64_t blocks) {
   const int64_t bytes = body.panel_bytes();
   const int8_t* weights = body.panels + panel * bytes;
   if (blocks == 1) return {weights, weights + kAhead, 4 * kLine};
-  if (panel + 1 == last) return {weights, weights, 0};
+  if (panel + 1 == last || b >= 4) return {weights, weights, 0};
   if (blocks < 4) {
     if (b >= 2) return {weights, weights, 0};
     return {weights, weights + bytes + b * (bytes / 2), 2 * kLine};
   }
-  if (b >= 4) return {weights, weights, 0};
-  return {weights, weights + bytes + b * body.groups * kLine, kLine};
+  return {weights, weights + bytes + b * (bytes / 4), kLine};
 }
 
-template <class Function, class Writer>
-void MultiplyWith(const Product& p, const Epilogue& epilogue, Function function, Writer writer) {
+// write(row, column, y, lanes) for all results after scales and bias.
+template <class Write>
+INLINE void ForResults(const Product& p, const float* scales, const float* bias, Write write) {
   for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
     const int64_t column = panel * kPanel;
     const int64_t columns = p.n - column < kPanel ? p.n - column : kPanel;
@@ -163,85 +164,82 @@ void MultiplyWith(const Product& p, const Epilogue& epilogue, Function function,
       Tile<decltype(rows)::value> tile;
       Sums(p.a + row * p.a_stride, p.a_stride, p.body.groups,
            PanelAt(p.body, panel, p.last_panel, b, blocks), starts, &tile);
-      ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns,
+      ForTile(tile, scales + column, bias + column, columns,
               [&](int r, int64_t offset, Floats y, auto lanes) {
-                writer((row + r) * p.n + column + offset, function.Apply(y), lanes);
+                write(row + r, column + offset, y, lanes);
               });
     });
   }
 }
 
-}  // namespace
-
-void Multiply(const Product& product, const Epilogue& epilogue, void* out) {
-  WithActivation(epilogue.activation, [&](auto function) {
-    WithWriter(epilogue.output, out,
-               [&](auto writer) { MultiplyWith(product, epilogue, function, writer); });
-  });
-}
-
-namespace {
-
-// The chunk's columns of up to kTileRows rows.
-struct Logits {
-  alignas(64) float rows[kTileRows][kLogSumChunk];
+// What a ByteWriter writes at scale 1 and zero point 0, in half the operations: rounding whole bounds
+// changes nothing, so it may come after the clamp, and then it is the conversion's own.
+struct CodeWriter {
+  uint8_t* out;
+  float low, high;
+  template <class Lanes>
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
+    StoreBytes(out + i, Ints{_mm512_cvtps_epi32(Clamp(y, low, high).v)}, lanes);
+  }
 };
 
-template <int kRows>
-void ChunkLogits(const Product& p, const float* scales, const float* bias, int64_t first_panel,
-                 int64_t last_panel, int64_t row, int64_t b, int64_t blocks, Logits* logits) {
-  for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-    const int64_t column = panel * kPanel;
-    const int64_t columns = p.n - column < kPanel ? p.n - column : kPanel;
-    Tile<kRows> tile;
-    // What is fetched ahead is the same panel of the next chunk.
-    Panel at = PanelAt(p.body, panel, p.last_panel, b, blocks);
-    if (blocks > 1 && at.fetch_step != 0) {
-      const int64_t next = panel + kLogSumChunk / kPanel - 1;
-      if (next + 1 >= p.last_panel) {
-        at.fetch_step = 0;
-      } else {
-        at.fetch += (kLogSumChunk / kPanel - 1) * p.body.panel_bytes();
-      }
-    }
-    Sums(p.a + row * p.a_stride, p.a_stride, p.body.groups, at,
-         p.shifted ? p.body.starts + column : nullptr, &tile);
-    float* out = &logits->rows[0][(panel - first_panel) * kPanel];
-    ForTile(tile, scales + column, bias + column, columns,
-            [&](int r, int64_t offset, Floats y, auto lanes) {
-              Store(out + r * kLogSumChunk + offset, y, lanes);
-            });
-  }
+template <class Writer>
+void MultiplyInto(const Product& p, const Epilogue& epilogue, Writer writer) {
+  ForResults(p, epilogue.scales, epilogue.bias,
+             [&](int64_t row, int64_t column, Floats y, auto lanes) {
+               writer(row * p.n + column, y, lanes);
+             });
 }
 
 }  // namespace
+
+bool Multiply(const Product& product, const Epilogue& epilogue, void* out) {
+  const bool relu = epilogue.activation == Activation::kRelu;
+  const Output& output = epilogue.output;
+  if (output.type == Type::kFloat32 && epilogue.activation == Activation::kNone) {
+    MultiplyInto(product, epilogue, FloatWriter{static_cast<float*>(out)});
+    return true;
+  }
+  const bool plain = output.scale == 1.0f && output.zero_point == 0;
+  if (output.type == Type::kFloat32 || !plain ||
+      (!relu && epilogue.activation != Activation::kNone)) {
+    return false;
+  }
+  // ReLU is a clamp.
+  const bool is_signed = output.type == Type::kInt8;
+  MultiplyInto(product, epilogue,
+               CodeWriter{static_cast<uint8_t*>(out), is_signed && !relu ? -127.0f : 0.0f,
+                          is_signed ? 127.0f : 255.0f});
+  return true;
+}
 
 void TopK(const Product& p, const float* scales, const float* bias, const ProductTopK& result) {
   constexpr int64_t kChunkPanels = kLogSumChunk / kPanel;
   const int64_t chunks = (p.n + kLogSumChunk - 1) / kLogSumChunk;
-  Logits logits;
+  Scratch memory(p.m * kLogSumChunk);
+  float* logits = memory.Take<float>(p.m * kLogSumChunk);
   for (int64_t r = 0; r < p.m; ++r) result.counts[r] = 0, result.finite[r] = 1;
+  Product part = p;
   for (int64_t panel = p.first_panel; panel < p.last_panel; panel += kChunkPanels) {
-    const int64_t last = panel + kChunkPanels < p.last_panel ? panel + kChunkPanels : p.last_panel;
+    part.first_panel = panel;
+    part.last_panel = panel + kChunkPanels < p.last_panel ? panel + kChunkPanels : p.last_panel;
     const int64_t chunk = panel / kChunkPanels;
-    const int64_t column = panel * kPanel;
-    const int64_t columns = p.n - column < kLogSumChunk ? p.n - column : kLogSumChunk;
-    const int64_t watched = result.watched - column;
-    ForRowBlocks(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
-      constexpr int kRows = decltype(rows)::value;
-      ChunkLogits<kRows>(p, scales, bias, panel, last, row, b, blocks, &logits);
-      for (int r = 0; r < kRows; ++r) {
-        const int64_t i = row + r;
-        const float* x = logits.rows[r];
-        Best best(result.k, result.best + i * result.k, result.ids + i * result.k,
-                  result.counts + i);
-        if (!AddChunk(x, columns, column, result.forbidden, result.maxima + i * chunks + chunk,
-                      result.sums + i * chunks + chunk, &best)) {
-          result.finite[i] = 0;
-        }
-        if (watched >= 0 && watched < columns) result.watched_logits[i] = x[watched];
-      }
+    const int64_t first = panel * kPanel;
+    const int64_t columns = p.n - first < kLogSumChunk ? p.n - first : kLogSumChunk;
+    ForResults(part, scales, bias, [&](int64_t row, int64_t column, Floats y, auto lanes) {
+      Store(logits + row * kLogSumChunk + column - first, y, lanes);
     });
+    const int64_t watched = result.watched - first;
+    for (int64_t r = 0; r < p.m; ++r) {
+      const float* x = logits + r * kLogSumChunk;
+      Best best(result.k, result.best + r * result.k, result.ids + r * result.k,
+                result.counts + r);
+      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk,
+                    result.sums + r * chunks + chunk, &best)) {
+        result.finite[r] = 0;
+      }
+      if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];
+    }
   }
 }
 

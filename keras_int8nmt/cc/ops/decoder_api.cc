@@ -156,6 +156,11 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_request_free(void* request) {
   delete static_cast<Request*>(request);
 }
 
+// INT8 operations a second of one core, in 10^9; 0 where it is not known how to measure them.
+KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
+  return keras_int8nmt::Int8PeakGops(seconds);
+}
+
 // Counts the time of each kind of work in all streams from now on.
 KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_profile_start(void* pool) {
   static_cast<Pool*>(pool)->StartProfile();
