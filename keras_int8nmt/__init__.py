@@ -33,6 +33,8 @@ _HOMES = {
     "MarianTokenizer": "tokenizer",
     "save_folder": "saving",
     "load_folder": "saving",
+    "export_saved_model": "saved_model",
+    "load_saved_model": "saved_model",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
     from keras_int8nmt.tokenizer import MarianTokenizer
     from keras_int8nmt.transformer import Transformer, build_transformer

@@ -19,22 +19,26 @@ from keras_int8nmt.model_description import (
     Description,
     Embedding,
     Norm,
-    NotDescribable,
+    NotDescribableError,
     Product,
     Projected,
+    Weights,
     float_product,
 )
 from keras_int8nmt.quantization import QuantParams
 
 
-def describe_converted(model: Int8Transformer) -> Description:
-    """The description of a converted model; its tensors are the model's own."""
+def describe_converted(model: Int8Transformer, plain: bool = False) -> Description:
+    """The description of a converted model; its tensors are the model's own.
+
+    `plain` as in `Description`.
+    """
 
     def embedding(layer: Int8Embedding | FloatEmbedding) -> Embedding:
         inv_scales = layer.inv_scales if isinstance(layer, Int8Embedding) else None
         return Embedding(layer.table, inv_scales, model.multiplier)
 
-    return Description(model.settings["source_vocabulary_size"]).model(
+    return Description(model.settings["source_vocabulary_size"], plain).model(
         model.settings,
         model.positions,
         (embedding(model.source_embedding), embedding(model.target_embedding)),
@@ -61,11 +65,13 @@ def _product(
     activation: str = "none",
 ) -> Product:
     if isinstance(matmul, FloatMatmul):
-        return float_product(matmul.kernel, matmul.bias, activation, output=output)
+        return float_product(
+            matmul.shape, lambda: matmul.kernel, matmul.bias, activation, output=output
+        )
     step = PackedMatmul.output_step(output, activation)
     return Product(
         matmul.shape,
-        matmul.packed,
+        Weights(lambda: matmul.packed, matmul.kernel),
         matmul.scales,
         matmul.bias,
         activation,
@@ -80,8 +86,14 @@ def _dense(layer: Int8Dense | FloatDense) -> Product:
         return _product(layer.matmul, layer.input_params, layer.output_params, layer.fused)
     activation = fused_activation(layer.activation)
     if activation is None:
-        raise NotDescribable(f"The native decoder has no activation {layer.activation!r}.")
-    return float_product(layer.kernel, layer.bias, activation, output=layer.output_params)
+        raise NotDescribableError(f"The native decoder has no activation {layer.activation!r}.")
+    return float_product(
+        layer.kernel.shape,
+        lambda: layer.kernel,
+        layer.bias,
+        activation,
+        output=layer.output_params,
+    )
 
 
 def _attention(layer: FrozenAttention, of_memory: tuple[str, ...] = ()) -> Attention:

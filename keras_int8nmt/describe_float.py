@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ from keras_int8nmt.model_description import (
     Description,
     Embedding,
     Norm,
-    NotDescribable,
+    NotDescribableError,
     Product,
     Projected,
     float_product,
@@ -22,14 +23,14 @@ from keras_int8nmt.model_description import (
 from keras_int8nmt.transformer import Transformer
 
 
-def describe_float(model: Transformer) -> Description:
-    """The description of a float model with the weights that it has now.
+def describe_float(model: Transformer, plain: bool = False) -> Description:
+    """The description of a float model with the weights that it has now; `plain` as there.
 
     Raises:
-        NotDescribable: when the model computes in another type than float32.
+        NotDescribableError: when the model computes in another type than float32.
     """
     if model.compute_dtype != "float32":
-        raise NotDescribable(
+        raise NotDescribableError(
             f"The native decoder computes in float32; the model does in {model.compute_dtype}."
         )
     model.build()
@@ -38,31 +39,34 @@ def describe_float(model: Transformer) -> Description:
         Embedding(tf.convert_to_tensor(layer.embeddings), None, multiplier)
         for layer in (model.source_embedding, model.target_embedding)
     )
-    return Description(model.source_vocabulary_size).model(
+    return Description(model.source_vocabulary_size, plain).model(
         model.settings,
         tf.constant(model.position_table, tf.float32),
         (embeddings[0], embeddings[1]),
         (
             _stack(model.encoder_blocks, ("attention",), model.encoder_norm),
-            _stack(
-                model.decoder_blocks, ("self_attention", "cross_attention"), model.decoder_norm
-            ),
+            _stack(model.decoder_blocks, ("self_attention", "cross_attention"), model.decoder_norm),
         ),
         _output(model),
     )
 
 
 def _output(model: Transformer) -> Product:
-    if model.output_projection is not None:
-        return float_product(model.output_projection.kernel, model.output_projection.bias)
-    table = tf.convert_to_tensor(model.target_embedding.embeddings)
-    return float_product(tf.transpose(table), model.output_bias)
+    layer = model.output_projection
+    if layer is not None:
+        return float_product(layer.kernel.shape, lambda: layer.kernel, layer.bias)
+    table = model.target_embedding.embeddings
+    return float_product(
+        table.shape[::-1],
+        lambda: tf.transpose(tf.convert_to_tensor(table)),
+        model.output_bias,
+    )
 
 
 def _stack(
     blocks: list[Any], attentions: tuple[str, ...], final_norm: Any
 ) -> tuple[Norm | None, list[Block]]:
-    """Each norm as the end of the sub-layer before it; of a pre-norm stack the first one begins it."""
+    """Each norm as the end of the sub-layer before it; a pre-norm stack begins with the first."""
     names = (*attentions, "ffn")
     own = [getattr(block, name + "_norm") for block in blocks for name in names]
     pre_norm = final_norm is not None
@@ -93,8 +97,8 @@ def _stack(
 def _dense(layer: Any) -> Product:
     activation = fused_activation(layer.activation)
     if activation is None:
-        raise NotDescribable(f"The native decoder has no activation {layer.activation!r}.")
-    return float_product(layer.kernel, layer.bias, activation)
+        raise NotDescribableError(f"The native decoder has no activation {layer.activation!r}.")
+    return float_product(layer.kernel.shape, lambda: layer.kernel, layer.bias, activation)
 
 
 def _attention(layer: Any, one_input: bool) -> Attention:
@@ -103,17 +107,21 @@ def _attention(layer: Any, one_input: bool) -> Attention:
     widths = {"query": heads * head_dim, "key": heads * head_dim, "value": heads * value_dim}
     projections = []
     for names in (("query", "key", "value"),) if one_input else (("query",), ("key", "value")):
-        kernels, biases, columns, column = [], [], {}, 0
+        biases, columns, column = [], {}, 0
         for name in names:
-            dense = getattr(layer, name + "_dense")
-            kernels.append(tf.reshape(dense.kernel, (-1, widths[name])))
+            bias = getattr(layer, name + "_dense").bias
             missing = tf.zeros((widths[name],))
-            biases.append(missing if dense.bias is None else tf.reshape(dense.bias, (-1,)))
+            biases.append(missing if bias is None else tf.reshape(bias, (-1,)))
             columns[name] = column
             column += widths[name]
-        product = float_product(tf.concat(kernels, 1), tf.concat(biases, 0))
+        product = float_product(
+            (layer.query_dense.kernel.shape[0], column),
+            partial(_side_by_side, layer, {name: widths[name] for name in names}),
+            tf.concat(biases, 0),
+        )
         projections.append(Projected(product, columns, "key" in names and not one_input))
     kernel = layer.output_dense.kernel
+    width = kernel.shape[-1]
     return Attention(
         heads,
         head_dim,
@@ -124,5 +132,20 @@ def _attention(layer: Any, one_input: bool) -> Attention:
         None,
         1.0,
         projections,
-        float_product(tf.reshape(kernel, (-1, kernel.shape[-1])), layer.output_dense.bias),
+        float_product(
+            (heads * value_dim, width),
+            lambda: tf.reshape(kernel, (-1, width)),
+            layer.output_dense.bias,
+        ),
+    )
+
+
+def _side_by_side(layer: Any, widths: dict[str, int]) -> tf.Tensor:
+    """The weights of some of query, key and value."""
+    return tf.concat(
+        [
+            tf.reshape(getattr(layer, name + "_dense").kernel, (-1, width))
+            for name, width in widths.items()
+        ],
+        1,
     )

@@ -41,11 +41,16 @@ def _kind(model: Any) -> str:
     return type(model).__name__
 
 
-def describe(model: Any) -> Description:
-    """The model for the native decoder; a float model's weights are packed as they are now."""
+def describe(model: Any, plain: bool = False) -> Description:
+    """The model for the native decoder; a float model's weights are packed as they are now.
+
+    Args:
+        model: One of which `why_not` says None.
+        plain: Whether weights are left unpacked, to be stored.
+    """
     if isinstance(model, Int8Transformer):
-        return describe_converted(model)
-    return describe_float(model)
+        return describe_converted(model, plain)
+    return describe_float(model, plain)
 
 
 class FastPath:

@@ -1,12 +1,13 @@
 """A Transformer as the native decoder reads it: whole numbers, floats and tensors in a fixed order.
 
-`describe` writes what `cc/decoder/model.cc` reads; a mark before each part shows where the two would
-disagree. Nothing is decided here: which product is INT8 or float32, and how each tensor is
+`describe` writes what `cc/decoder/model.cc` reads; a mark before each part shows where the two
+would disagree. Nothing is decided here: which product is INT8 or float32, and how each tensor is
 quantized, is read from the model's layers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +22,21 @@ _TYPES = {"float32": 0, "int8": 1, "uint8": 2}
 _ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "swish": 4}
 
 
-class NotDescribable(ValueError):
+class NotDescribableError(ValueError):
     """The native decoder can't run this model; the message says why."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a product in two forms, each made when it is asked for.
+
+    Attributes:
+        packed: Gives them as the native library packs them for this CPU, uint8.
+        plain: Gives them as int8 or float32 `[k, n]`.
+    """
+
+    packed: Callable[[], Any]
+    plain: Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Product:
 
     Attributes:
         shape: `(k, n)`.
-        packed: uint8, the weights as the native library packs them.
+        weights: The weights.
         scales: float32 `[n]` of an INT8 product; None for float32.
         bias: float32 `[n]`.
         activation: An activation of the epilogue.
@@ -42,7 +56,7 @@ class Product:
     """
 
     shape: tuple[int, int]
-    packed: Any
+    weights: Weights
     scales: Any
     bias: Any
     activation: str = "none"
@@ -123,12 +137,16 @@ class Description:
         ints, floats: Numbers in the order in which they are read.
         tensors: float32, int8 and uint8 tensors of TensorFlow, likewise.
         source_vocabulary_size: Ids of sources are below it.
+        plain: Whether weights of products are not packed: to be stored, and packed later.
+        weights: Which of `tensors` are weights of products.
     """
 
     source_vocabulary_size: int
+    plain: bool = False
     ints: list[int] = field(default_factory=list)
     floats: list[float] = field(default_factory=list)
     tensors: list[Any] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
 
     def model(
         self,
@@ -191,8 +209,10 @@ class Description:
         self._put(_LINEAR, int8, *product.shape, _ACTIVATIONS[product.activation])
         self._output(product.input)
         self._output(product.output, product.output_scale)
+        self.weights.append(len(self.tensors))
+        weights = product.weights.plain() if self.plain else product.weights.packed()
         scales = [product.scales] if int8 else []
-        self._put_tensors(product.packed, *scales, product.bias)
+        self._put_tensors(weights, *scales, product.bias)
 
     def _norm(self, norm: Norm) -> None:
         self._put(_NORM, norm.carry == "sum")
@@ -224,11 +244,17 @@ class Description:
         self._norm(block.ffn_norm)
 
 
-def float_product(kernel: Any, bias: Any, activation: str = "none", **output: Any) -> Product:
-    """The product of float32 weights `[k, n]`, packed now."""
-    kernel = tf.cast(kernel, tf.float32)
-    k, n = kernel.shape
-    if bias is None:
-        bias = tf.zeros((n,))
-    packed = native.require().keras_int8nmt_pack_float(weights=kernel)
-    return Product((k, n), packed, None, tf.cast(bias, tf.float32), activation, None, **output)
+def float_product(
+    shape: Any, kernel: Callable[[], Any], bias: Any, activation: str = "none", **output: Any
+) -> Product:
+    """The product of the float32 weights that `kernel` gives, of shape `(k, n)`."""
+    k, n = shape
+
+    def plain() -> Any:
+        return tf.cast(kernel(), tf.float32)
+
+    def packed() -> Any:
+        return native.require().keras_int8nmt_pack_float(weights=plain())
+
+    bias = tf.zeros((n,)) if bias is None else tf.cast(bias, tf.float32)
+    return Product((k, n), Weights(packed, plain), None, bias, activation, None, **output)

@@ -17,6 +17,11 @@ def pack_weights(weights: tf.Tensor) -> tf.Tensor:
     return _raw().keras_int8nmt_pack_weights(weights=weights)
 
 
+def pack_float(weights: tf.Tensor) -> tf.Tensor:
+    """float32 `[k, n]` as float products of the library read them."""
+    return _raw().keras_int8nmt_pack_float(weights=weights)
+
+
 def unpack_weights(packed: tf.Tensor) -> tf.Tensor:
     return _raw().keras_int8nmt_unpack_weights(packed=packed)
 
@@ -124,3 +129,12 @@ def embedding_lookup(
 def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
     log_probs, ids = _raw().keras_int8nmt_top_k_log_probs(logits=logits, k=k, forbidden=forbidden)
     return log_probs, ids
+
+
+def translate(
+    source_ids: tf.Tensor, divisors: tf.Tensor, tensors: list[tf.Tensor], **attributes: Any
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    tokens, lengths, scores = _raw().keras_int8nmt_translate(
+        source_ids=source_ids, divisors=divisors, tensors=tensors, **attributes
+    )
+    return tokens, lengths, scores

@@ -1,9 +1,9 @@
 """One plain function per INT8 op: checks, then the native library or stock TensorFlow operations.
 
-Both give the same integers for the same inputs. The native library is used when it is there and
-`KERAS_INT8NMT_NATIVE` is not "0". Wrong dtypes, ranks and attributes raise TypeError or ValueError
-at once; what only the data tells (an index out of range, lengths of two tensors that differ) raises
-`tf.errors.InvalidArgumentError` when the op runs.
+Both give the same integers for the same inputs; `translate` is in the library alone. The native
+library is used when it is there and `KERAS_INT8NMT_NATIVE` is not "0". Wrong dtypes, ranks and
+attributes raise TypeError or ValueError at once; what only the data tells (an index out of range,
+lengths of two tensors that differ) raises `tf.errors.InvalidArgumentError` when the op runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras_int8nmt import native, stock_ops
 from keras_int8nmt.op_checks import as_tensor, check_output
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.translate_op import translate as translate
 
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
 _CODES = ("int8", "uint8")

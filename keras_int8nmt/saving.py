@@ -84,7 +84,7 @@ def save_folder(
     taken = sorted(set(card or ()) & set(_OWN_KEYS))
     if taken:
         raise ModelFolderError(f"The card's entry {taken[0]!r} is set by save_folder itself.")
-    with _new_folder(folder) as draft:
+    with new_folder(folder) as draft:
         model.save(draft / MODEL_FILE)
         if tokenizer is not None:
             tokenizer.save(draft)
@@ -103,8 +103,16 @@ def save_folder(
         _write_card(draft, content)
 
 
-def check_writable(folder: str | os.PathLike[str], force: bool = False) -> None:
-    """Raises ModelFolderError where `save_folder` would refuse to write; changes nothing."""
+def check_writable(
+    folder: str | os.PathLike[str], force: bool = False, mark: str = CARD_FILE
+) -> None:
+    """Raises ModelFolderError where `save_folder` would refuse to write; changes nothing.
+
+    Args:
+        folder: Where to write.
+        force: Whether a folder that is there may be replaced.
+        mark: A file by which it is known to be one that may.
+    """
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ModelFolderError(f"{str(folder)!r} is not a folder.")
@@ -115,9 +123,9 @@ def check_writable(folder: str | os.PathLike[str], force: bool = False) -> None:
     if not force:
         raise ModelFolderError(f"{str(folder)!r} exists already; force replaces it.")
     # What is replaced is deleted: never somebody's home by a slip.
-    if any(folder.iterdir()) and not (folder / CARD_FILE).is_file():
+    if any(folder.iterdir()) and not (folder / mark).is_file():
         raise ModelFolderError(
-            f"{str(folder)!r} holds other files and no {CARD_FILE}; it is not replaced."
+            f"{str(folder)!r} holds other files and no {mark}; it is not replaced."
         )
 
 
@@ -252,7 +260,7 @@ def precision_of(model: Any) -> str:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A draft beside `folder`, which takes its place at the end; after an error nothing is left."""
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

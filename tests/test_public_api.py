@@ -27,8 +27,10 @@ NAMES = {
     "__version__",
     "build_transformer",
     "convert",
+    "export_saved_model",
     "load_folder",
     "load_marian",
+    "load_saved_model",
     "save_folder",
     "simulate",
 }

@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -109,8 +110,8 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
     for (int i = 0; i < 3; ++i) {
       if (projection.columns[i] < 0) continue;
       ++found[i];
-      const int64_t width = int64_t{attention.heads} *
-                            (i == 2 ? attention.value_dim : attention.head_dim);
+      const int64_t width =
+          int64_t{attention.heads} * (i == 2 ? attention.value_dim : attention.head_dim);
       Require(projection.columns[i] + width <= projection.linear.n, "a projection is too narrow");
       const Type wanted = i == 2 ? attention.value_type : attention.key_type;
       Require(projection.linear.output.type == wanted, "a projection of the wrong type");
@@ -118,8 +119,7 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
     attention.projections.push_back(projection);
   }
   for (int times : found) Require(times == 1, "query, key and value must be projected once each");
-  attention.output =
-      ReadLinear(tape, int64_t{attention.heads} * attention.value_dim, dim);
+  attention.output = ReadLinear(tape, int64_t{attention.heads} * attention.value_dim, dim);
   return attention;
 }
 
@@ -136,7 +136,9 @@ Layer ReadLayer(Tape* tape, int64_t dim, bool decoder) {
   Require(layer.ffn_in.k == dim, "a product of the wrong shape");
   layer.ffn_out = ReadLinear(tape, layer.ffn_in.n, dim);
   layer.ffn_norm = ReadNorm(tape, dim);
-  for (const Linear* last : {&layer.self.output, &layer.ffn_out}) {
+  std::vector<const Linear*> lasts = {&layer.self.output, &layer.ffn_out};
+  if (decoder) lasts.push_back(&layer.cross.output);
+  for (const Linear* last : lasts) {
     Require(last->output.type == Type::kFloat32, "a residual sum of integers");
   }
   return layer;
@@ -172,6 +174,42 @@ Entry ReadEntry(Tape* tape, int64_t dim) {
 
 namespace {
 
+// ---- what one part writes is what the next one reads: nothing asks that while sentences run
+
+void RequireReads(const Linear& linear, const Output& input) {
+  Require(input.type == Type::kFloat32 || (linear.int8 && linear.input.type == input.type),
+          "a product of other codes than are written for it");
+}
+
+void RequireReads(const Attention& attention, const Output& input, const Output* memory) {
+  for (const Projection& p : attention.projections) {
+    const bool query = p.columns[0] >= 0;
+    const bool others = p.columns[1] >= 0 || p.columns[2] >= 0;
+    // Queries are of the layer's own input; keys and values of the memory where there is one.
+    Require(memory == nullptr ? !p.of_memory : query != others && p.of_memory == others,
+            "a projection of the wrong input");
+    RequireReads(p.linear, p.of_memory ? *memory : input);
+  }
+  RequireReads(attention.output, attention.context);
+}
+
+// What the stack hands on.
+Output RequireChain(const Entry& entry, const std::vector<Layer>& layers, const Output* memory) {
+  Output input = entry.has_norm ? entry.norm.output : entry.output;
+  for (const Layer& layer : layers) {
+    RequireReads(layer.self, input, nullptr);
+    input = layer.self_norm.output;
+    if (memory != nullptr) {
+      RequireReads(layer.cross, input, memory);
+      input = layer.cross_norm.output;
+    }
+    RequireReads(layer.ffn_in, input);
+    RequireReads(layer.ffn_out, layer.ffn_in.output);
+    input = layer.ffn_norm.output;
+  }
+  return input;
+}
+
 template <class T, class M>
 std::vector<T*> LinearsOf(M* model) {
   std::vector<T*> linears = {&model->projection};
@@ -198,9 +236,9 @@ Model::Model(Tape* tape) {
   max_length = tape->Int("max_length", 1, 1 << 24);
   const int64_t encoders = tape->Int("encoder layers", 1, 1 << 16);
   const int64_t decoders = tape->Int("decoder layers", 1, 1 << 16);
-  pad_id = static_cast<int32_t>(tape->Int("pad_id", 0, kMost));
-  eos_id = static_cast<int32_t>(tape->Int("eos_id", 0, kMost));
-  start_id = static_cast<int32_t>(tape->Int("start_id", 0, kMost));
+  pad_id = static_cast<int32_t>(tape->Int("pad_id", 0, INT32_MAX));
+  eos_id = static_cast<int32_t>(tape->Int("eos_id", 0, INT32_MAX));
+  start_id = static_cast<int32_t>(tape->Int("start_id", 0, INT32_MAX));
   positions = tape->Floats("positions", {max_length, dim});
   source = ReadEmbedding(tape, dim);
   target = ReadEmbedding(tape, dim);
@@ -211,7 +249,8 @@ Model::Model(Tape* tape) {
   projection = ReadLinear(tape);
   tape->Mark(kEndMark);
   tape->End();
-  memory = encoder.back().ffn_norm.output;
+  memory = RequireChain(encoder_entry, encoder, nullptr);
+  RequireReads(projection, RequireChain(decoder_entry, decoder, &memory));
   Require(projection.k == dim && projection.output.type == Type::kFloat32 &&
               projection.activation == Activation::kNone,
           "the output projection");

@@ -38,6 +38,8 @@ int64_t NextPiece(int64_t rows);
 
 // Sets this thread's OpenMP threads to GemmThreads() and returns them.
 int ApplyThreads();
+// Sets them to `threads`, until the next call of either.
+int ApplyThreads(int threads);
 
 // A primitive that is made and may be executed by one thread at a time.
 class Product {

@@ -105,9 +105,10 @@ int64_t NextPiece(int64_t rows) {
   return 32;
 }
 
-int ApplyThreads() {
+int ApplyThreads() { return ApplyThreads(GemmThreads()); }
+
+int ApplyThreads(int wanted) {
   thread_local int applied = 0;
-  const int wanted = GemmThreads();
   if (applied != wanted) {
     omp_set_num_threads(wanted);
     applied = wanted;
@@ -123,14 +124,14 @@ void Product::Execute(const void* a, const void* body, const float* scales, cons
   const void* handles[] = {a, body, c, bias, scales};
   for (int i = 0; i < prepared_->count; ++i) {
     // oneDNN's handles are not const; it reads the inputs only.
-    dnnl::error::wrap_c_api(dnnl_memory_set_data_handle(prepared_->memories[i].get(),
-                                                        const_cast<void*>(handles[i])),
-                            "oneDNN: set_data_handle");
+    dnnl::error::wrap_c_api(
+        dnnl_memory_set_data_handle(prepared_->memories[i].get(), const_cast<void*>(handles[i])),
+        "oneDNN: set_data_handle");
   }
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(prepared_->primitive.get(),
-                                                 prepared_->stream.get(), prepared_->count,
-                                                 prepared_->arguments),
-                          "oneDNN: execute");
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(prepared_->primitive.get(), prepared_->stream.get(), prepared_->count,
+                             prepared_->arguments),
+      "oneDNN: execute");
 }
 
 void Execute(const Key& key, const void* a, const void* body, const float* scales,

@@ -9,8 +9,6 @@
 #include "op_profile.h"
 #include "ops.h"
 
-
-
 namespace keras_int8nmt {
 namespace {
 
@@ -25,6 +23,7 @@ void RegisterAll() {
   RegisterEmbeddingOp();
   RegisterTopKOp();
   RegisterFloatMatMulOps();
+  RegisterTranslateOp();
 }
 
 // tf.load_op_library looks for no function by name: it collects what is registered while the

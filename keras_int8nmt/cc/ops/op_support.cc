@@ -169,6 +169,33 @@ std::string Attributes::String(const char* name) const {
   return value;
 }
 
+size_t Attributes::ListSize(const char* name) const {
+  int32_t list_size = 0;
+  int32_t bytes = 0;
+  Status status;
+  TF_OpKernelConstruction_GetAttrSize(construction_, name, &list_size, &bytes, status.get());
+  status.Check();
+  return list_size < 0 ? 0 : static_cast<size_t>(list_size);
+}
+
+std::vector<int64_t> Attributes::Ints(const char* name) const {
+  std::vector<int64_t> values(ListSize(name));
+  Status status;
+  TF_OpKernelConstruction_GetAttrInt64List(construction_, name, values.data(),
+                                           static_cast<int>(values.size()), status.get());
+  status.Check();
+  return values;
+}
+
+std::vector<float> Attributes::Floats(const char* name) const {
+  std::vector<float> values(ListSize(name));
+  Status status;
+  TF_OpKernelConstruction_GetAttrFloatList(construction_, name, values.data(),
+                                           static_cast<int>(values.size()), status.get());
+  status.Check();
+  return values;
+}
+
 Type Attributes::QuantizedType(const char* name) const {
   return FromTensorFlow(DataType(name, {TF_INT8, TF_UINT8}));
 }

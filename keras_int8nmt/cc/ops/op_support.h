@@ -109,6 +109,8 @@ class Attributes {
   float Positive(const char* name) const;  // finite and > 0
   bool Bool(const char* name) const;
   std::string String(const char* name) const;
+  std::vector<int64_t> Ints(const char* name) const;
+  std::vector<float> Floats(const char* name) const;
   // int8 or uint8.
   Type QuantizedType(const char* name) const;
   // A zero point within the range of `type`; 0 for float.
@@ -117,6 +119,8 @@ class Attributes {
   Output OutputOf() const;
 
  private:
+  size_t ListSize(const char* name) const;
+
   TF_OpKernelConstruction* construction_;
 };
 
@@ -127,6 +131,7 @@ Type FromTensorFlow(TF_DataType type);
 class Context {
  public:
   explicit Context(TF_OpKernelContext* context) : context_(context) {}
+  int NumInputs() const { return TF_NumInputs(context_); }
   Tensor Input(int index, const char* name) const;
   Tensor Output(int index, TF_DataType type, const Shape& shape) const;
   // The buffer of the input if nobody else will read it, else a new one (*forwarded says which).

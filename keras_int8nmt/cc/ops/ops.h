@@ -14,6 +14,7 @@ void RegisterGatherOp();
 void RegisterEmbeddingOp();
 void RegisterTopKOp();
 void RegisterFloatMatMulOps();
+void RegisterTranslateOp();
 
 }  // namespace keras_int8nmt
 

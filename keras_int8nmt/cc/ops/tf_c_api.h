@@ -115,8 +115,15 @@ void TF_OpKernelConstruction_GetAttrBool(TF_OpKernelConstruction* construction, 
                                          TF_Bool* value, TF_Status* status);
 void TF_OpKernelConstruction_GetAttrString(TF_OpKernelConstruction* construction, const char* name,
                                            char* value, size_t max_length, TF_Status* status);
+void TF_OpKernelConstruction_GetAttrInt64List(TF_OpKernelConstruction* construction,
+                                              const char* name, int64_t* values, int max_values,
+                                              TF_Status* status);
+void TF_OpKernelConstruction_GetAttrFloatList(TF_OpKernelConstruction* construction,
+                                              const char* name, float* values, int max_values,
+                                              TF_Status* status);
 void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction* construction, TF_Status* status);
 
+int TF_NumInputs(TF_OpKernelContext* context);
 void TF_GetInput(TF_OpKernelContext* context, int index, TF_Tensor** tensor, TF_Status* status);
 void TF_SetOutput(TF_OpKernelContext* context, int index, const TF_Tensor* tensor,
                   TF_Status* status);

@@ -1,0 +1,101 @@
+// What a call of KerasInt8nmtTranslate computes in: buffers and prepared products, which take
+// longer to make than a short sentence to translate.
+//
+// They are kept in the process between calls, a few of them, found again by the shape of what they
+// were made for and never by a kernel object or an address: the model's numbers and weights are set
+// anew for each call.
+#ifndef KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_
+#define KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "gemm_float.h"
+#include "stream.h"
+
+namespace keras_int8nmt {
+
+class Workspace {
+ public:
+  using Key = std::vector<int64_t>;
+
+  // `ints` describes the model's structure, and with it everything that a stream allocates and
+  // prepares beside `search` and `options`.
+  static Key KeyOf(const std::vector<int64_t>& ints, const SearchOptions& search,
+                   const StreamOptions& options) {
+    Key key = ints;
+    key.insert(key.end(), {search.beam_size, search.num_hypotheses, search.max_length,
+                           options.batch_size, options.max_source});
+    return key;
+  }
+
+  Workspace(Key key, const Model& model, const SearchOptions& search, const StreamOptions& options)
+      : key_(std::move(key)),
+        model_(model),
+        search_(search),
+        team_(1, [](int) {}),
+        stream_(model_, search_, options, &team_, &profile_) {}
+
+  const Key& key() const { return key_; }
+
+  // Translates in the calling thread what `feed` has. Model and search are of the key.
+  void Run(const Model& model, const SearchOptions& search, Feed* feed) {
+    model_ = model;
+    search_ = search;
+    SetFloatThreads(team_.size());
+    stream_.Run(feed);
+  }
+
+ private:
+  Key key_;
+  Model model_;
+  SearchOptions search_;
+  Team team_;
+  Profile profile_;
+  Stream stream_;
+};
+
+class Workspaces {
+ public:
+  // Of the process; never destroyed, since calls may outlive the end of main.
+  static Workspaces& Get() {
+    static auto* const all = new Workspaces;
+    return *all;
+  }
+
+  // One that nobody else has, or null.
+  std::unique_ptr<Workspace> Take(const Workspace::Key& key) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
+      if ((*it)->key() != key) continue;
+      std::unique_ptr<Workspace> found = std::move(*it);
+      idle_.erase(std::next(it).base());
+      return found;
+    }
+    return nullptr;
+  }
+
+  // The one that was used longest ago makes room.
+  void Give(std::unique_ptr<Workspace> workspace) {
+    std::unique_ptr<Workspace> old;
+    const std::lock_guard<std::mutex> hold(lock_);
+    if (idle_.size() == kMost) {
+      old = std::move(idle_.front());
+      idle_.erase(idle_.begin());
+    }
+    idle_.push_back(std::move(workspace));
+  }
+
+ private:
+  static constexpr size_t kMost = 4;
+
+  std::mutex lock_;
+  std::vector<std::unique_ptr<Workspace>> idle_;  // the last used is last
+};
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_

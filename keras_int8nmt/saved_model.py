@@ -1,0 +1,222 @@
+"""TensorFlow SavedModels: a model and its whole search as one signature.
+
+    export_saved_model(int8, "en-de")
+    loaded = load_saved_model("en-de")
+
+Weights of products are stored plain, int8 or float32, as a checkpoint among the assets. When the
+SavedModel is loaded they are read one by one and packed for the CPU at hand, so that the plain ones
+take no memory. Everything else is a variable.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_int8nmt import native, native_ops, ops
+from keras_int8nmt.fast_path import describe, why_not
+from keras_int8nmt.model_description import Description
+from keras_int8nmt.saving import ModelFolderError, check_writable, new_folder
+from keras_int8nmt.search_options import SearchOptions
+from keras_int8nmt.translator import Translator
+
+_MARK = "saved_model.pb"
+_CHECKPOINT = "weights"
+_FORMAT_VERSION = 1
+
+
+def export_saved_model(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    beam_size: int = 4,
+    num_hypotheses: int = 1,
+    max_length: int = 256,
+    min_length: int = 0,
+    length_penalty: float = 1.0,
+    batch_size: int = 32,
+    force: bool = False,
+) -> None:
+    """Writes a model and its search as a TensorFlow SavedModel.
+
+    Its signature `serving_default` takes `source_ids`, int32 `[batch, length]`: each row a sentence
+    with its end token, then the model's `pad_id`. It gives `tokens`, int32 `[batch, num_hypotheses,
+    longest]`, the end token included and then `pad_id`; `lengths`, int32 `[batch, num_hypotheses]`;
+    and `scores`, float32. Where a sentence has no further hypothesis the length is 0 and the score
+    -inf. Tokens and scores are those of `Translator(path="fast")`. The file is not bound to a CPU.
+
+    Args:
+        model: A `Transformer` or an `Int8Transformer`, the latter all in INT8 or mixed.
+        folder: Where to; it must not exist.
+        beam_size, num_hypotheses, max_length, min_length, length_penalty: As in `Translator`.
+        batch_size: Sentences of a call that are computed together; a call may have any number.
+        force: Replace `folder` if it is a SavedModel already.
+
+    Raises:
+        ModelFolderError: when the folder exists and `force` is not set, or is something else than a
+            SavedModel.
+        RuntimeError: without the native library.
+        TypeError, ValueError: for a model that the native decoder can't run, and for options as in
+            `Translator`.
+
+    Example:
+
+        >>> export_saved_model(convert(model), "en-de-served", beam_size=4)
+        >>> served = load_saved_model("en-de-served").signatures["serving_default"]
+        >>> served(source_ids=ids)["tokens"]
+    """
+    native.require()
+    reason = why_not(model)
+    if reason is not None:
+        raise ValueError(f"This model can't be exported: {reason}.")
+    translator = Translator(
+        model,
+        None,
+        beam_size=beam_size,
+        batch_size=batch_size,
+        max_length=max_length,
+        min_length=min_length,
+        length_penalty=length_penalty,
+        num_hypotheses=num_hypotheses,
+    )
+    folder = Path(folder)
+    check_writable(folder, force, _MARK)
+    description = describe(model, plain=True)
+    with new_folder(folder) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as assets:
+        served = _served(description, translator.options, translator.batch_size, Path(assets))
+        tf.saved_model.save(served, str(draft), signatures=served.translate)
+
+
+def load_saved_model(folder: str | os.PathLike[str]) -> Any:
+    """Loads what `export_saved_model` wrote, and the native library that it needs.
+
+    The same as `keras_int8nmt.native.require()` and then `tf.saved_model.load(folder)`. The weights
+    are packed for this CPU meanwhile, once.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        What TensorFlow loads: `signatures["serving_default"]`, and `translate(source_ids)`, which
+        gives the same dict.
+
+    Raises:
+        ModelFolderError: when there is no SavedModel, or one of something else.
+        RuntimeError: without the native library.
+    """
+    native.require()
+    if not (Path(folder) / _MARK).is_file():
+        raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
+    loaded = tf.saved_model.load(str(folder))
+    if not hasattr(loaded, "packed_by_place"):
+        raise ModelFolderError(f"{str(folder)!r} is a SavedModel, but not of export_saved_model.")
+    return loaded
+
+
+def _served(
+    description: Description, options: SearchOptions, batch_size: int, folder: Path
+) -> tf.Module:
+    """What is exported; files that become assets are written into `folder`."""
+    tensors = description.tensors
+    module = tf.Module()
+    module.format_version = tf.Variable(_FORMAT_VERSION, trainable=False)
+    module.divisors = tf.Variable(options.divisors(), trainable=False)
+    module.variables_by_place = _variables(tensors, set(description.weights))
+    # Empty in the file: `_Packing` fills them.
+    packed = {
+        str(i): tf.Variable(tf.zeros((0,), tf.uint8), trainable=False, shape=(None,))
+        for i in description.weights
+    }
+    module.packed_by_place = packed
+    module.assets = _write_checkpoint({str(i): tensors[i] for i in description.weights}, folder)
+    kinds = {name: (tensors[int(name)].dtype, tensors[int(name)].shape) for name in packed}
+    module.packing = _Packing(module.assets["index"], kinds, packed)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
+    def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = {**module.variables_by_place, **module.packed_by_place}
+        found = ops.translate(
+            source_ids,
+            module.divisors,
+            [tf.convert_to_tensor(inputs[str(i)]) for i in range(len(tensors))],
+            ints=description.ints,
+            floats=description.floats,
+            beam_size=options.beam_size,
+            num_hypotheses=options.num_hypotheses,
+            min_length=options.min_length,
+            batch_size=batch_size,
+        )
+        return dict(zip(("tokens", "lengths", "scores"), found, strict=True))
+
+    module.translate = translate
+    return module
+
+
+class _Packing(tf.saved_model.experimental.TrackableResource):
+    """What TensorFlow does once when a SavedModel is loaded: it packs the weights.
+
+    A resource is what TensorFlow initializes; the packed weights themselves are variables, which
+    every loader keeps apart and frees. TensorFlow calls none of the methods before the loading.
+    """
+
+    def __init__(
+        self,
+        index: tf.saved_model.Asset,
+        kinds: dict[str, tuple[tf.DType, tf.TensorShape]],
+        packed: dict[str, tf.Variable],
+    ) -> None:
+        super().__init__()
+        self._index, self._kinds, self._packed = index, kinds, packed
+
+    def _create_resource(self) -> tf.Tensor:
+        # It holds nothing.
+        return tf.raw_ops.VarHandleOp(dtype=tf.int32, shape=(), shared_name="keras_int8nmt_packing")
+
+    def _initialize(self) -> None:
+        prefix = tf.strings.regex_replace(self._index.asset_path, r"\.index$", "")
+        done: list[Any] = []
+        for name, (dtype, shape) in self._kinds.items():
+            # One after the other, so that the plain weights are never all in memory.
+            with tf.control_dependencies(done):
+                plain = tf.raw_ops.RestoreV2(
+                    prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype]
+                )[0]
+                plain = tf.ensure_shape(plain, shape)
+                pack = ops.pack_weights if dtype == tf.int8 else native_ops.pack_float
+                done = [self._packed[name].assign(pack(plain), read_value=False)]
+
+
+def _variables(tensors: list[tf.Tensor], without: set[int]) -> dict[str, tf.Variable]:
+    """By their place; tensors in the same memory, as tied embeddings are, share a variable."""
+    made: dict[Any, tf.Variable] = {}
+    by_place = {}
+    for i, tensor in enumerate(tensors):
+        if i in without:
+            continue
+        address = np.asarray(memoryview(tensor)).ctypes.data
+        key = (address, tensor.dtype, tuple(tensor.shape))
+        if key not in made:
+            made[key] = tf.Variable(tensor, trainable=False)
+        by_place[str(i)] = made[key]
+    return by_place
+
+
+def _write_checkpoint(
+    tensors: dict[str, tf.Tensor], folder: Path
+) -> dict[str, tf.saved_model.Asset]:
+    """Assets that together are a checkpoint, which has a checksum for each tensor."""
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / _CHECKPOINT),
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+    return {
+        name: tf.saved_model.Asset(str(folder / f"{_CHECKPOINT}.{file}"))
+        for name, file in (("index", "index"), ("data", "data-00000-of-00001"))
+    }

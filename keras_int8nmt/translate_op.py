@@ -1,0 +1,79 @@
+"""`ops.translate`: the whole search of the native decoder as one op."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_int8nmt import native
+from keras_int8nmt.op_checks import as_tensor
+
+
+def translate(
+    source_ids: Any,
+    divisors: Any,
+    tensors: Sequence[Any],
+    *,
+    ints: Sequence[int],
+    floats: Sequence[float],
+    beam_size: int = 4,
+    num_hypotheses: int = 1,
+    min_length: int = 0,
+    batch_size: int = 32,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Beam search over each row, in the calling thread; equal to `Translator(path="fast")`.
+
+    Args:
+        source_ids: int32 `[b, s]`. A sentence is the tokens of a row up to the last that is not
+            padding, at least one.
+        divisors: float32 `[max_length + 1]`, of `SearchOptions.divisors`.
+        tensors, ints, floats: A model, as `fast_path.describe` gives it.
+        beam_size, num_hypotheses, min_length: As in `Translator`.
+        batch_size: Sentences that are computed together.
+
+    Returns:
+        `(tokens, lengths, scores)`: int32 `[b, num_hypotheses, longest]`, then padding; int32 and
+        float32 `[b, num_hypotheses]`, 0 and -inf where there was no further hypothesis.
+
+    Raises:
+        RuntimeError: without the native library; stock operations have no counterpart.
+    """
+    native.require()
+    from keras_int8nmt import native_ops
+
+    source_ids = as_tensor("source_ids", source_ids, ("int32",), rank=2)
+    divisors = as_tensor("divisors", divisors, ("float32",), rank=1)
+    tensors = [
+        as_tensor(f"tensors[{i}]", tensor, ("float32", "int8", "uint8"))
+        for i, tensor in enumerate(tensors)
+    ]
+    if not tensors:
+        raise ValueError("`tensors` is empty; expected those of a model.")
+    for name, number, least in (
+        ("beam_size", beam_size, 1),
+        ("num_hypotheses", num_hypotheses, 1),
+        ("min_length", min_length, 0),
+        ("batch_size", batch_size, 1),
+    ):
+        if number < least:
+            raise ValueError(f"`{name}` must be at least {least}; received {number}.")
+    if num_hypotheses > beam_size:
+        raise ValueError(f"`num_hypotheses` is {num_hypotheses}, more than the beam, {beam_size}.")
+    tokens, lengths, scores = native_ops.translate(
+        source_ids,
+        divisors,
+        tensors,
+        ints=list(ints),
+        floats=list(floats),
+        beam_size=beam_size,
+        num_hypotheses=num_hypotheses,
+        min_length=min_length,
+        batch_size=batch_size,
+    )
+    shape = [source_ids.shape[0], num_hypotheses]
+    tokens.set_shape([*shape, None])
+    lengths.set_shape(shape)
+    scores.set_shape(shape)
+    return tokens, lengths, scores
