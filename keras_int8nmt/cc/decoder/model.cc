@@ -109,8 +109,8 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
     for (int i = 0; i < 3; ++i) {
       if (projection.columns[i] < 0) continue;
       ++found[i];
-      const int64_t width = int64_t{attention.heads} *
-                            (i == 2 ? attention.value_dim : attention.head_dim);
+      const int64_t width =
+          int64_t{attention.heads} * (i == 2 ? attention.value_dim : attention.head_dim);
       Require(projection.columns[i] + width <= projection.linear.n, "a projection is too narrow");
       const Type wanted = i == 2 ? attention.value_type : attention.key_type;
       Require(projection.linear.output.type == wanted, "a projection of the wrong type");
@@ -118,8 +118,7 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
     attention.projections.push_back(projection);
   }
   for (int times : found) Require(times == 1, "query, key and value must be projected once each");
-  attention.output =
-      ReadLinear(tape, int64_t{attention.heads} * attention.value_dim, dim);
+  attention.output = ReadLinear(tape, int64_t{attention.heads} * attention.value_dim, dim);
   return attention;
 }
 

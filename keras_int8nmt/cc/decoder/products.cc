@@ -35,8 +35,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
     const Shape shape = {linear->k, linear->n, relu};
     auto found = float_products_.find(shape);
     if (found == float_products_.end()) {
-      found = float_products_
-                  .emplace(shape, FloatProduct(linear->k, linear->n, relu, team->size()))
+      found = float_products_.emplace(shape, FloatProduct(linear->k, linear->n, relu, team->size()))
                   .first;
     }
     float_of_[linear->index] = &found->second;

@@ -41,7 +41,9 @@ void Team::Start(void (*call)(const void*, int), const void* f) {
   round_.fetch_add(1);
   if (asleep_.load() == 0) return;
   // Whoever is between its last look and its sleep holds the lock.
-  { const std::lock_guard<std::mutex> hold(lock_); }
+  {
+    const std::lock_guard<std::mutex> hold(lock_);
+  }
   wake_.notify_all();
 }
 

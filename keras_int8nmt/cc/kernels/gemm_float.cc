@@ -40,7 +40,7 @@ void SetFloatThreads(int threads) { omp_set_num_threads(threads); }
 namespace {
 
 // At most a seventh more rows than asked for, but for the smallest.
-constexpr int64_t kSizes[] = {1,  2,  3,  4,  6,  8,  10, 12, 14,  16,  18,  20,
+constexpr int64_t kSizes[] = {1,  2,  3,  4,  6,  8,  10, 12, 14, 16,  18,  20,
                               24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 256};
 constexpr int kSizeCount = sizeof(kSizes) / sizeof(kSizes[0]);
 

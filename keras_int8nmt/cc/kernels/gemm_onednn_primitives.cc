@@ -123,14 +123,14 @@ void Product::Execute(const void* a, const void* body, const float* scales, cons
   const void* handles[] = {a, body, c, bias, scales};
   for (int i = 0; i < prepared_->count; ++i) {
     // oneDNN's handles are not const; it reads the inputs only.
-    dnnl::error::wrap_c_api(dnnl_memory_set_data_handle(prepared_->memories[i].get(),
-                                                        const_cast<void*>(handles[i])),
-                            "oneDNN: set_data_handle");
+    dnnl::error::wrap_c_api(
+        dnnl_memory_set_data_handle(prepared_->memories[i].get(), const_cast<void*>(handles[i])),
+        "oneDNN: set_data_handle");
   }
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(prepared_->primitive.get(),
-                                                 prepared_->stream.get(), prepared_->count,
-                                                 prepared_->arguments),
-                          "oneDNN: execute");
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(prepared_->primitive.get(), prepared_->stream.get(), prepared_->count,
+                             prepared_->arguments),
+      "oneDNN: execute");
 }
 
 void Execute(const Key& key, const void* a, const void* body, const float* scales,

@@ -3,9 +3,9 @@
 // A tile is up to 6 rows by 64 columns: 24 sums in registers, 4 registers of weights, one input
 // broadcast at a time. vpdpbusd has a latency of 4 cycles and issues at most twice a cycle, so 24
 // independent sums keep it busy, and a group of 4 rows of W is loaded once for 6 rows of inputs.
-#include "gemm_vnni.h"
-
 #include <type_traits>
+
+#include "gemm_vnni.h"
 
 // The headers below hold every kernel; few of them are used here.
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -16,7 +16,6 @@
 
 #include "kernels_elementwise.h"
 #include "kernels_top_k.h"
-
 #include "simd.h"
 
 // Loops over registers: GCC leaves some of them rolled, and the registers in memory.

@@ -9,8 +9,6 @@
 #include "op_profile.h"
 #include "ops.h"
 
-
-
 namespace keras_int8nmt {
 namespace {
 
