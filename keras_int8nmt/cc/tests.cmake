@@ -1,13 +1,13 @@
 # Each test runs once per instruction set. A set that this CPU has not is named and skipped by the
 # test itself (exit code 77).
 set(_tests ${PROJECT_SOURCE_DIR}/tests/cc)
-foreach(_name kernels gemm)
+foreach(_name kernels gemm decoder)
   if(NOT EXISTS ${_tests}/${_name}_test.cc)
     continue()
   endif()
   add_executable(${_name}_test ${_tests}/${_name}_test.cc)
   target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
-  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_kernels)
+  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
   set(_isas generic avx2 avx512 avx512_vnni)
   set(_onednn_generic SSE41)
   set(_onednn_avx2 AVX2)

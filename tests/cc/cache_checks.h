@@ -46,8 +46,8 @@ struct CacheData {
     for (int64_t i = 0; i < n; ++i) {
       const float x = Uniform(-1.0f, 1.0f);
       const int8_t q = static_cast<int8_t>(Integer(-127, 127));
-      std::memcpy(&out[i * SizeOf(type)], type == Type::kFloat32 ? static_cast<const void*>(&x) : &q,
-                  SizeOf(type));
+      std::memcpy(&out[i * SizeOf(type)],
+                  type == Type::kFloat32 ? static_cast<const void*>(&x) : &q, SizeOf(type));
     }
     return out;
   }
@@ -118,8 +118,7 @@ struct CacheData {
     return &key[(j * test.slots + slot) * test.heads * test.head_dim * SizeOf(test.key_type)];
   }
   const char* ValueRow(int64_t j, int64_t slot) const {
-    return &value[(j * test.slots + slot) * test.heads * test.value_dim *
-                  SizeOf(test.value_type)];
+    return &value[(j * test.slots + slot) * test.heads * test.value_dim * SizeOf(test.value_type)];
   }
 
   CacheCase test;

@@ -252,8 +252,8 @@ void CheckShares(const GemmBackend& backend, std::mt19937* random) {
                      whole.data());
     for (int count : {2, 3, 5}) {
       for (int i = 0; i < count; ++i) {
-        backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n,
-                               epilogue, shared.data(), {i, count});
+        backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
+                               shared.data(), {i, count});
       }
       if (whole != shared) Fail("shares of a product");
     }

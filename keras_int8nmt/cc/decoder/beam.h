@@ -16,8 +16,8 @@ struct SearchOptions {
   // [max_length + 1]: what the sum of log-probabilities of a hypothesis of n tokens is divided by.
   std::vector<float> divisors;
 
-  // Best next tokens of each hypothesis that a step needs. One of them may be the end token where it
-  // is not allowed: 2 * beam_size leave enough others.
+  // Best next tokens of each hypothesis that a step needs. One of them may be the end token where
+  // it is not allowed: 2 * beam_size leave enough others.
   int32_t candidates(int64_t vocabulary) const {
     const int64_t most = vocabulary - 1;
     return static_cast<int32_t>(2 * beam_size < most ? 2 * beam_size : most);
@@ -76,8 +76,8 @@ class Beam {
   int32_t live_ = 0, position_ = 0;
   std::vector<int32_t> tokens_;
   std::vector<float> scores_;
-  std::vector<Ended> ended_;          // best first
-  std::vector<Step> history_;         // [position, beam]: of the live ones after that step
+  std::vector<Ended> ended_;   // best first
+  std::vector<Step> history_;  // [position, beam]: of the live ones after that step
   std::vector<Candidate> candidates_;
   std::vector<float> next_scores_;
   int64_t owners_stride_;

@@ -54,11 +54,10 @@ Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t
         context = std::max(context, attention->output.k *
                                         static_cast<int64_t>(TypeBytes(attention->context.type)));
       }
-      hidden = std::max(hidden, layer.ffn_in.n *
-                                    static_cast<int64_t>(TypeBytes(layer.ffn_in.output.type)));
+      hidden = std::max(hidden,
+                        layer.ffn_in.n * static_cast<int64_t>(TypeBytes(layer.ffn_in.output.type)));
       if (stack == &model.encoder) {
-        encoder_block =
-            std::max(encoder_block, layer.self.key_bytes() + layer.self.value_bytes());
+        encoder_block = std::max(encoder_block, layer.self.key_bytes() + layer.self.value_bytes());
         continue;
       }
       self_offsets_.push_back(self_offset);
@@ -167,8 +166,8 @@ void Layers::WriteCache(const Attention& attention, const Rows parts[3], int64_t
   kernels_.cache_write(args);
 }
 
-CachedAttentionArgs Layers::ArgsOf(const Attention& attention, const Rows& query,
-                                   int64_t first_row, int64_t rows) {
+CachedAttentionArgs Layers::ArgsOf(const Attention& attention, const Rows& query, int64_t first_row,
+                                   int64_t rows) {
   CachedAttentionArgs args;
   args.query = query.data + first_row * query.stride;
   args.query_stride = query.stride;

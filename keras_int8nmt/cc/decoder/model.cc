@@ -25,6 +25,10 @@ enum Mark : int64_t {
   kEndMark
 };
 
+void Require(bool fits, const char* what) {
+  if (!fits) throw std::invalid_argument("the model's description: " + std::string(what));
+}
+
 Output ReadOutput(Tape* tape) {
   Output output;
   output.type = static_cast<Type>(tape->Int("type", 0, 2));
@@ -32,7 +36,7 @@ Output ReadOutput(Tape* tape) {
   const bool is_signed = output.type == Type::kInt8;
   output.zero_point =
       static_cast<int32_t>(tape->Int("zero point", is_signed ? -127 : 0, is_signed ? 127 : 255));
-  if (!(output.scale > 0.0f)) throw std::invalid_argument("the model's description: scale <= 0");
+  Require(output.scale > 0.0f, "scale <= 0");
   return output;
 }
 
@@ -48,28 +52,21 @@ Linear ReadLinear(Tape* tape) {
   const TensorView& packed = tape->Tensor("packed weights", ElementType::kUint8);
   if (linear.int8) {
     linear.packed = ReadPacked(packed.data, static_cast<size_t>(packed.count()));
-    if (linear.packed.k != linear.k || linear.packed.n != linear.n) {
-      throw std::invalid_argument("the model's description: packed weights of another shape");
-    }
-    if (linear.input.type == Type::kFloat32) {
-      throw std::invalid_argument("the model's description: an INT8 product with float input");
-    }
+    Require(linear.packed.k == linear.k && linear.packed.n == linear.n,
+            "packed weights of another shape");
+    Require(linear.input.type != Type::kFloat32, "an INT8 product with float input");
     linear.scales = tape->Floats("scales", {linear.n});
   } else {
-    if (static_cast<size_t>(packed.count()) != PackedFloatBytes(linear.k, linear.n)) {
-      throw std::invalid_argument("the model's description: packed float weights of another size");
-    }
-    if (linear.input.type != Type::kFloat32) {
-      throw std::invalid_argument("the model's description: a float product with integer input");
-    }
+    // oneDNN is not asked about a size that cannot be.
+    const int64_t floats = packed.count() / static_cast<int64_t>(sizeof(float));
+    Require(floats / linear.k >= linear.n &&
+                static_cast<size_t>(packed.count()) == PackedFloatBytes(linear.k, linear.n),
+            "packed float weights of another size");
+    Require(linear.input.type == Type::kFloat32, "a float product with integer input");
     linear.packed_float = packed.data;
   }
   linear.bias = tape->Floats("bias", {linear.n});
   return linear;
-}
-
-void Require(bool fits, const char* what) {
-  if (!fits) throw std::invalid_argument("the model's description: " + std::string(what));
 }
 
 Linear ReadLinear(Tape* tape, int64_t k, int64_t n) {
@@ -89,7 +86,7 @@ Norm ReadNorm(Tape* tape, int64_t dim) {
   return norm;
 }
 
-Attention ReadAttention(Tape* tape, int64_t dim) {
+Attention ReadAttention(Tape* tape, int64_t dim, bool cross) {
   tape->Mark(kAttentionMark);
   Attention attention;
   attention.heads = static_cast<int32_t>(tape->Int("heads", 1, 1 << 16));
@@ -115,6 +112,7 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
       Require(projection.columns[i] + width <= projection.linear.n, "a projection is too narrow");
       const Type wanted = i == 2 ? attention.value_type : attention.key_type;
       Require(projection.linear.output.type == wanted, "a projection of the wrong type");
+      Require(projection.of_memory == (cross && i > 0), "a projection of the wrong input");
     }
     attention.projections.push_back(projection);
   }
@@ -126,10 +124,10 @@ Attention ReadAttention(Tape* tape, int64_t dim) {
 Layer ReadLayer(Tape* tape, int64_t dim, bool decoder) {
   tape->Mark(kLayerMark);
   Layer layer;
-  layer.self = ReadAttention(tape, dim);
+  layer.self = ReadAttention(tape, dim, false);
   layer.self_norm = ReadNorm(tape, dim);
   if (decoder) {
-    layer.cross = ReadAttention(tape, dim);
+    layer.cross = ReadAttention(tape, dim, true);
     layer.cross_norm = ReadNorm(tape, dim);
   }
   layer.ffn_in = ReadLinear(tape);
@@ -169,10 +167,6 @@ Entry ReadEntry(Tape* tape, int64_t dim) {
   }
   return entry;
 }
-
-}  // namespace
-
-namespace {
 
 // ---- what one part writes is what the next one reads: nothing asks that while sentences run
 
@@ -236,9 +230,9 @@ Model::Model(Tape* tape) {
   max_length = tape->Int("max_length", 1, 1 << 24);
   const int64_t encoders = tape->Int("encoder layers", 1, 1 << 16);
   const int64_t decoders = tape->Int("decoder layers", 1, 1 << 16);
-  pad_id = static_cast<int32_t>(tape->Int("pad_id", 0, INT32_MAX));
-  eos_id = static_cast<int32_t>(tape->Int("eos_id", 0, INT32_MAX));
-  start_id = static_cast<int32_t>(tape->Int("start_id", 0, INT32_MAX));
+  pad_id = static_cast<int32_t>(tape->Int("pad_id", 0, kMost - 1));
+  eos_id = static_cast<int32_t>(tape->Int("eos_id", 0, kMost - 1));
+  start_id = static_cast<int32_t>(tape->Int("start_id", 0, kMost - 1));
   positions = tape->Floats("positions", {max_length, dim});
   source = ReadEmbedding(tape, dim);
   target = ReadEmbedding(tape, dim);

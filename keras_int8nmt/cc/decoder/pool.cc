@@ -8,6 +8,24 @@
 #include "affinity.h"
 
 namespace keras_int8nmt {
+namespace {
+
+// A sentence that is not in the order would be waited for without end.
+void CheckOrder(const Request& request) {
+  std::vector<bool> seen(request.sentences.size(), false);
+  for (int64_t index : request.order) {
+    if (index < 0 || index >= static_cast<int64_t>(seen.size()) || seen[index]) {
+      throw std::invalid_argument("the order of a request has the index " + std::to_string(index) +
+                                  " twice or out of range");
+    }
+    seen[index] = true;
+  }
+  if (request.order.size() != seen.size()) {
+    throw std::invalid_argument("the order of a request is not of all its sentences");
+  }
+}
+
+}  // namespace
 
 Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options options)
     : model_(std::move(model)), search_(std::move(search)), options_(options) {
@@ -21,10 +39,18 @@ Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options opt
   }
   if (options_.pin) cores_ = TakeCores(options_.streams * options_.threads_per_stream);
   for (int i = 0; i < options_.streams; ++i) profiles_.push_back(std::make_unique<Profile>());
-  for (int i = 0; i < options_.streams; ++i) threads_.emplace_back([this, i] { Serve(i); });
+  try {
+    for (int i = 0; i < options_.streams; ++i) threads_.emplace_back([this, i] { Serve(i); });
+  } catch (...) {
+    // No more threads are to be had; those that run must not be left behind.
+    Close();
+    throw;
+  }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { Close(); }
+
+void Pool::Close() {
   {
     const std::lock_guard<std::mutex> hold(lock_);
     stop_ = true;
@@ -59,6 +85,7 @@ void Pool::Submit(Request* request) {
       }
     }
   }
+  CheckOrder(*request);
   request->results.resize(request->sentences.size());
   {
     const std::lock_guard<std::mutex> hold(lock_);

@@ -48,7 +48,8 @@ class Pool : private Feed {
   // Ends the threads; what is not finished fails.
   ~Pool() override;
 
-  // Throws std::invalid_argument for ids or lengths that the model has not. Safe from any thread.
+  // Throws std::invalid_argument for ids or lengths that the model has not, or a bad order. Safe
+  // from any thread.
   void Submit(Request* request);
   // Waits for `milliseconds` at most, less if a sentence finishes; returns how many have. The
   // request is over when that is all of them.
@@ -66,6 +67,7 @@ class Pool : private Feed {
     int64_t index;
   };
 
+  void Close();
   void Serve(int stream);
   void Finish(const Sentence& sentence);
 

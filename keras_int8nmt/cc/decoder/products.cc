@@ -24,19 +24,19 @@ bool NeedsFinish(const Linear& linear) {
 Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, Team* team)
     : model_(model), kernels_(ActiveKernels()), team_(team), k_(k), best_rows_(best_rows) {
   int64_t codes = 0, floats = 0;
-  SetFloatThreads(team->size());
   float_of_.resize(model.Linears().size());
   for (const Linear* linear : model.Linears()) {
     if (linear->int8) {
       codes = std::max(codes, rows * linear->k);
       continue;
     }
+    // A model that is INT8 throughout leaves OpenMP alone.
+    if (float_products_.empty()) SetFloatThreads(team->size());
     const bool relu = linear->activation == Activation::kRelu;
     const Shape shape = {linear->k, linear->n, relu};
     auto found = float_products_.find(shape);
     if (found == float_products_.end()) {
-      found = float_products_
-                  .emplace(shape, FloatProduct(linear->k, linear->n, relu, team->size()))
+      found = float_products_.emplace(shape, FloatProduct(linear->k, linear->n, relu, team->size()))
                   .first;
     }
     float_of_[linear->index] = &found->second;

@@ -26,14 +26,20 @@ enum class Work : int {
   kCount
 };
 constexpr int kWorkCount = static_cast<int>(Work::kCount);
-constexpr const char* kWorkNames[kWorkCount] = {
-    "encoder GEMM",     "cross keys and values GEMM",
-    "QKV GEMM",         "self-attention output GEMM",
-    "cross-attention GEMM", "feed-forward GEMM",
-    "output projection and top-k", "encoder attention",
-    "self-attention",   "cross-attention",
-    "cache writes",     "LayerNorm, residual, quantize",
-    "embedding",        "search"};
+constexpr const char* kWorkNames[kWorkCount] = {"encoder GEMM",
+                                                "cross keys and values GEMM",
+                                                "QKV GEMM",
+                                                "self-attention output GEMM",
+                                                "cross-attention GEMM",
+                                                "feed-forward GEMM",
+                                                "output projection and top-k",
+                                                "encoder attention",
+                                                "self-attention",
+                                                "cross-attention",
+                                                "cache writes",
+                                                "LayerNorm, residual, quantize",
+                                                "embedding",
+                                                "search"};
 
 // One of a stream. Other threads read and clear it while it is added to.
 class Profile {
@@ -61,7 +67,8 @@ class Profile {
 // Counts its own lifetime, if counting was on at its beginning.
 class WorkTimer {
  public:
-  WorkTimer(Profile* profile, Work work) : profile_(profile->on() ? profile : nullptr), work_(work) {
+  WorkTimer(Profile* profile, Work work)
+      : profile_(profile->on() ? profile : nullptr), work_(work) {
     if (profile_ != nullptr) start_ = Clock::now();
   }
   ~WorkTimer() {

@@ -1,8 +1,8 @@
 // A model as three lists that are read in one fixed order: whole numbers, floats and tensors.
 //
-// So a model crosses from Python, or from the inputs of a TensorFlow op, without a text format of its
-// own. Marks among the whole numbers show where the two sides disagree. Every read is checked; what
-// is wrong is a std::invalid_argument that names it.
+// So a model crosses from Python, or from the inputs of a TensorFlow op, without a text format of
+// its own. Marks among the whole numbers show where the two sides disagree. Every read is checked;
+// what is wrong is a std::invalid_argument that names it.
 #ifndef KERAS_INT8NMT_DECODER_TAPE_H_
 #define KERAS_INT8NMT_DECODER_TAPE_H_
 

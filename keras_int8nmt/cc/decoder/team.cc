@@ -17,15 +17,23 @@ void Pause() {
 }  // namespace
 
 Team::Team(int size, const std::function<void(int)>& begin) {
-  for (int member = 1; member < size; ++member) {
-    threads_.emplace_back([this, member, begin] {
-      begin(member);
-      Work(member);
-    });
+  try {
+    for (int member = 1; member < size; ++member) {
+      threads_.emplace_back([this, member, begin] {
+        begin(member);
+        Work(member);
+      });
+    }
+  } catch (...) {
+    // No more threads are to be had; those that run must not be left behind.
+    Stop();
+    throw;
   }
 }
 
-Team::~Team() {
+Team::~Team() { Stop(); }
+
+void Team::Stop() {
   {
     const std::lock_guard<std::mutex> hold(lock_);
     stop_ = true;
@@ -41,7 +49,9 @@ void Team::Start(void (*call)(const void*, int), const void* f) {
   round_.fetch_add(1);
   if (asleep_.load() == 0) return;
   // Whoever is between its last look and its sleep holds the lock.
-  { const std::lock_guard<std::mutex> hold(lock_); }
+  {
+    const std::lock_guard<std::mutex> hold(lock_);
+  }
   wake_.notify_all();
 }
 

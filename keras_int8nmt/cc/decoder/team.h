@@ -40,6 +40,7 @@ class Team {
   void Start(void (*call)(const void*, int), const void* f);
   void Wait() const;
   void Work(int member);
+  void Stop();
 
   void (*call_)(const void*, int) = nullptr;
   const void* argument_ = nullptr;

@@ -20,13 +20,13 @@ namespace keras_int8nmt {
 struct ProductTopK {
   int32_t k = 1;
   int32_t forbidden = -1, watched = 0;
-  float* best = nullptr;     // [m, k] logits, as in Kernels::top_k
-  int32_t* ids = nullptr;    // [m, k]
-  int32_t* counts = nullptr; // [m]: how many there are, k unless there are fewer columns
+  float* best = nullptr;            // [m, k] logits, as in Kernels::top_k
+  int32_t* ids = nullptr;           // [m, k]
+  int32_t* counts = nullptr;        // [m]: how many there are, k unless there are fewer columns
   float* watched_logits = nullptr;  // [m]: of the column `watched`, if it is among those multiplied
-  float* maxima = nullptr;   // [m, chunks of all n columns]
-  float* sums = nullptr;     // likewise
-  uint8_t* finite = nullptr; // [m]: 0 where a logit is NaN
+  float* maxima = nullptr;          // [m, chunks of all n columns]
+  float* sums = nullptr;            // likewise
+  uint8_t* finite = nullptr;        // [m]: 0 where a logit is NaN
 };
 
 // Thread `index` of `count` that share one product does its part of the columns.

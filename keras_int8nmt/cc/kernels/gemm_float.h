@@ -20,8 +20,8 @@ void MultiplyFloat(const float* a, int64_t m, const void* packed, int64_t k, int
 // Threads of this thread's float products from now on.
 void SetFloatThreads(int threads);
 
-// The product of one shape, made once for each row count of a short list, so that nothing is made or
-// looked up when it runs. One thread at a time may use it.
+// The product of one shape, made once for each row count of a short list, so that nothing is made
+// or looked up when it runs. One thread at a time may use it.
 class FloatProduct {
  public:
   FloatProduct(int64_t k, int64_t n, bool relu, int threads);

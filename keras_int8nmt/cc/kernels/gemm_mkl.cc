@@ -211,8 +211,8 @@ uint64_t Layout() {
 }
 
 template <bool split>
-constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout, PackedSize, PackBody,
-                              UnpackBody, Multiply<split>, nullptr, nullptr};
+constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout,  PackedSize, PackBody,
+                              UnpackBody, Multiply<split>,          nullptr, nullptr};
 
 }  // namespace
 

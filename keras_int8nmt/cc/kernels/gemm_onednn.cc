@@ -195,7 +195,8 @@ template <Way way>
 constexpr GemmBackend kOnednn = {"onednn",      kWayNames[static_cast<int>(way)],
                                  Layout<way>,   PackedSize<way>,
                                  PackBody<way>, UnpackBody<way>,
-                                 Multiply<way>, nullptr, nullptr};
+                                 Multiply<way>, nullptr,
+                                 nullptr};
 
 }  // namespace
 

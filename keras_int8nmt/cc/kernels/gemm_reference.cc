@@ -44,8 +44,8 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
   }
 }
 
-constexpr GemmBackend kReference = {"reference", "plain loops", Layout,  PackedSize,
-                                    PackBody,    UnpackBody,    Multiply, nullptr, nullptr};
+constexpr GemmBackend kReference = {"reference", "plain loops", Layout,  PackedSize, PackBody,
+                                    UnpackBody,  Multiply,      nullptr, nullptr};
 
 }  // namespace
 

@@ -40,8 +40,8 @@ struct Product {
 // themselves: activations but ReLU, ReLU as float32, codes with a scale or a zero point of their own.
 bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
 
-// The k best of each row of a product whose float32 results are not kept; first_panel and last_panel
-// are at whole chunks of kLogSumChunk columns, or at the end.
+// The k best of each row of a product whose float32 results are not kept; first_panel and
+// last_panel are at whole chunks of kLogSumChunk columns, or at the end.
 void TopK(const Product& product, const float* scales, const float* bias,
           const ProductTopK& result);
 

@@ -17,7 +17,6 @@
 
 #include "kernels_elementwise.h"
 #include "kernels_top_k.h"
-
 #include "simd.h"
 
 // Loops over registers: GCC leaves some of them rolled, and the registers in memory.

@@ -79,8 +79,8 @@ struct CacheWriteArgs {
   const void* value = nullptr;
   Type key_type = Type::kInt8, value_type = Type::kInt8;
   int32_t heads = 0, head_dim = 0, value_dim = 0;
-  int64_t position = 0;   // within the block
-  void* keys = nullptr;   // of this block and slot
+  int64_t position = 0;  // within the block
+  void* keys = nullptr;  // of this block and slot
   void* values = nullptr;
 };
 
@@ -106,7 +106,7 @@ struct CachedAttentionArgs {
   // float32 values: they are e * (1 / sum of e), and the context, summed by position, is multiplied
   // likewise. Then as Output says (float: not rounded).
   Output output;
-  void* context = nullptr;     // row r at context + r * context_stride bytes
+  void* context = nullptr;  // row r at context + r * context_stride bytes
   int64_t context_stride = 0;
 };
 
@@ -133,8 +133,8 @@ struct Kernels {
   // The k best logits of each row, descending, ties to the lower id, and the row's log-sum-exp; the
   // log-probability of a token is its logit minus that. `forbidden` (or -1) is never returned but
   // counts in the sum. Returns false if a logit is NaN or the largest one is infinite.
-  // The sum: each chunk of kLogSumChunk columns has its maximum m and the sum16 s of exp(x - m); with
-  // M the largest m, log_sum = M + float(log(the sum over chunks, in order and in double, of
+  // The sum: each chunk of kLogSumChunk columns has its maximum m and the sum16 s of exp(x - m);
+  // with M the largest m, log_sum = M + float(log(the sum over chunks, in order and in double, of
   // s * exp(m - M))).
   bool (*top_k)(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t forbidden,
                 float* best, int32_t* ids, float* log_sums);

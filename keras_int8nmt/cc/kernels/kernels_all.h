@@ -14,7 +14,8 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa, Quantize, Dequantize, LayerNorm, Attention, CacheWrite, CachedAttention, Embedding, TopK, LogSum, ApplyEpilogue, Finish};
+  return {isa,       Quantize, Dequantize, LayerNorm,     Attention, CacheWrite, CachedAttention,
+          Embedding, TopK,     LogSum,     ApplyEpilogue, Finish};
 }
 
 }  // namespace

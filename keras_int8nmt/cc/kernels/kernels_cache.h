@@ -61,7 +61,8 @@ void CacheWrite(const CacheWriteArgs& args) {
     }
     if (args.value_type == Type::kInt8) {
       WriteInt8Value(static_cast<const int8_t*>(args.value) + h * args.value_dim, args.value_dim,
-                     args.position, reinterpret_cast<uint32_t*>(values) + args.position / 4 * columns);
+                     args.position,
+                     reinterpret_cast<uint32_t*>(values) + args.position / 4 * columns);
     } else {
       __builtin_memcpy(reinterpret_cast<float*>(values) + args.position * columns,
                        static_cast<const float*>(args.value) + h * args.value_dim,
@@ -83,9 +84,7 @@ struct CacheScratch {
     query_bytes = memory_.Take<int8_t>(groups);
   }
 
-  float* scores(int64_t head, int r) const {
-    return scores_ + (head * kCacheRows + r) * positions;
-  }
+  float* scores(int64_t head, int r) const { return scores_ + (head * kCacheRows + r) * positions; }
   // For int8 values; float32 ones have theirs in `scores`.
   uint8_t* probabilities(int64_t head, int r) const {
     return probabilities_ + (head * kCacheRows + r) * positions;
@@ -111,7 +110,8 @@ struct CacheHead {
   int64_t key_slot, value_slot;  // bytes from slot to slot
 };
 
-// f(slot, bits of each row, whether one slot is all of the block) for each slot that a row continues.
+// f(slot, bits of each row, whether one slot is all of the block) for each slot that a row
+// continues.
 template <int kRows, class F>
 INLINE void ForSlots(const CachedAttentionArgs& args, int64_t first_row, int64_t block, F f) {
   if (args.owners == nullptr) {
@@ -196,7 +196,8 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
         scores[r] = Select(MaskOf(bits[r]), dots[r] * scale, scores[r]);
       }
     });
-    for (int r = 0; r < kRows; ++r) Store(scratch->scores(head.head, r) + block * kLanes, scores[r], Full());
+    for (int r = 0; r < kRows; ++r)
+      Store(scratch->scores(head.head, r) + block * kLanes, scores[r], Full());
   }
 }
 
@@ -267,8 +268,8 @@ INLINE void AddFloatValues(const CachedAttentionArgs& args, const CacheHead& hea
   const char* values = args.blocks[block] + head.values;
   for (int64_t j = 0; j < count; ++j) {
     ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
-      const float* value = reinterpret_cast<const float*>(values + slot * head.value_slot) +
-                           j * columns + column;
+      const float* value =
+          reinterpret_cast<const float*>(values + slot * head.value_slot) + j * columns + column;
       for (int r = 0; r < kRows; ++r) {
         if ((bits[r] >> j & 1) == 0) continue;
         const Floats weight = Set(scratch.scores(head.head, r)[block * kLanes + j]);
@@ -313,12 +314,13 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
         continue;
       }
       ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
-        const char* values =
-            args.blocks[block] + head.values + slot * head.value_slot + column * 4;
+        const char* values = args.blocks[block] + head.values + slot * head.value_slot + column * 4;
         if (vectors == kCacheVectors) {
-          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, kCacheVectors, bits, sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, kCacheVectors, bits,
+                               sums);
         } else {
-          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, vectors, bits, sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, vectors, bits,
+                               sums);
         }
       });
     }
@@ -330,8 +332,8 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
   }
 }
 
-// All heads of some rows, one kind of work after the other: a softmax is a long chain of operations,
-// and those of different rows and heads overlap only when nothing comes between them.
+// All heads of some rows, one kind of work after the other: a softmax is a long chain of
+// operations, and those of different rows and heads overlap only when nothing comes between them.
 template <int kRows, bool kInt8Keys, bool kInt8Values>
 void CacheRows(const CachedAttentionArgs& args, int64_t first_row, CacheScratch* scratch) {
   const int64_t key_bytes = CacheKeyBytes(args.key_type, args.head_dim);

@@ -84,8 +84,8 @@ INLINE void AddCandidates(const float* x, int64_t n, int64_t first_id, int32_t f
 
 // One chunk of a row: its maximum, its sum of exponentials, and its candidates to `best`. False if
 // it has a NaN.
-INLINE bool AddChunk(const float* x, int64_t n, int64_t first_id, int32_t forbidden,
-                     float* maximum, float* sum, Best* best) {
+INLINE bool AddChunk(const float* x, int64_t n, int64_t first_id, int32_t forbidden, float* maximum,
+                     float* sum, Best* best) {
   if (!ChunkMaximum(x, n, maximum)) return false;
   const Floats shift = Set(*maximum);
   *sum = Sum16(n, [&](int64_t i, auto lanes) { return Exp(Load(x + i, lanes) - shift); });

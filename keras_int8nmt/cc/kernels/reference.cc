@@ -206,8 +206,17 @@ void Finish(const float* y, int64_t rows, int64_t n, Activation activation, cons
 
 }  // namespace
 
-const Kernels kReferenceKernels = {"reference", Quantize, Dequantize,    LayerNorm, Attention,
- ReferenceCacheWrite, ReferenceCachedAttention,
-                                   Embedding,   TopK,     LogSum, ApplyEpilogue, Finish};
+const Kernels kReferenceKernels = {"reference",
+                                   Quantize,
+                                   Dequantize,
+                                   LayerNorm,
+                                   Attention,
+                                   ReferenceCacheWrite,
+                                   ReferenceCachedAttention,
+                                   Embedding,
+                                   TopK,
+                                   LogSum,
+                                   ApplyEpilogue,
+                                   Finish};
 
 }  // namespace keras_int8nmt

@@ -64,15 +64,16 @@ struct Reader {
   }
   template <class T>
   T Key(int64_t position, int64_t d) const {
-    const char* part = Part(args.keys_offset, CacheKeyBytes(args.key_type, args.head_dim), position);
+    const char* part =
+        Part(args.keys_offset, CacheKeyBytes(args.key_type, args.head_dim), position);
     return reinterpret_cast<const T*>(part)[KeyPlace(args.key_type, position % kBlock, d)];
   }
   template <class T>
   T Value(int64_t position, int64_t c) const {
     const char* part =
         Part(args.values_offset, CacheValueBytes(args.value_type, args.value_dim), position);
-    return reinterpret_cast<const T*>(part)[ValuePlace(
-        args.value_type, ValueColumns(args.value_dim), position % kBlock, c)];
+    return reinterpret_cast<const T*>(
+        part)[ValuePlace(args.value_type, ValueColumns(args.value_dim), position % kBlock, c)];
   }
 
   float Score(int64_t position) const {
@@ -84,7 +85,8 @@ struct Reader {
       return static_cast<float>(dot) * args.scale;
     }
     float dot = 0.0f;
-    for (int32_t d = 0; d < args.head_dim; ++d) dot = dot + Key<float>(position, d) * Query<float>(d);
+    for (int32_t d = 0; d < args.head_dim; ++d)
+      dot = dot + Key<float>(position, d) * Query<float>(d);
     return dot * args.scale;
   }
 };

@@ -116,9 +116,8 @@ INLINE Mask FirstLanes(Full) { return FirstLanes(Part{kLanes}); }
 // Lane i by bit i.
 INLINE Mask MaskOf(uint32_t bits) {
   const int32_t all = static_cast<int32_t>(bits);
-  return Each<Mask>([&](int i) {
-    return ((Int4{all, all, all, all} >> (Int4{0, 1, 2, 3} + 4 * i)) & 1) != 0;
-  });
+  return Each<Mask>(
+      [&](int i) { return ((Int4{all, all, all, all} >> (Int4{0, 1, 2, 3} + 4 * i)) & 1) != 0; });
 }
 
 template <class Vector, class T>

@@ -1,8 +1,8 @@
 // The decoder's C functions: a pool of streams over a model, and requests to it.
 //
-// Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls through
-// ctypes, which releases the interpreter lock. No exception leaves: a function that fails returns
-// null and keras_int8nmt_last_error tells why.
+// Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls
+// through ctypes, which releases the interpreter lock. No exception leaves: a function that fails
+// returns null and keras_int8nmt_last_error tells why.
 #include <cstring>
 #include <exception>
 #include <memory>

@@ -1,0 +1,225 @@
+// Many callers, many streams: each gets its own answers, and whatever ends early harms no other.
+// What the thread sanitizer watches; nothing here calls oneDNN.
+#ifndef KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
+#define KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "answers.h"
+#include "team.h"
+
+namespace keras_int8nmt {
+
+class PoolChecks {
+ public:
+  explicit PoolChecks(const GemmBackend& gemm)
+      : shape_(MakeShape()),
+        model_(ModelMaker(shape_).Make()),
+        writer_(model_, gemm),
+        random_(11),
+        sentences_(MakeSentences(shape_, 24, kMaxSource, &random_)),
+        expected_(Translate(Start(1, 1, 1).get(), sentences_)) {}
+
+  void Run() {
+    CheckThreadCounts();
+    CheckCallers();
+    CheckCancel();
+    CheckDestroy();
+    CheckRefusals();
+    CheckStartStop();
+    CheckProfile();
+  }
+
+ private:
+  static constexpr int64_t kMaxSource = 12;
+  static constexpr int kCallers = 8;
+
+  static Shape MakeShape() {
+    Shape shape;
+    // Wide enough for the threads of a stream to share products.
+    shape.words = 1100;
+    shape.ffn = 96;
+    shape.decoders = 1;
+    shape.end_bias = 4.0f;
+    return shape;
+  }
+
+  std::unique_ptr<Pool> Start(int streams, int threads, int64_t batch, bool pin = false) const {
+    Pool::Options options = MakeOptions(streams, threads, batch, kMaxSource);
+    options.pin = pin;
+    return MakePool(writer_, MakeSearch(4, 8), options);
+  }
+
+  void ExpectWhole(const std::string& what, Pool* pool, uint32_t seed) const {
+    ExpectAnswers(what, Translate(pool, sentences_, seed), expected_, 0.0f);
+  }
+
+  void CheckThreadCounts() const {
+    for (int streams : {1, 2, 3}) {
+      for (int threads : {1, 2, 3}) {
+        const auto pool = Start(streams, threads, 16, streams == threads);
+        ExpectWhole(std::to_string(streams) + " streams of " + std::to_string(threads), pool.get(),
+                    2);
+      }
+    }
+  }
+
+  // Some of the sentences in an order of its own, time and again.
+  void Call(Pool* pool, uint32_t seed) const {
+    Random random(seed);
+    for (int round = 0; round < 4; ++round) {
+      Sentences mine;
+      Answers answers;
+      for (int64_t i = random.Below(9); i >= 0; --i) {
+        const int64_t at = random.Below(static_cast<int64_t>(sentences_.size()));
+        mine.push_back(sentences_[at]);
+        answers.push_back(expected_[at]);
+      }
+      ExpectAnswers("one of many callers", Translate(pool, mine, seed), answers, 0.0f);
+    }
+  }
+
+  // Fail is not for many threads at once, but then the run has failed.
+  void CheckCallers() const {
+    for (int pools : {1, 3}) {
+      std::vector<std::unique_ptr<Pool>> started;
+      for (int i = 0; i < pools; ++i) started.push_back(Start(2, 1 + i % 2, 6, i == 1));
+      std::vector<std::thread> callers;
+      for (int i = 0; i < kCallers; ++i) {
+        callers.emplace_back([&, i] { Call(started[i % pools].get(), i + 1); });
+      }
+      for (std::thread& caller : callers) caller.join();
+    }
+  }
+
+  void CheckCancel() const {
+    const auto pool = Start(2, 1, 4);
+    for (int round = 0; round < 6; ++round) {
+      Request request;
+      for (int i = 0; i < 10; ++i) {
+        request.sentences.insert(request.sentences.end(), sentences_.begin(), sentences_.end());
+      }
+      const Sentences all = request.sentences;
+      FillRequest(all, 1, &request);
+      pool->Submit(&request);
+      std::thread other([&] { ExpectWhole("beside a cancelled request", pool.get(), 7); });
+      // At once, or when some are done.
+      if (round % 2 == 1) pool->Wait(&request, 100);
+      pool->Cancel(&request);
+      WaitFor(pool.get(), &request);
+      if (request.error != "cancelled") Fail("a cancelled request says: " + request.error);
+      other.join();
+    }
+    ExpectWhole("after cancelled requests", pool.get(), 3);
+  }
+
+  void CheckDestroy() const {
+    for (int round = 0; round < 10; ++round) {
+      std::vector<Request> requests(6);
+      {
+        const auto pool = Start(1 + round % 3, 1, 4);
+        for (Request& request : requests) {
+          FillRequest(sentences_, 1, &request);
+          pool->Submit(&request);
+        }
+        if (round % 2 == 1) pool->Wait(&requests[0], 5);
+      }
+      for (const Request& request : requests) {
+        if (request.finished != static_cast<int64_t>(request.sentences.size())) {
+          Fail("a request that its pool has left behind");
+        } else if (request.error.empty()) {
+          ExpectAnswers("done before its pool ended", request.results, expected_, 0.0f);
+        } else if (request.error != "the translator was closed") {
+          Fail("a closed pool says: " + request.error);
+        }
+      }
+    }
+  }
+
+  void CheckRefusals() const {
+    const auto pool = Start(2, 1, 4);
+    const auto words = static_cast<int32_t>(shape_.source_words);
+    const Sentences bad = {{}, {-1}, {words}, {1, 2, 1 << 30}, std::vector<int32_t>(13, 1)};
+    for (const auto& sentence : bad) {
+      ExpectThrows<std::invalid_argument>("a bad sentence",
+                                          [&] { Translate(pool.get(), {{1}, sentence, {2}}); });
+    }
+    for (const std::vector<int64_t>& order :
+         {std::vector<int64_t>{}, {0}, {0, 0}, {0, 2}, {-1, 0}, {0, 1, 1}}) {
+      Request request;
+      request.sentences = {{1}, {2}};
+      request.order = order;
+      ExpectThrows<std::invalid_argument>("a bad order", [&] { pool->Submit(&request); });
+    }
+    if (!Translate(pool.get(), {}).empty()) Fail("no sentences have answers");
+    ExpectWhole("after refusals", pool.get(), 4);
+    const auto refuse = [&](auto change) {
+      SearchOptions search = MakeSearch(4, 8);
+      Pool::Options options = MakeOptions(1, 1, 4, kMaxSource);
+      change(&search, &options);
+      ExpectThrows<std::invalid_argument>("bad options",
+                                          [&] { MakePool(writer_, search, options); });
+    };
+    refuse([](SearchOptions* s, Pool::Options*) { s->beam_size = 0; });
+    refuse([](SearchOptions* s, Pool::Options*) { s->num_hypotheses = 5; });
+    refuse([](SearchOptions* s, Pool::Options*) { *s = MakeSearch(4, 17); });
+    refuse([](SearchOptions* s, Pool::Options*) { *s = MakeSearch(4, 0); });
+    refuse([](SearchOptions* s, Pool::Options*) { s->min_length = 9; });
+    refuse([](SearchOptions* s, Pool::Options*) { s->divisors.pop_back(); });
+    refuse([](SearchOptions*, Pool::Options* o) { o->streams = 0; });
+    refuse([](SearchOptions*, Pool::Options* o) { o->threads_per_stream = 0; });
+    refuse([](SearchOptions*, Pool::Options* o) { o->stream.batch_size = 0; });
+    refuse([](SearchOptions*, Pool::Options* o) { o->stream.max_source = 17; });
+  }
+
+  void CheckStartStop() const {
+    for (int i = 0; i < 50; ++i) {
+      const auto pool = Start(1 + i % 3, 1 + i % 2, 2, i % 5 == 0);
+      if (i % 4 == 0) Translate(pool.get(), {sentences_[0]});
+    }
+  }
+
+  void CheckProfile() const {
+    const auto pool = Start(2, 1, 4);
+    std::thread caller([&] { ExpectWhole("while profiled", pool.get(), 9); });
+    pool->StartProfile();
+    ExpectWhole("while profiled", pool.get(), 8);
+    const std::string profile = pool->StopProfile();
+    caller.join();
+    if (profile.find("\"search\": {\"calls\": ") == std::string::npos) Fail(profile);
+  }
+
+  Shape shape_;
+  small::Model model_;
+  TapeWriter writer_;
+  Random random_;
+  Sentences sentences_;
+  Answers expected_;
+};
+
+// Each member runs each round once, also after all have gone to sleep.
+inline void CheckTeam() {
+  for (int size : {1, 2, 3, 5}) {
+    std::atomic<int> begun{0};
+    Team team(size, [&](int) { ++begun; });
+    std::vector<int64_t> sums(size, 0);
+    constexpr int64_t kRounds = 200;
+    for (int64_t round = 1; round <= kRounds; ++round) {
+      team.Run([&](int member) { sums[member] += round * (member + 1); });
+      if (round % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    for (int member = 0; member < size; ++member) {
+      if (sums[member] != kRounds * (kRounds + 1) / 2 * (member + 1)) Fail("a team's member");
+    }
+    if (begun != size - 1) Fail("the beginning of a team's members");
+  }
+  for (int i = 0; i < 50; ++i) Team(1 + i % 4, [](int) {});
+}
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
