@@ -113,8 +113,14 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
     if not (Path(folder) / _MARK).is_file():
         raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
     loaded = tf.saved_model.load(str(folder))
-    if not hasattr(loaded, "packed_by_place"):
+    version = getattr(loaded, "keras_int8nmt_format", None)
+    if version is None:
         raise ModelFolderError(f"{str(folder)!r} is a SavedModel, but not of export_saved_model.")
+    if int(version) != _FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{str(folder)!r} has format version {int(version)}; this release reads version "
+            f"{_FORMAT_VERSION}."
+        )
     return loaded
 
 
@@ -124,7 +130,7 @@ def _served(
     """What is exported; files that become assets are written into `folder`."""
     tensors = description.tensors
     module = tf.Module()
-    module.format_version = tf.Variable(_FORMAT_VERSION, trainable=False)
+    module.keras_int8nmt_format = tf.Variable(_FORMAT_VERSION, trainable=False)
     module.divisors = tf.Variable(options.divisors(), trainable=False)
     module.variables_by_place = _variables(tensors, set(description.weights))
     # Empty in the file: `_Packing` fills them.

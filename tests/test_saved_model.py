@@ -290,6 +290,14 @@ def test_what_is_not_there_or_not_ours(tmp_path):
         load_saved_model(tmp_path / "other")
 
 
+def test_a_later_format_is_refused(folder, tmp_path):
+    loaded = load_saved_model(folder)
+    loaded.keras_int8nmt_format.assign(2)
+    tf.saved_model.save(loaded, str(tmp_path / "later"), signatures=loaded.signatures)
+    with pytest.raises(ModelFolderError, match="has format version 2; this release reads version 1"):
+        load_saved_model(tmp_path / "later")
+
+
 def test_both_need_the_native_library(folder, tmp_path, monkeypatch):
     model = model_of("int8")
     monkeypatch.setattr(native, "_loaded", native._Loaded(reason="KERAS_INT8NMT_NATIVE=0"))
