@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -40,7 +40,7 @@ def overlapped(
     windows: Iterable[W],
     begin: Callable[[W], Begun[R]],
     progress: Callable[[W, int], Any] | None = None,
-) -> Iterator[tuple[W, R]]:
+) -> Generator[tuple[W, R], None, None]:
     """Yields each window with its results, in order, while later ones are being worked at.
 
     One window is with the streams when the caller has another: what the caller does with it, and
