@@ -187,8 +187,7 @@ def translate(
                     translator, source, sink, form, path=output, on_error=on_error
                 )
             except KeyboardInterrupt:
-                if isinstance(sink, JournaledOutput) and sink.progress.lines:
-                    lines = sink.progress.lines
+                if isinstance(sink, JournaledOutput) and (lines := sink.safe_lines):
                     print(f"{lines} lines are safe; --resume goes on after them.", file=sys.stderr)
                 raise
     return {

@@ -119,6 +119,12 @@ class JournaledOutput:
         except (ValueError, TypeError) as error:
             raise ResumeError(f"{self.journal} is damaged; --force begins anew.") from error
 
+    @property
+    def safe_lines(self) -> int:
+        """Lines that the journal counts."""
+        found = self.read()
+        return 0 if found is None else found.lines
+
     def append(self, content: bytes, **progress: Any) -> None:
         """Writes what follows, and what of `Progress` has changed with it.
 
@@ -154,10 +160,14 @@ class JournaledOutput:
         handle, self._handle = self._handle, None
         if handle is None:
             return
-        if self.progress.run and not self.progress.lines and not self.progress.complete:
-            for path in (self.journal, self.partial):
-                path.unlink(missing_ok=True)
-        os.close(handle)
+        try:
+            # As it is on the disk: an interrupt may have come before it was noted here.
+            found = self.read() if self.progress.run else None
+            if found is not None and not found.lines and not found.complete:
+                for path in (self.journal, self.partial):
+                    path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
 
     def _require_nothing_unfinished(self) -> None:
         if self.journal.exists():
