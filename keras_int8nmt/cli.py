@@ -17,7 +17,7 @@ from keras_int8nmt.text_files import check_writable_file
 
 _USER_ERROR = 2
 _MODES = ("naive", "symmetric", "independent", "conjugate")
-_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper")
+_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -225,11 +225,24 @@ def _add_evaluate(command: _Command) -> None:
 def _add_bench(command: _Command) -> None:
     parser = command("bench", "Measure speed on this machine.")
     parser.add_argument("benchmark", choices=_BENCHMARKS)
+    parser.add_argument(
+        "--docs", metavar="DIR", help="of translate and corpus: write tables, JSON and a plot there"
+    )
+    corpus = parser.add_argument_group("of corpus alone")
+    corpus.add_argument(
+        "--lines", type=_positive, metavar="N", help="of the long file; default: 1000000"
+    )
+    corpus.add_argument(
+        "--part",
+        dest="parts",
+        action="append",
+        choices=("sorting", "streams", "files", "memory"),
+        help="only this one; may be repeated",
+    )
     only = parser.add_argument_group("of translate alone")
     only.add_argument(
         "--full", action="store_true", help="all cases and engines; goes on where it stopped"
     )
-    only.add_argument("--docs", metavar="DIR", help="write the table, its JSON and a plot there")
     only.add_argument(
         "--case",
         dest="cases",

@@ -76,7 +76,13 @@ _BENCHMARKS = {
     "translate": ("keras_int8nmt.bench.translation.run", "run_translate"),
     "profile": ("keras_int8nmt.bench.profile", "run_profile"),
     "paper": ("keras_int8nmt.bench.paper.run", "run_paper"),
+    "corpus": ("keras_int8nmt.bench.corpus.run", "run_corpus"),
 }
+_BENCH_OPTIONS = {
+    "translate": ("full", "docs", "cases", "engines", "state"),
+    "corpus": ("docs", "lines", "parts"),
+}
+_OPTION_NAMES = {"cases": "case", "engines": "engine", "parts": "part"}
 
 
 def check_native() -> None:
@@ -238,25 +244,16 @@ def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Fig
     return figures
 
 
-def bench(
-    benchmark: str,
-    full: bool = False,
-    docs: str | None = None,
-    cases: list[str] | None = None,
-    engines: list[str] | None = None,
-    state: str | None = None,
-) -> Figures:
-    """Measures speed on this machine."""
-    options: dict[str, Any] = {
-        "full": full,
-        "docs": docs,
-        "cases": cases,
-        "engines": engines,
-        "state": state,
-    }
+def bench(benchmark: str, **options: Any) -> Figures:
+    """Measures speed on this machine; each benchmark has options of its own."""
     given = {name: value for name, value in options.items() if value}
-    if given and benchmark != "translate":
-        raise UsageError(f"only the benchmark translate has the option --{next(iter(given))}.")
+    for name in given:
+        having = [key for key, names in _BENCH_OPTIONS.items() if name in names]
+        if benchmark not in having:
+            raise UsageError(
+                f"only the benchmark {' and '.join(having)} has the option "
+                f"--{_OPTION_NAMES.get(name, name)}."
+            )
     if benchmark == "translate":
         given = _checked_bench_options(given)
     module, function = _BENCHMARKS[benchmark]

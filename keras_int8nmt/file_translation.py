@@ -113,7 +113,7 @@ def translate_lines(
         windows = overlapped(
             source.windows(),
             lambda window: _Careful(translator, window),
-            lambda window, finished: _show_part(shown, window, finished),
+            _shower(shown),
         )
         with closing(windows):
             for window, results in windows:
@@ -226,10 +226,16 @@ def _raise_with_hint(output: Output, error: OSError) -> None:
     ) from error
 
 
-def _show_part(bar: Any, window: Window, finished: int) -> None:
-    """Moves the bar by the share of a window that is finished."""
-    texts = sum(record.text is not None for record in window.records)
-    bar.update((window.position - window.start) * finished / texts if texts else 0)
+def _shower(bar: Any) -> Callable[[Window, int], None] | None:
+    """Moves the bar by the share of a window that is finished; None where nobody sees it."""
+    if bar.disable:
+        return None
+
+    def show(window: Window, finished: int) -> None:
+        # As if all lines were as long; `_show` puts it right at the window's end.
+        bar.update((window.position - window.start) * finished / len(window.records))
+
+    return show
 
 
 def _show(bar: Any, window: Window, done: Done) -> None:

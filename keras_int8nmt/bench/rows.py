@@ -11,7 +11,7 @@ _HEAD = ("name", "case", "ours", "peer", "unit", "ratio", "spread", "")
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """A line for each row; one without a figure ends with its reason."""
+    """A line for each row; it ends with its note, or with the reason why it has no figure."""
     body = [
         (
             row["name"],
@@ -21,7 +21,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
             row["unit"],
             "-" if row["ratio"] is None else f"{row['ratio']:.2f}x",
             "-" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
-            row.get("reason", ""),
+            row.get("reason") or row.get("note", ""),
         )
         for row in rows
     ]
