@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from keras_int8nmt import __version__
+from keras_int8nmt.text_files import check_writable_file
 
 _USER_ERROR = 2
 _MODES = ("naive", "symmetric", "independent", "conjugate")
-_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper")
+_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            commands.check_writable_file(json_path, force=True)
+            check_writable_file(json_path, force=True)
             commands.check_native()
             figures = getattr(commands, name)(**options)
         if json_path is not None:
@@ -143,9 +144,71 @@ def _add_convert(command: _Command) -> None:
 def _add_translate(command: _Command) -> None:
     parser = command("translate", "Translate text: as many lines out as in, in their order.")
     parser.add_argument("model", metavar="MODEL", help="a Marian folder, or one of ours")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="default: stdin")
-    _add_output(parser, "FILE", required=False)
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="packed if it ends with .gz or .zst; default: stdin"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write, likewise; default: stdout"
+    )
+    anew = parser.add_mutually_exclusive_group()
+    anew.add_argument("--force", action="store_true", help="replace what is there")
+    anew.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an earlier run into this output stopped, for whatever reason; begin it "
+        "if there was none, and do nothing if it is finished",
+    )
+    _add_lines(parser)
     _add_search(parser)
+    _add_batches(parser)
+
+
+def _add_lines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input-format",
+        choices=("text", "jsonl", "tsv"),
+        default="text",
+        help="text (default): a sentence a line; jsonl: a JSON object a line, which is written "
+        "with the translation as one more entry; tsv: columns between tabs, without quotes; the "
+        "translation is written after the last",
+    )
+    parser.add_argument(
+        "--field",
+        metavar="NAME_OR_NUMBER",
+        help="what to translate. jsonl: an entry, default: text. tsv: a column, counted from 1 "
+        "(default), or its name in the first line, which is a header then",
+    )
+    parser.add_argument(
+        "--output-field",
+        metavar="NAME",
+        help="jsonl: the entry of the translation, which may replace one that is there. tsv with a "
+        "header: the name of the new column. Default: translation",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "copy", "empty"),
+        default="stop",
+        help="what becomes of a line that can't be translated, after it was reported by its "
+        "number. stop (default): an error; what was written before is safe. copy: the source "
+        "stands for the translation, and a line that can't be read is copied as it is. empty: an "
+        "empty translation, and an empty line for one that can't be read",
+    )
+
+
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sort",
+        choices=("tokens", "words", "none"),
+        default="tokens",
+        help="in which order sentences of a window are begun; default: tokens, the most first",
+    )
+    parser.add_argument(
+        "--window",
+        type=_positive,
+        default=2048,
+        metavar="LINES",
+        help="lines that are sorted together and then written; default: 2048",
+    )
 
 
 def _add_evaluate(command: _Command) -> None:
@@ -162,11 +225,24 @@ def _add_evaluate(command: _Command) -> None:
 def _add_bench(command: _Command) -> None:
     parser = command("bench", "Measure speed on this machine.")
     parser.add_argument("benchmark", choices=_BENCHMARKS)
+    parser.add_argument(
+        "--docs", metavar="DIR", help="of translate and corpus: write tables, JSON and a plot there"
+    )
+    corpus = parser.add_argument_group("of corpus alone")
+    corpus.add_argument(
+        "--lines", type=_positive, metavar="N", help="of the long file; default: 1000000"
+    )
+    corpus.add_argument(
+        "--part",
+        dest="parts",
+        action="append",
+        choices=("sorting", "streams", "files", "memory"),
+        help="only this one; may be repeated",
+    )
     only = parser.add_argument_group("of translate alone")
     only.add_argument(
         "--full", action="store_true", help="all cases and engines; goes on where it stopped"
     )
-    only.add_argument("--docs", metavar="DIR", help="write the table, its JSON and a plot there")
     only.add_argument(
         "--case",
         dest="cases",

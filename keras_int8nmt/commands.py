@@ -7,25 +7,34 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
-from keras_int8nmt import ops
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
+from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.conversion import convert as convert_model
 from keras_int8nmt.evaluation import evaluate as evaluate_translator
 from keras_int8nmt.evaluation import gemm_of
+from keras_int8nmt.file_translation import Done, find_place, translate_lines
+from keras_int8nmt.journal import JournaledOutput, ResumeError
+from keras_int8nmt.line_source import LineSource, count_lines
 from keras_int8nmt.marian import MarianFormatError
+from keras_int8nmt.outputs import open_output
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
+from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.saving import (
     ModelFolderError,
     check_writable,
+    fingerprint,
     open_model,
     precision_of,
     read_card,
@@ -34,9 +43,10 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.tables import format_table
-from keras_int8nmt.text_files import TextFileError, check_writable_file, read_lines, write_lines
+from keras_int8nmt.text_files import TextFileError, read_lines, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
+from keras_int8nmt.windows import WINDOW
 
 Figures = dict[str, Any]
 
@@ -49,6 +59,8 @@ class UsageError(ValueError):
 USER_ERRORS = (
     UsageError,
     TextFileError,
+    CompressedFileError,
+    ResumeError,
     ModelFolderError,
     MarianFormatError,
     ConversionError,
@@ -64,7 +76,13 @@ _BENCHMARKS = {
     "translate": ("keras_int8nmt.bench.translation.run", "run_translate"),
     "profile": ("keras_int8nmt.bench.profile", "run_profile"),
     "paper": ("keras_int8nmt.bench.paper.run", "run_paper"),
+    "corpus": ("keras_int8nmt.bench.corpus.run", "run_corpus"),
 }
+_BENCH_OPTIONS = {
+    "translate": ("full", "docs", "cases", "engines", "state"),
+    "corpus": ("docs", "lines", "parts"),
+}
+_OPTION_NAMES = {"cases": "case", "engines": "engine", "parts": "part"}
 
 
 def check_native() -> None:
@@ -131,28 +149,72 @@ def convert(model: str, output: str, force: bool) -> Figures:
 
 
 def translate(
-    model: str, file: str | None, output: str | None, force: bool, **search: Any
+    model: str,
+    file: str | None,
+    output: str | None,
+    force: bool,
+    resume: bool = False,
+    input_format: str = "text",
+    field: str | None = None,
+    output_field: str | None = None,
+    on_error: str = "stop",
+    window: int = WINDOW,
+    **search: Any,
 ) -> Figures:
-    """Translates a file, line by line."""
-    check_writable_file(output, force)
-    lines = read_lines(file)
-    translator = _make_translator(model, search)
-    start = time.perf_counter()
-    with progress_bar(len(lines), "translating") as bar:
-        results = translator.translate(lines, progress=bar.update)
-    seconds = time.perf_counter() - start
-    best = [result.hypotheses[0] for result in results]
-    # A line of input is a line of output, whatever the model says.
-    write_lines(output, [" ".join((hypothesis.text or "").splitlines()) for hypothesis in best])
-    tokens = sum(len(hypothesis.tokens) for hypothesis in best)
+    """Translates a file of any size, line by line."""
+    try:
+        form = make_format(input_format, field, output_field)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if resume and file is None:
+        raise UsageError("--resume needs a file to read; stdin can't be read again.")
+    with LineSource(file, form, window) as source:
+
+        def describe() -> dict[str, Any]:
+            # Streams and batches are left out: they change no answer.
+            kept = ("beam_size", "max_length", "length_penalty")
+            return {
+                "release": __version__,
+                "input size": source.size,
+                "model": fingerprint(model),
+                "search": {name: search[name] for name in kept},
+                "format": [input_format, field, output_field],
+                "window": window,
+            }
+
+        sink = open_output(output, describe, on_error, force=force, resume=resume)
+        if sink is None:
+            return _finished(file, output)
+        with closing(sink):
+            find_place(source, sink)
+            try:
+                translator = _make_translator(model, search)
+                done = translate_lines(
+                    translator, source, sink, form, path=output, on_error=on_error
+                )
+            except KeyboardInterrupt:
+                if isinstance(sink, JournaledOutput) and (lines := sink.safe_lines):
+                    print(f"{lines} lines are safe; --resume goes on after them.", file=sys.stderr)
+                raise
     return {
-        "sentences": len(lines),
-        "target_tokens": tokens,
-        "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
+        **done.figures(),
         "precision": precision_of(translator.model),
         "gemm": gemm_of(translator),
     }
+
+
+def _finished(file: str | None, output: str | None) -> Figures:
+    """What `--resume` says of an output that is there already."""
+    assert file is not None
+    assert output is not None
+    lines, expected = count_lines(output), count_lines(file)
+    if lines != expected:
+        raise UsageError(
+            f"{output} has {lines} lines and {file} {expected}, so it is no finished translation "
+            "of it; --force without --resume begins anew."
+        )
+    print(f"{output} is finished: {lines} lines.", file=sys.stderr)
+    return {**Done(lines, lines, 0).figures(), "precision": None, "gemm": None}
 
 
 def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Figures:
@@ -182,25 +244,16 @@ def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Fig
     return figures
 
 
-def bench(
-    benchmark: str,
-    full: bool = False,
-    docs: str | None = None,
-    cases: list[str] | None = None,
-    engines: list[str] | None = None,
-    state: str | None = None,
-) -> Figures:
-    """Measures speed on this machine."""
-    options: dict[str, Any] = {
-        "full": full,
-        "docs": docs,
-        "cases": cases,
-        "engines": engines,
-        "state": state,
-    }
+def bench(benchmark: str, **options: Any) -> Figures:
+    """Measures speed on this machine; each benchmark has options of its own."""
     given = {name: value for name, value in options.items() if value}
-    if given and benchmark != "translate":
-        raise UsageError(f"only the benchmark translate has the option --{next(iter(given))}.")
+    for name in given:
+        having = [key for key, names in _BENCH_OPTIONS.items() if name in names]
+        if benchmark not in having:
+            raise UsageError(
+                f"only the benchmark {' and '.join(having)} has the option "
+                f"--{_OPTION_NAMES.get(name, name)}."
+            )
     if benchmark == "translate":
         given = _checked_bench_options(given)
     module, function = _BENCHMARKS[benchmark]

@@ -14,7 +14,7 @@ from keras_int8nmt.tokenizer import MarianTokenizer
 from keras_int8nmt.translator import Translator
 
 _SHOWN = 12
-_SEARCH = {"beam_size": 4, "batch_size": 32}
+_SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32}
 
 
 def run(sentences: list[str], mode: str = "symmetric") -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native
+from keras_int8nmt.batching import longest_first
 from keras_int8nmt.calibration import observers
 from keras_int8nmt.describe_converted import describe_converted
 from keras_int8nmt.describe_float import describe_float
@@ -18,7 +19,7 @@ from keras_int8nmt.int8_transformer import Int8Transformer
 from keras_int8nmt.layers.observer import OFF
 from keras_int8nmt.model_description import Description
 from keras_int8nmt.native_decoder import NativeDecoder
-from keras_int8nmt.search_options import Found, SearchOptions
+from keras_int8nmt.search_options import NoWork, SearchOptions, Work
 from keras_int8nmt.transformer import Transformer
 
 
@@ -87,17 +88,16 @@ class FastPath:
         self._decoder: NativeDecoder | None = None
         self._weights: list[tf.Tensor] = []
 
-    def translate(
-        self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
-    ) -> list[list[Found]]:
-        """The hypotheses of each sentence, best first, as `LayerPath.translate` gives them."""
+    def begin(self, sentences: Sequence[Sequence[int]], keys: Sequence[int]) -> Work:
+        """Hands sentences to the streams, those of the largest key first.
+
+        There is no padding on this path: a sentence takes the seat of one that has ended.
+        """
         if not sentences:
-            return []
+            return NoWork()
         pad_id = self.model.pad_id
         trimmed = [_without_padding(sentence, pad_id) for sentence in sentences]
-        # The longest first: what takes longest is not left for the end.
-        order = sorted(range(len(trimmed)), key=lambda i: -len(trimmed[i]))
-        return self.decoder().translate(trimmed, order, progress)
+        return self.decoder().begin(trimmed, longest_first(keys))
 
     def decoder(self) -> NativeDecoder:
         """The decoder over the weights that the model has now, made when it is first needed."""

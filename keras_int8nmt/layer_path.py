@@ -1,10 +1,11 @@
-"""The layer path: Keras layers in a `tf.while_loop`, batch by batch; runs anywhere, the reference."""
+"""The layer path: Keras layers in a `tf.while_loop`; runs anywhere, the reference."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any
 
 import tensorflow as tf
@@ -13,66 +14,81 @@ from keras_int8nmt import ops
 from keras_int8nmt.batching import make_batches, pad_batch
 from keras_int8nmt.beam_search import SearchResult, search
 from keras_int8nmt.int8_transformer import Int8Transformer
-from keras_int8nmt.search_options import Found, SearchOptions
+from keras_int8nmt.search_options import Found, NoWork, SearchOptions, Work
 
 
 class LayerPath:
-    """Translates token ids with a model's own layers.
+    """Translates token ids with a model's own layers; safe from many threads at once.
 
     Args:
         model: Has the decoding interface of `Transformer`.
         options: What to search for.
-        batch_size: Sentences a batch.
+        batch_size: Most sentences of a batch.
         streams: Batches at the same time; "auto" as in `Translator`.
+        max_batch_tokens: Most source tokens of a batch, padding included.
     """
 
     def __init__(
-        self, model: Any, options: SearchOptions, batch_size: int, streams: int | str
+        self,
+        model: Any,
+        options: SearchOptions,
+        batch_size: int,
+        streams: int | str,
+        max_batch_tokens: int | None = None,
     ) -> None:
         self.model, self.options = model, options
         self.batch_size, self.streams = batch_size, streams
+        self.max_batch_tokens = max_batch_tokens
         self.search = tf.function(
             self._search_batch, input_signature=[tf.TensorSpec([None, None], tf.int32)]
         )
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._users = 0
 
-    def translate(
-        self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
-    ) -> list[list[Found]]:
-        """The hypotheses of each sentence, best first; `progress` gets the size of each batch."""
-        results: list[Any] = [None] * len(sentences)
-        batches = make_batches([len(sentence) for sentence in sentences], self.batch_size)
-        for batch, found in self._run(sentences, batches):
-            for i, result in zip(batch, found, strict=True):
-                results[i] = result
-            if progress is not None:
-                progress(len(batch))
-        return results
+    def begin(self, sentences: Sequence[Sequence[int]], keys: Sequence[int]) -> Work:
+        """Hands batches to the streams, in one queue for all that was begun.
 
-    def _run(
-        self, sentences: Sequence[Sequence[int]], batches: list[list[int]]
-    ) -> Iterator[tuple[list[int], list[list[Found]]]]:
-        """Yields each batch with its results, as they are ready."""
-        if not batches:
-            return
-
-        def translate(batch: list[int]) -> tuple[list[int], list[list[Found]]]:
-            ids = pad_batch([sentences[i] for i in batch], self.model.pad_id)
-            return batch, unpacked(self.search(tf.constant(ids)))
-
-        streams = min(self._count_streams(), len(batches))
-        if streams == 1:
-            yield from map(translate, batches)
-            return
+        Args:
+            sentences: Token ids, the end token included.
+            keys: What they are sorted by; those of the largest key go first.
+        """
+        if not sentences:
+            return NoWork()
+        batches = make_batches(
+            [len(sentence) for sentence in sentences],
+            self.batch_size,
+            keys=keys,
+            max_tokens=self.max_batch_tokens,
+        )
         # Traced here, once: threads that arrive together would each trace it.
         self.search.get_concrete_function()
-        with ThreadPoolExecutor(streams, thread_name_prefix="translator") as pool:
-            futures = [pool.submit(translate, batch) for batch in batches]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
+        threads = self._join()
+        futures = {
+            threads.submit(self._translate, [sentences[i] for i in batch]): batch
+            for batch in batches
+        }
+        return _LayerWork(futures, self._leave)
+
+    def _translate(self, batch: list[Sequence[int]]) -> list[list[Found]]:
+        return unpacked(self.search(tf.constant(pad_batch(batch, self.model.pad_id))))
+
+    def _join(self) -> ThreadPoolExecutor:
+        """The streams' threads, which are there as long as anybody has work for them."""
+        with self._lock:
+            self._users += 1
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._count_streams(), "translator")
+            return self._threads
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
 
     def _count_streams(self) -> int:
         if isinstance(self.streams, int):
@@ -99,6 +115,37 @@ class LayerPath:
             pad_id=model.pad_id,
             select=_select_sentences,
         )
+
+
+class _LayerWork:
+    """Batches that the threads of a `LayerPath` are at; see `Work`."""
+
+    def __init__(
+        self, futures: dict[Future[list[list[Found]]], list[int]], leave: Callable[[], None]
+    ) -> None:
+        self._futures, self._leave = futures, leave
+        self._over = False
+
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Found]]:
+        results: list[Any] = [None] * sum(map(len, self._futures.values()))
+        try:
+            for future in as_completed(self._futures):
+                batch = self._futures[future]
+                for i, found in zip(batch, future.result(), strict=True):
+                    results[i] = found
+                if progress is not None:
+                    progress(len(batch))
+        finally:
+            self.cancel()
+        return results
+
+    def cancel(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        # Only for what has begun: others' batches may stand before the cancelled ones.
+        wait([future for future in self._futures if not future.cancel()])
+        self._leave()
 
 
 def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any:

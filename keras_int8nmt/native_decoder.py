@@ -6,8 +6,10 @@ import ctypes
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from keras_int8nmt.search_options import Found, SearchOptions
 
 # How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
 _PATIENCE_MS = 100
+# With more sentences than this to come, it looks around at most once in a nap of so many seconds.
+_MANY, _NAP = 64, 0.002
 _ELEMENT_TYPES = {"float32": 0, "int8": 1, "uint8": 2}
 
 
@@ -73,8 +77,8 @@ class NativeDecoder:
         native.require()
         self._functions = _prepared(native.functions())
         self._process = os.getpid()
-        self._requests: list[int] = []
-        self._changed = threading.Condition()
+        self._requests: list[NativeWork] = []
+        self._changed = threading.Lock()
         # The library reads these where they are, as long as the pool lives.
         self._arrays = [np.asarray(memoryview(tensor)) for tensor in description.tensors]
         self._kept = description
@@ -125,10 +129,10 @@ class NativeDecoder:
             return
         with self._changed:
             pool, self._pool = self._pool, None
-            for request in self._requests:
-                self._functions.keras_int8nmt_request_cancel(pool, request)
-            # Whoever waits for a request still asks the pool about it.
-            self._changed.wait_for(lambda: not self._requests)
+            requests = list(self._requests)
+        # Whoever waits for a request still asks the pool about it.
+        for request in requests:
+            request.cancel()
         if pool:
             self._functions.keras_int8nmt_pool_destroy(pool)
 
@@ -141,44 +145,22 @@ class NativeDecoder:
         """Whether its threads are there: not after `close`, and not in a forked child."""
         return self._pool is not None and self._process == os.getpid()
 
-    def translate(
-        self,
-        sentences: Sequence[Sequence[int]],
-        order: Sequence[int],
-        progress: Callable[[int], Any] | None = None,
-    ) -> list[list[Found]]:
-        """The hypotheses of each sentence, best first.
+    def begin(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> NativeWork:
+        """Hands sentences to the streams and does not wait for them.
+
+        What was begun earlier goes first; a stream takes from the next request as soon as nobody
+        waits of the one before.
 
         Args:
-            sentences: Token ids, the end token included.
+            sentences: Token ids, the end token included; at least one sentence.
             order: In which order they are begun: each index once.
-            progress: Called now and then, in this thread, with the number of sentences finished
-                since the last call.
 
         Raises:
-            RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
+            RuntimeError: when it was closed.
             ValueError: for ids or lengths that the model has not.
         """
-        if not sentences:
-            return []
-        pool, request = self._submit(sentences, order)
-        try:
-            self._wait(pool, request, len(sentences), progress)
-            error = self._functions.keras_int8nmt_request_error(request).decode()
-            if error:
-                error = error if self.usable else "it was closed"
-                raise RuntimeError(f"The native decoder: {error}.")
-            return self._results(request, len(sentences))
-        finally:
-            self._functions.keras_int8nmt_request_free(request)
-            with self._changed:
-                self._requests.remove(request)
-                self._changed.notify_all()
-
-    def _submit(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> tuple[int, int]:
-        """The pool, which lives as long as its request, and the request."""
         offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
-        ids = np.fromiter((i for s in sentences for i in s), np.int32, int(offsets[-1]))
+        ids = np.fromiter(chain.from_iterable(sentences), np.int32, int(offsets[-1]))
         ranks = np.array(order, np.int64)
         with self._changed:
             if not self.usable:
@@ -192,46 +174,15 @@ class NativeDecoder:
             )
             if not request:
                 raise ValueError(f"The native decoder: {self._error()}.")
-            self._requests.append(request)
-            return self._pool, request
+            work = NativeWork(self, self._functions, self._pool, request, len(sentences))
+            self._requests.append(work)
+            return work
 
-    def _wait(
-        self, pool: int, request: int, count: int, progress: Callable[[int], Any] | None
-    ) -> None:
-        wait = self._functions.keras_int8nmt_request_wait
-        finished = 0
-        try:
-            while finished < count:
-                before, finished = finished, wait(pool, request, _PATIENCE_MS)
-                if progress is not None and finished > before:
-                    progress(finished - before)
-        except BaseException:
-            # The streams still hold the request: it may be freed when they have let go of it.
-            self._functions.keras_int8nmt_request_cancel(pool, request)
-            while wait(pool, request, _PATIENCE_MS) < count:
-                pass
-            raise
-
-    def _results(self, request: int, count: int) -> list[list[Found]]:
-        sizes = np.zeros(2, np.int64)
-        self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes, ctypes.c_int64))
-        counts = np.empty(count, np.int64)
-        lengths, scores = np.empty(sizes[0], np.int64), np.empty(sizes[0], np.float32)
-        tokens = np.empty(sizes[1], np.int32)
-        self._functions.keras_int8nmt_request_results(
-            request,
-            _pointer(counts, ctypes.c_int64),
-            _pointer(lengths, ctypes.c_int64),
-            _pointer(scores, ctypes.c_float),
-            _pointer(tokens, ctypes.c_int32),
-        )
-        ends = np.cumsum(lengths)
-        found = [
-            Found(tokens[end - length : end].tolist(), float(score))
-            for end, length, score in zip(ends, lengths, scores, strict=True)
-        ]
-        lasts = np.cumsum(counts)
-        return [found[last - n : last] for last, n in zip(lasts, counts, strict=True)]
+    def drop(self, work: NativeWork, request: int) -> None:
+        """Forgets a request that is over and frees it."""
+        with self._changed:
+            self._requests.remove(work)
+            self._functions.keras_int8nmt_request_free(request)
 
     @contextmanager
     def profile(self) -> Iterator[dict[str, dict[str, float]]]:
@@ -249,6 +200,99 @@ class NativeDecoder:
 
     def _error(self) -> str:
         return self._functions.keras_int8nmt_last_error().decode()
+
+
+class NativeWork:
+    """Sentences that a `NativeDecoder` is at; see `Work`."""
+
+    def __init__(
+        self, decoder: NativeDecoder, functions: Any, pool: int, request: int, count: int
+    ) -> None:
+        self._decoder, self._functions = decoder, functions
+        self._pool, self._count = pool, count
+        self._request: int | None = request
+        # Held by the one who waits for the request, and by the one who frees it.
+        self._waiting = threading.Lock()
+        self._cancelled = False
+
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Found]]:
+        """The hypotheses of each sentence, best first; see `Work`.
+
+        Raises:
+            RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
+        """
+        with self._waiting:
+            request = self._request
+            if request is None:
+                raise RuntimeError("The native decoder: it was closed.")
+            try:
+                self._wait(request, progress)
+                error = self._functions.keras_int8nmt_request_error(request).decode()
+                if error:
+                    error = error if self._decoder.usable else "it was closed"
+                    raise RuntimeError(f"The native decoder: {error}.")
+                return self._read(request)
+            except BaseException:
+                # The streams still hold the request: it may be freed when they have let go of it.
+                self._functions.keras_int8nmt_request_cancel(self._pool, request)
+                self._drain(request)
+                raise
+            finally:
+                self._free()
+
+    def cancel(self) -> None:
+        """See `Work`; a thread that waits for the results gets a RuntimeError."""
+        self._cancelled = True
+        with self._waiting:
+            request = self._request
+            if request is not None:
+                self._functions.keras_int8nmt_request_cancel(self._pool, request)
+                self._drain(request)
+                self._free()
+
+    def _wait(self, request: int, progress: Callable[[int], Any] | None) -> None:
+        finished = 0
+        while finished < self._count:
+            before = finished
+            finished = self._functions.keras_int8nmt_request_wait(self._pool, request, _PATIENCE_MS)
+            if progress is not None and finished > before:
+                progress(finished - before)
+            if self._cancelled:
+                raise RuntimeError("The native decoder: it was closed.")
+            if self._count - finished > _MANY:
+                # Waking for each of many sentences would take time from the streams.
+                time.sleep(_NAP)
+
+    def _drain(self, request: int) -> None:
+        wait = self._functions.keras_int8nmt_request_wait
+        while wait(self._pool, request, _PATIENCE_MS) < self._count:
+            pass
+
+    def _free(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            self._decoder.drop(self, request)
+
+    def _read(self, request: int) -> list[list[Found]]:
+        sizes = np.zeros(2, np.int64)
+        self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes, ctypes.c_int64))
+        counts = np.empty(self._count, np.int64)
+        lengths, scores = np.empty(sizes[0], np.int64), np.empty(sizes[0], np.float32)
+        tokens = np.empty(sizes[1], np.int32)
+        self._functions.keras_int8nmt_request_results(
+            request,
+            _pointer(counts, ctypes.c_int64),
+            _pointer(lengths, ctypes.c_int64),
+            _pointer(scores, ctypes.c_float),
+            _pointer(tokens, ctypes.c_int32),
+        )
+        ends = np.cumsum(lengths)
+        found = [
+            Found(tokens[end - length : end].tolist(), float(score))
+            for end, length, score in zip(ends, lengths, scores, strict=True)
+        ]
+        lasts = np.cumsum(counts)
+        return [found[last - n : last] for last, n in zip(lasts, counts, strict=True)]
 
 
 def _pointer(array: np.ndarray, kind: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class MarianTokenizer:
         if "target_vocab.json" in self.files:
             name = "target_vocab.json"
             target_ids = _vocabulary(folder / name, self.files[name])
-        self._target_ids = target_ids
         self._pieces = {i: piece for piece, i in target_ids.items()}
 
         tokens = self._special_tokens(folder / "tokenizer_config.json")
@@ -69,6 +68,11 @@ class MarianTokenizer:
         self.unk_id = self._ids[tokens["unk_token"]]
         self.pad_id = self._ids[tokens["pad_token"]]
         self._special_pieces = frozenset(tokens.values())
+        # Characters of a text never make a special token.
+        self._source_pieces, self._target_pieces = (
+            {piece: i for piece, i in vocabulary.items() if piece not in self._special_pieces}
+            for vocabulary in (self._ids, target_ids)
+        )
 
     def _special_tokens(self, path: Path) -> dict[str, str]:
         config = _json(path, self.files.get(path.name, b"{}"))
@@ -89,19 +93,17 @@ class MarianTokenizer:
         if code and code.group() in self._ids:
             ids.append(self._ids[code.group()])
             text = text[code.end() :]
-        return [*ids, *self._pieces_to_ids(text, self._source, self._ids), self.eos_id]
+        return [*ids, *self._pieces_to_ids(text, self._source, self._source_pieces), self.eos_id]
 
     def encode_target(self, text: str) -> list[int]:
         """Token ids of a translation and the end token: what a decoder learns to produce."""
-        return [*self._pieces_to_ids(text, self._target, self._target_ids), self.eos_id]
+        return [*self._pieces_to_ids(text, self._target, self._target_pieces), self.eos_id]
 
-    def _pieces_to_ids(self, text: str, model: Any, ids: dict[str, int]) -> Iterator[int]:
+    def _pieces_to_ids(self, text: str, model: Any, ids: dict[str, int]) -> list[int]:
         # Half of a surrogate pair is not text and can't be written as UTF-8.
         text = text.encode("utf-8", "replace").decode("utf-8")
-        for piece in model.encode(text, out_type=str):
-            # Characters of the text never make a special token.
-            special = piece in self._special_pieces
-            yield self.unk_id if special else ids.get(piece, self.unk_id)
+        get, unknown = ids.get, self.unk_id
+        return [get(piece, unknown) for piece in model.encode(text, out_type=str)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of target token ids, without special tokens."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from keras_int8nmt.batching import SORTS, sort_keys
+from keras_int8nmt.datasets import map_strings
 from keras_int8nmt.fast_path import FastPath, why_not
 from keras_int8nmt.layer_path import LayerPath
-from keras_int8nmt.search_options import Found, SearchOptions
+from keras_int8nmt.search_options import Found, SearchOptions, Work
+from keras_int8nmt.translation import Hypothesis, Pending, Translation
+from keras_int8nmt.windows import WINDOW, cut, overlapped
 
 _PATHS = ("auto", "fast", "layers")
+# Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.
+_BATCH_TOKENS = 16384
 
 
 class Tokenizer(Protocol):
@@ -30,28 +35,6 @@ class Tokenizer(Protocol):
         """The text of generated tokens."""
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """One translation of a sentence.
-
-    Attributes:
-        text: The translation; None where the caller asked for ids.
-        tokens: Generated token ids, the end token included.
-        score: Sum of the tokens' log-probabilities / number of tokens ** length penalty.
-    """
-
-    text: str | None
-    tokens: list[int]
-    score: float
-
-
-@dataclass(frozen=True)
-class Translation:
-    """The hypotheses of a sentence, best first; at least one."""
-
-    hypotheses: list[Hypothesis]
-
-
 class Translator:
     """Translates with a `Transformer` or an `Int8Transformer`, by greedy or beam search.
 
@@ -64,7 +47,7 @@ class Translator:
         tokenizer: Has `pad_id`, `eos_id`, `encode(text)` and `decode(ids)`; None is enough for
             `translate_ids`.
         beam_size: Live hypotheses a sentence; 1 is greedy search.
-        batch_size: Sentences a batch.
+        batch_size: Sentences a batch, at most.
         max_length: Most tokens of a translation, the end token included. More than the model's own
             `max_length` means the latter.
         min_length: Fewest tokens of a translation, the end token included.
@@ -82,6 +65,11 @@ class Translator:
             TensorFlow's loop; `translator.path` tells which, and `path_reason` why. "fast" and
             "layers" ask for one of them. Both give the same tokens and scores: with an INT8 model
             to the bit, otherwise but for the rounding of float32 sums.
+        sort: In which order sentences are begun, and so which of them share a batch: "tokens", the
+            most tokens first; "words", by what white space separates; "none", as they come.
+            Answers are in the order of the input in any case.
+        max_batch_tokens: Most source tokens of a batch, padding included, on the layer path; the
+            fast path pads nothing and needs memory for `batch_size` sentences a stream.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -110,6 +98,8 @@ class Translator:
         threads_per_stream: int = 1,
         max_source_length: int | None = None,
         path: str = "auto",
+        sort: str = "tokens",
+        max_batch_tokens: int = _BATCH_TOKENS,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.beam_size = _whole("beam_size", beam_size, 1)
@@ -133,6 +123,10 @@ class Translator:
         if path not in _PATHS:
             raise ValueError(f"`path` must be one of {', '.join(_PATHS)}; received {path!r}.")
         self._asked = path
+        if sort not in SORTS:
+            raise ValueError(f"`sort` must be one of {', '.join(SORTS)}; received {sort!r}.")
+        self.sort = sort
+        self.max_batch_tokens = _whole("max_batch_tokens", max_batch_tokens, 1)
         if max_source_length is None:
             max_source_length = model.max_length
         self.max_source_length = min(
@@ -153,7 +147,7 @@ class Translator:
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text."""
-        return [result.hypotheses[0].text or "" for result in self.translate(texts)]
+        return [result.text for result in self.translate(texts)]
 
     def translate(
         self, texts: Sequence[str], progress: Callable[[int], Any] | None = None
@@ -168,6 +162,18 @@ class Translator:
         Returns:
             A `Translation` for each text, in the order of `texts`.
         """
+        return self.begin(texts).results(progress)
+
+    def begin(self, texts: Sequence[str]) -> Pending:
+        """Hands texts to the streams and does not wait for them.
+
+        What was begun earlier goes first. So that the streams never wait, begin the next texts
+        before asking for the results of these: `translate_iter` does.
+
+        Returns:
+            Its `results()` are those of `translate(texts)`. They must be asked for, or `cancel()`
+            called.
+        """
         if self.tokenizer is None:
             raise ValueError("This translator has no tokenizer: use `translate_ids`.")
         if isinstance(texts, str | bytes):
@@ -176,21 +182,58 @@ class Translator:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"`texts[{i}]` must be a str; it is {text!r}.")
-        results = [Translation([Hypothesis("", [], 0.0)])] * len(texts)
         present = [i for i, text in enumerate(texts) if text.strip()]
-        if progress is not None and len(present) < len(texts):
-            progress(len(texts) - len(present))
-        ids = [self.tokenizer.encode(texts[i]) for i in present]
-        for i, result in zip(present, self.translate_ids(ids, progress), strict=True):
-            results[i] = Translation([self._with_text(h) for h in result.hypotheses])
-        return results
+        ids = [self._checked(i, self.tokenizer.encode(texts[i])) for i in present]
+        keys = sort_keys(self.sort, ids, [texts[i] for i in present])
+        return Pending(len(texts), present, self._begin(ids, keys), self._translation_of)
 
     def translate_ids(
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
     ) -> list[Translation]:
         """`translate` of token ids, the end token included; the results have no text."""
-        cut = [self._checked(i, sentence) for i, sentence in enumerate(sentences)]
-        return [_translation(found) for found in self._search(cut, progress)]
+        ids = [self._checked(i, sentence) for i, sentence in enumerate(sentences)]
+        work = self._begin(ids, sort_keys(self.sort, ids))
+        return [_translation(found) for found in work.results(progress)]
+
+    def translate_iter(self, lines: Iterable[str], window: int = WINDOW) -> Iterator[Translation]:
+        """`translate` of a stream of any length: a generator that looks ahead a little.
+
+        Args:
+            lines: Sentences; a line's end, as files give it, is white space like any other.
+            window: Sentences that are sorted together. At most three windows are in memory, and
+                two are read before the first translation is given.
+
+        Yields:
+            A `Translation` for each line, in the order of `lines`.
+
+        Example:
+
+            >>> with open("news.en") as lines:
+            ...     for translation in translator.translate_iter(lines):
+            ...         print(translation.text)
+        """
+        for _, results in overlapped(cut(lines, window), self.begin):
+            yield from results
+
+    def map_dataset(self, dataset: Any, window: int = WINDOW) -> Any:
+        """A `tf.data.Dataset` of the best translations of a dataset of sentences.
+
+        Args:
+            dataset: Of scalar strings, or of vectors of them (one batched already); UTF-8.
+            window: Of scalars: sentences that are sorted together.
+
+        Returns:
+            A dataset of the same shapes, in the same order.
+
+        Example:
+
+            >>> sources = tf.data.TextLineDataset("news.en")
+            >>> translator.map_dataset(sources).batch(100)
+        """
+        return map_strings(dataset, self, window)
+
+    def _translation_of(self, found: list[Found]) -> Translation:
+        return Translation([self._with_text(h) for h in _translation(found).hypotheses])
 
     def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
         assert self.tokenizer is not None
@@ -221,7 +264,7 @@ class Translator:
 
     @property
     def path(self) -> str:
-        """"fast" (the native decoder) or "layers" (the model's own layers): what would run now."""
+        """ "fast" (the native decoder) or "layers" (the model's own layers): what would run now."""
         return "layers" if self._reason() is not None else "fast"
 
     @property
@@ -232,13 +275,13 @@ class Translator:
     def _reason(self) -> str | None:
         return "it was asked for" if self._asked == "layers" else why_not(self.model)
 
-    def _search(self, sentences: list[list[int]], progress: Any) -> list[list[Found]]:
+    def _begin(self, sentences: list[list[int]], keys: list[int]) -> Work:
         reason = self._reason()
         if reason is None:
-            return self.fast_path.translate(sentences, progress)
+            return self.fast_path.begin(sentences, keys)
         if self._asked == "fast":
             raise RuntimeError(f'`path="fast"` is not possible: {reason}.')
-        return self.layer_path.translate(sentences, progress)
+        return self.layer_path.begin(sentences, keys)
 
     @cached_property
     def fast_path(self) -> FastPath:
@@ -255,7 +298,9 @@ class Translator:
     @cached_property
     def layer_path(self) -> LayerPath:
         """The model's own layers in TensorFlow's loop."""
-        return LayerPath(self.model, self.options, self.batch_size, self.streams)
+        return LayerPath(
+            self.model, self.options, self.batch_size, self.streams, self.max_batch_tokens
+        )
 
     def close(self) -> None:
         """Ends the native decoder's threads; translating again begins new ones."""

@@ -11,7 +11,7 @@ _HEAD = ("name", "case", "ours", "peer", "unit", "ratio", "spread", "")
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """A line for each row; one without a figure ends with its reason, a product with its speed."""
+    """A line for each row; it ends with its note, its speed, or why it has no figure."""
     body = [
         (
             row["name"],
@@ -31,7 +31,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
 def _remark(row: dict[str, Any]) -> str:
     if "gops" in row:
         return f"{row['gops']:.0f} GOP/s"
-    return str(row.get("reason", ""))
+    return str(row.get("reason") or row.get("note", ""))
 
 
 def _figure(value: float | None) -> str:

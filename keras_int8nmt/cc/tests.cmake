@@ -20,3 +20,9 @@ foreach(_name kernels gemm decoder)
       ENVIRONMENT "KERAS_INT8NMT_ISA=${_isa};ONEDNN_MAX_CPU_ISA=${_onednn_${_isa}};KERAS_INT8NMT_MKL=${MKL_LIBRARY}")
   endforeach()
 endforeach()
+
+# Independent of the instruction set.
+add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc)
+target_include_directories(topology_test PRIVATE decoder)
+target_compile_options(topology_test PRIVATE -O2 -Wall -Wextra)
+add_test(NAME topology COMMAND topology_test)

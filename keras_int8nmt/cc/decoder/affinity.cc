@@ -1,11 +1,15 @@
 #include "affinity.h"
 
-#include <algorithm>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <string>
 
 #ifdef __linux__
+#include <dirent.h>
 #include <sched.h>
+
+#include "topology.h"
 #endif
 
 namespace keras_int8nmt {
@@ -25,21 +29,44 @@ Uses& AllUses() {
 
 #ifdef __linux__
 
-std::vector<int> TakeCores(int count) {
-  cpu_set_t allowed;
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
+namespace {
+
+// The node of each core that has one.
+std::map<int, int> ReadNodes() {
+  const std::string folder = "/sys/devices/system/node";
+  std::map<int, int> nodes;
+  DIR* listing = opendir(folder.c_str());
+  if (listing == nullptr) return nodes;
+  while (const dirent* entry = readdir(listing)) {
+    const std::string name = entry->d_name;
+    const std::string digits = name.rfind("node", 0) == 0 ? name.substr(4) : "";
+    if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream file(folder + "/" + name + "/cpulist");
+    std::string list;
+    std::getline(file, list);
+    for (int core : ParseCpuList(list)) nodes[core] = std::stoi(digits);
   }
-  if (static_cast<int>(cores.size()) < count) return {};
+  closedir(listing);
+  return nodes;
+}
+
+}  // namespace
+
+std::vector<int> TakeCores(int streams, int threads) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return {};
+  static const std::map<int, int>* nodes = new std::map<int, int>(ReadNodes());
   Uses& uses = AllUses();
   const std::lock_guard<std::mutex> hold(uses.lock);
-  std::stable_sort(cores.begin(), cores.end(),
-                   [&](int a, int b) { return uses.by_core[a] < uses.by_core[b]; });
-  cores.resize(count);
-  for (int core : cores) ++uses.by_core[core];
-  return cores;
+  std::vector<Core> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed)) continue;
+    const auto node = nodes->find(core);
+    cores.push_back({core, node == nodes->end() ? 0 : node->second, uses.by_core[core]});
+  }
+  const std::vector<int> chosen = ChooseCores(cores, streams, threads);
+  for (int core : chosen) ++uses.by_core[core];
+  return chosen;
 }
 
 void PinTo(int core) {
@@ -52,7 +79,7 @@ void PinTo(int core) {
 
 #else
 
-std::vector<int> TakeCores(int) { return {}; }
+std::vector<int> TakeCores(int, int) { return {}; }
 void PinTo(int) {}
 
 #endif

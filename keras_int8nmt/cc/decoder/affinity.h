@@ -6,9 +6,10 @@
 
 namespace keras_int8nmt {
 
-// Takes `count` of the cores that this process may use, those with the fewest of our threads first;
-// none where there are fewer than that. To be given back by ReleaseCores.
-std::vector<int> TakeCores(int count);
+// Takes cores that this process may use, those with the fewest of our threads first, for each
+// stream as many as it has threads, side by side and on one memory node where that is possible;
+// none where there are too few. To be given back by ReleaseCores.
+std::vector<int> TakeCores(int streams, int threads);
 void ReleaseCores(const std::vector<int>& cores);
 
 // Pins the calling thread.

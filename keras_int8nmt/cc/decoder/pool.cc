@@ -37,7 +37,7 @@ Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options opt
       options_.stream.max_source < 1 || options_.stream.max_source > model_->max_length) {
     throw std::invalid_argument("the search's options are out of range");
   }
-  if (options_.pin) cores_ = TakeCores(options_.streams * options_.threads_per_stream);
+  if (options_.pin) cores_ = TakeCores(options_.streams, options_.threads_per_stream);
   for (int i = 0; i < options_.streams; ++i) profiles_.push_back(std::make_unique<Profile>());
   try {
     for (int i = 0; i < options_.streams; ++i) threads_.emplace_back([this, i] { Serve(i); });

@@ -1,0 +1,1 @@
+"""`bench corpus`: sorting, streams, files end to end and memory over a million lines."""

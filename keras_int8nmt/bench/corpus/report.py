@@ -1,0 +1,101 @@
+"""The documents of a run: JSON, Markdown tables, and memory over time as a plot."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_int8nmt.bench.translation.report import table
+from keras_int8nmt.bench.translation.session import say
+
+NAME = "benchmarks-corpus"
+
+_INTRODUCTION = """\
+# Translating a corpus
+
+Written by `keras-int8nmt bench corpus --docs docs`; what is measured and how is in
+[corpus.md](corpus.md). Medians of turns that alternate; "spread" is (slowest - fastest) / median of
+the side that varied more.
+"""
+_HEAD = ("what", "case", "ours", "peer", "unit", "ratio", "spread")
+_SORTING_HEAD = (*_HEAD[:5], "padded tokens, ratio", "time, ratio", "the paper's", "spread")
+
+
+def write_docs(folder: Path, figures: dict[str, Any]) -> None:
+    """Writes `benchmarks-corpus.json`, `.md` and, with matplotlib, `.png` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    reason = draw(figures["rows"], path.with_suffix(".png"))
+    if reason is not None:
+        say(f"no plot: {reason}")
+    content = markdown(figures, None if reason else NAME + ".png")
+    path.with_suffix(".md").write_text(content, encoding="utf-8")
+
+
+def markdown(figures: dict[str, Any], plot: str | None) -> str:
+    """The document: machine, tables and plot."""
+    rows = figures["rows"]
+    machine = "; ".join(f"{key}: {value}" for key, value in figures["machine"].items())
+    parts = [_INTRODUCTION, f"Machine: {machine}.\n"]
+    sorting = [row for row in rows if "padded" in row]
+    if sorting:
+        parts += ["## Sorting\n", table(_SORTING_HEAD, [_sorting_cells(row) for row in sorting])]
+    others = [row for row in rows if "padded" not in row]
+    if others:
+        parts += ["## Streams, files, memory\n", table(_HEAD, [_cells(row) for row in others])]
+    parts += [_memory_text(row) for row in rows if "samples" in row]
+    if plot is not None:
+        parts.append(f"![Memory over time]({plot})\n")
+    return "\n".join(parts)
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> str | None:
+    """Draws memory and lines over time into the file `path`; returns why not, if it can't."""
+    found = [row["samples"] for row in rows if "samples" in row]
+    if not found:
+        return "memory was not measured"
+    if importlib.util.find_spec("matplotlib") is None:
+        return "matplotlib is not installed (pip install keras-int8nmt[bench])"
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    seconds, rss, lines = zip(*found[0], strict=True)
+    minutes = [s / 60 for s in seconds]
+    figure = Figure(figsize=(8, 4))
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(minutes, rss, color="C0")
+    axes.set_ylim(0, 1.25 * max(rss))
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("resident memory, MB", color="C0")
+    right = axes.twinx()
+    right.plot(minutes, lines, color="C1", linestyle="--")
+    right.set_ylim(0)
+    right.set_ylabel("lines written", color="C1")
+    figure.savefig(path, bbox_inches="tight", dpi=120)
+    return None
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    spread = "-" if row["spread"] is None else f"{100 * row['spread']:.0f} %"
+    ours, peer = f"{row['ours']:.4g}", f"{row['peer']:.4g}"
+    return row["name"], row["case"], ours, peer, row["unit"], f"{row['ratio']:.2f}", spread
+
+
+def _sorting_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    *first, ratio, spread = _cells(row)
+    paper = "-" if row["paper"] is None else f"{row['paper']:.2f}"
+    return *first, f"{row['padded']:.2f}", ratio, paper, spread
+
+
+def _memory_text(row: dict[str, Any]) -> str:
+    return (
+        f"{row['lines']} lines, {row['input_mb']:.0f} MB of text, in {row['seconds']:.0f} s: "
+        f"{row['peer']:.0f} MB resident after a twentieth of them, at most {row['ours']:.0f} MB in "
+        "the second half of the time.\n"
+    )

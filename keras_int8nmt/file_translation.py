@@ -1,0 +1,243 @@
+"""Files of any size: read, translated and written window by window, all at the same time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_int8nmt.compressed import packer
+from keras_int8nmt.journal import JournaledOutput, ResumeError
+from keras_int8nmt.line_source import LineSource, Window
+from keras_int8nmt.outputs import Output
+from keras_int8nmt.progress import byte_bar
+from keras_int8nmt.record_formats import LineFormat
+from keras_int8nmt.text_files import TextFileError
+from keras_int8nmt.translation import Pending, Translation
+from keras_int8nmt.translator import Translator
+from keras_int8nmt.windows import overlapped
+
+ON_ERROR = ("stop", "copy", "empty")
+# What a decoder raises for a sentence that it can't translate.
+_DECODER_ERRORS = (RuntimeError, tf.errors.OpError)
+
+
+@dataclass
+class Done:
+    """What a run did.
+
+    Attributes:
+        lines: Lines of the whole output.
+        lines_before: Those that an earlier run had written.
+        failed: Lines that could not be translated, in all runs.
+        target_tokens: Tokens of this run's best hypotheses, end tokens included.
+        seconds: Of this run, reading and writing included.
+    """
+
+    lines: int
+    lines_before: int
+    failed: int
+    target_tokens: int = 0
+    seconds: float = 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """As `keras-int8nmt translate --json` writes them."""
+        return {
+            "sentences": self.lines,
+            "sentences_before": self.lines_before,
+            "failed": self.failed,
+            "target_tokens": self.target_tokens,
+            "seconds": self.seconds,
+            "tokens_per_second": self.target_tokens / self.seconds if self.seconds else 0.0,
+        }
+
+
+def find_place(source: LineSource, output: Output) -> None:
+    """Passes over the lines that are in the output already.
+
+    Raises:
+        ResumeError: when they are not what they were.
+    """
+    before = output.progress
+    if source.skip(before.lines) and (not before.lines or source.sha256 == before.sha256):
+        return
+    raise ResumeError(
+        f"{source.name} has changed: its first {before.lines} lines are not those that were "
+        "translated; --force begins anew."
+    )
+
+
+def translate_lines(
+    translator: Translator,
+    source: LineSource,
+    output: Output,
+    form: LineFormat,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    on_error: str = "stop",
+    bar: bool = True,
+) -> Done:
+    """Translates what is left of `source` into `output`, as many lines out as in.
+
+    While the streams translate one window the next is read and tokenized and the one before is
+    detokenized and written, so that they never wait; no more than these are in memory.
+
+    Args:
+        translator: With its tokenizer.
+        source: At the line after the last in `output`.
+        output: Where to.
+        form: How a line is written.
+        path: The output's name, whose suffix says how it is packed.
+        on_error: What becomes of a line that can't be translated; in any case it is reported by
+            its number. "stop": an error, and what was written before counts. "copy": the source
+            stands for the translation; a line that can't even be read is copied as it is. "empty":
+            the translation is empty, and so is a line that can't be read.
+        bar: Show a progress bar where stderr is a terminal.
+
+    Raises:
+        TextFileError: A line can't be translated, and `on_error` is "stop".
+        ResumeError: It can't be written, as on a full disk; what was written before counts.
+    """
+    pack = packer(path)
+    before = output.progress.lines
+    done = Done(before, before, output.progress.failed)
+    start = time.perf_counter()
+    with byte_bar(source.size, "translating", source.position, enabled=bar) as shown:
+        windows = overlapped(
+            source.windows(),
+            lambda window: _Careful(translator, window),
+            _shower(shown),
+        )
+        with closing(windows):
+            for window, results in windows:
+                writer = _Writer(source.name, form, on_error)
+                content = pack(writer.content(window, results))
+                done.failed += writer.failed
+                _append(output, content, window, done.failed)
+                done.lines = window.last
+                done.target_tokens += writer.target_tokens
+                done.seconds = time.perf_counter() - start
+                _show(shown, window, done)
+        _finish(output)
+    done.seconds = time.perf_counter() - start
+    return done
+
+
+class _Careful:
+    """A window under way; a sentence that fails takes no other with it."""
+
+    def __init__(self, translator: Translator, window: Window) -> None:
+        self._translator = translator
+        self._texts = [record.text for record in window.records if record.text is not None]
+        self._pending: Pending = translator.begin(self._texts)
+
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[Translation | str]:
+        """The translation of each line that has text, or why there is none."""
+        try:
+            return [*self._pending.results(progress)]
+        except _DECODER_ERRORS:
+            return _in_halves(self._translator.translate, self._texts)
+
+    def cancel(self) -> None:
+        self._pending.cancel()
+
+
+def _in_halves(
+    translate: Callable[[Sequence[str]], list[Translation]], texts: list[str]
+) -> list[Translation | str]:
+    """Translates what can be translated, in ever smaller parts."""
+    try:
+        return [*translate(texts)]
+    except _DECODER_ERRORS as error:
+        if len(texts) == 1:
+            return [" ".join(str(error).split())]
+    half = len(texts) // 2
+    return [*_in_halves(translate, texts[:half]), *_in_halves(translate, texts[half:])]
+
+
+class _Writer:
+    """Lines of output out of windows and their translations."""
+
+    def __init__(self, name: str, form: LineFormat, on_error: str) -> None:
+        self._name, self._form, self._on_error = name, form, on_error
+        self.failed = 0
+        self.target_tokens = 0
+
+    def content(self, window: Window, results: Sequence[Translation | str]) -> bytes:
+        """The lines, each with its end."""
+        lines, translations = [], iter(results)
+        for i, record in enumerate(window.records):
+            number = window.first + i
+            if i in window.errors:
+                self._report(number, window.errors[i])
+                lines.append(record.rest if self._on_error == "copy" else b"")
+            elif record.text is None:
+                lines.append(self._form.without(record))
+            else:
+                text = self._text(number, record.text, next(translations))
+                lines.append(self._form.with_translation(record, text))
+        lines.append(b"")
+        return b"\n".join(lines)
+
+    def _text(self, number: int, source: str, result: Translation | str) -> str:
+        if isinstance(result, Translation):
+            self.target_tokens += len(result.hypotheses[0].tokens)
+            return result.text
+        self._report(number, result)
+        return source if self._on_error == "copy" else ""
+
+    def _report(self, number: int, reason: str) -> None:
+        where = f"{self._name}, line {number}: {reason}"
+        if self._on_error == "stop":
+            raise TextFileError(where)
+        self.failed += 1
+        treated = "copied" if self._on_error == "copy" else "left empty"
+        # Around the bar, if there is one.
+        tqdm.write(f"keras-int8nmt: {where}; {treated}", file=sys.stderr)
+
+
+def _append(output: Output, content: bytes, window: Window, failed: int) -> None:
+    try:
+        output.append(content, lines=window.last, sha256=window.sha256, failed=failed)
+    except OSError as error:
+        _raise_with_hint(output, error)
+
+
+def _finish(output: Output) -> None:
+    try:
+        output.finish()
+    except OSError as error:
+        _raise_with_hint(output, error)
+
+
+def _raise_with_hint(output: Output, error: OSError) -> None:
+    if not isinstance(output, JournaledOutput):
+        raise error
+    raise ResumeError(
+        f"{output.partial} can't be written: {error.strerror or error}. "
+        f"{output.progress.lines} lines are safe; --resume goes on after them."
+    ) from error
+
+
+def _shower(bar: Any) -> Callable[[Window, int], None] | None:
+    """Moves the bar by the share of a window that is finished; None where nobody sees it."""
+    if bar.disable:
+        return None
+
+    def show(window: Window, finished: int) -> None:
+        # As if all lines were as long; `_show` puts it right at the window's end.
+        bar.update((window.position - window.start) * finished / len(window.records))
+
+    return show
+
+
+def _show(bar: Any, window: Window, done: Done) -> None:
+    bar.set_postfix_str(f"{done.target_tokens / done.seconds:.0f} tokens/s", refresh=False)
+    bar.update(window.position - bar.n)
