@@ -222,9 +222,7 @@ def embedding_lookup(
 
 
 def top_k_log_probs(logits: tf.Tensor, k: int, forbidden: int) -> tuple[tf.Tensor, tf.Tensor]:
-    log_sum = tf.debugging.check_numerics(
-        _log_sum(logits), "`logits` has NaN or infinite values"
-    )
+    log_sum = tf.debugging.check_numerics(_log_sum(logits), "`logits` has NaN or infinite values")
     if forbidden >= 0:
         ids = tf.range(tf.shape(logits)[1])
         logits = tf.where(ids[None, :] == forbidden, -np.inf, logits)

@@ -174,9 +174,7 @@ def random_ids(model, count=24):
     rng = np.random.default_rng(2)
     specials = {model.pad_id, model.eos_id, model.start_id}
     words = [i for i in range(model.settings["source_vocabulary_size"]) if i not in specials]
-    return [
-        [*rng.choice(words, rng.integers(0, 20)).tolist(), model.eos_id] for _ in range(count)
-    ]
+    return [[*rng.choice(words, rng.integers(0, 20)).tolist(), model.eos_id] for _ in range(count)]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)

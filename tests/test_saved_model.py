@@ -294,7 +294,9 @@ def test_a_later_format_is_refused(folder, tmp_path):
     loaded = load_saved_model(folder)
     loaded.keras_int8nmt_format.assign(2)
     tf.saved_model.save(loaded, str(tmp_path / "later"), signatures=loaded.signatures)
-    with pytest.raises(ModelFolderError, match="has format version 2; this release reads version 1"):
+    with pytest.raises(
+        ModelFolderError, match="has format version 2; this release reads version 1"
+    ):
         load_saved_model(tmp_path / "later")
 
 

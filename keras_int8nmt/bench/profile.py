@@ -1,4 +1,4 @@
-"""`bench profile`: where the time of one beam-4 batch goes, on the fast path and on the layer path."""
+"""`bench profile`: where the time of one beam-4 batch goes, on the fast path and the layer path."""
 
 from __future__ import annotations
 

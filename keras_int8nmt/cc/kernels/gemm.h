@@ -80,7 +80,8 @@ struct PackedInfo {
 // Throws std::invalid_argument that says what is wrong with the blob (size, magic, back end, ...).
 PackedInfo ReadPacked(const void* blob, size_t bytes);
 
-// INT8 operations a second of one core, in 10^9, measured for that long; 0 where it is not known how.
+// INT8 operations a second of one core, in 10^9, measured for that long; 0 where it is not known
+// how.
 double Int8PeakGops(double seconds);
 
 }  // namespace keras_int8nmt

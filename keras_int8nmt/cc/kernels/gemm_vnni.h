@@ -2,8 +2,8 @@
 // gemm_vnni_kernel.cc (compiled for that instruction set) share.
 //
 // Weights lie in panels of 64 columns: [panel][group of 4 rows of W][64 columns][4 bytes], rows and
-// columns past the end are zero. Before the panels stands, for each column, what a sum of int8 inputs starts from: inputs are
-// multiplied as unsigned, x + 128, so that is -128 * sum(w).
+// columns past the end are zero. Before the panels stands, for each column, what a sum of int8
+// inputs starts from: inputs are multiplied as unsigned, x + 128, so that is -128 * sum(w).
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_VNNI_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_VNNI_H_
 
@@ -37,7 +37,8 @@ struct Product {
 };
 
 // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not write by
-// themselves: activations but ReLU, ReLU as float32, codes with a scale or a zero point of their own.
+// themselves: activations but ReLU, ReLU as float32, codes with a scale or a zero point of their
+// own.
 bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
 
 // The k best of each row of a product whose float32 results are not kept; first_panel and

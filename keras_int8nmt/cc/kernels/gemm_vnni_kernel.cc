@@ -2,11 +2,11 @@
 //
 // A tile is up to 6 rows by 64 columns: 24 sums in registers, 4 registers of weights, one input
 // broadcast at a time. vpdpbusd has a latency of 4 cycles and issues at most twice a cycle, so 24
-// independent sums keep it busy, and a group of 4 rows of W is loaded once for 6 rows of inputs. All
-// rows go over a panel before the next one, which is fetched meanwhile.
-#include "gemm_vnni.h"
-
+// independent sums keep it busy, and a group of 4 rows of W is loaded once for 6 rows of inputs.
+// All rows go over a panel before the next one, which is fetched meanwhile.
 #include <type_traits>
+
+#include "gemm_vnni.h"
 
 // The headers below hold every kernel; few of them are used here.
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -123,9 +123,9 @@ INLINE void ForRowBlocks(int64_t m, F f) {
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
     switch (rows) {
-#define KERAS_INT8NMT_ROWS(n)                             \
-  case n:                                                 \
-    f(std::integral_constant<int, n>(), row, b, blocks);  \
+#define KERAS_INT8NMT_ROWS(n)                            \
+  case n:                                                \
+    f(std::integral_constant<int, n>(), row, b, blocks); \
     break;
       KERAS_INT8NMT_ROWS(1)
       KERAS_INT8NMT_ROWS(2)
@@ -139,7 +139,8 @@ INLINE void ForRowBlocks(int64_t m, F f) {
   }
 }
 
-// The panel, and what follows it: while the first four row blocks are computed, a quarter of it each.
+// The panel, and what follows it: while the first four row blocks are computed, a quarter of it
+// each.
 INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, int64_t blocks) {
   const int64_t bytes = body.panel_bytes();
   const int8_t* weights = body.panels + panel * bytes;
@@ -171,8 +172,8 @@ INLINE void ForResults(const Product& p, const float* scales, const float* bias,
   }
 }
 
-// What a ByteWriter writes at scale 1 and zero point 0, in half the operations: rounding whole bounds
-// changes nothing, so it may come after the clamp, and then it is the conversion's own.
+// What a ByteWriter writes at scale 1 and zero point 0, in half the operations: rounding whole
+// bounds changes nothing, so it may come after the clamp, and then it is the conversion's own.
 struct CodeWriter {
   uint8_t* out;
   float low, high;
@@ -231,8 +232,7 @@ void TopK(const Product& p, const float* scales, const float* bias, const Produc
     const int64_t watched = result.watched - first;
     for (int64_t r = 0; r < p.m; ++r) {
       const float* x = logits + r * kLogSumChunk;
-      Best best(result.k, result.best + r * result.k, result.ids + r * result.k,
-                result.counts + r);
+      Best best(result.k, result.best + r * result.k, result.ids + r * result.k, result.counts + r);
       if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk,
                     result.sums + r * chunks + chunk, &best)) {
         result.finite[r] = 0;
