@@ -1,24 +1,26 @@
 # Each test runs once per instruction set. A set that this CPU has not is named and skipped by the
 # test itself (exit code 77).
 set(_tests ${PROJECT_SOURCE_DIR}/tests/cc)
-foreach(_name kernels gemm decoder)
-  if(NOT EXISTS ${_tests}/${_name}_test.cc)
-    continue()
-  endif()
-  add_executable(${_name}_test ${_tests}/${_name}_test.cc)
-  target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
-  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
-  set(_isas generic avx2 avx512 avx512_vnni)
-  set(_onednn_generic SSE41)
-  set(_onednn_avx2 AVX2)
-  set(_onednn_avx512 AVX512_CORE)
-  set(_onednn_avx512_vnni AVX512_CORE_VNNI)
+set(_isas generic avx2 avx512 avx512_vnni)
+set(_onednn_generic SSE41)
+set(_onednn_avx2 AVX2)
+set(_onednn_avx512 AVX512_CORE)
+set(_onednn_avx512_vnni AVX512_CORE_VNNI)
+
+# <name>_<isa> for each set; further arguments are the program's.
+function(add_tests name program)
   foreach(_isa ${_isas})
-    add_test(NAME ${_name}_${_isa} COMMAND ${_name}_test)
-    set_tests_properties(${_name}_${_isa} PROPERTIES
+    add_test(NAME ${name}_${_isa} COMMAND ${program} ${ARGN})
+    set_tests_properties(${name}_${_isa} PROPERTIES
       SKIP_RETURN_CODE 77
       ENVIRONMENT "KERAS_INT8NMT_ISA=${_isa};ONEDNN_MAX_CPU_ISA=${_onednn_${_isa}};KERAS_INT8NMT_MKL=${MKL_LIBRARY}")
   endforeach()
+endfunction()
+
+foreach(_name kernels gemm decoder)
+  add_executable(${_name}_test ${_tests}/${_name}_test.cc)
+  target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
+  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
 endforeach()
 
 # Independent of the instruction set.
@@ -26,3 +28,12 @@ add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc)
 target_include_directories(topology_test PRIVATE decoder)
 target_compile_options(topology_test PRIVATE -O2 -Wall -Wextra)
 add_test(NAME topology COMMAND topology_test)
+add_tests(decoder_streams decoder_test streams)
+# libgomp tells the thread sanitizer nothing of its locks, so only what never calls it is watched.
+if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
+  add_tests(kernels kernels_test)
+  add_tests(gemm gemm_test)
+  add_tests(decoder_searches decoder_test searches)
+  # The same for every set.
+  add_test(NAME decoder_descriptions COMMAND decoder_test descriptions)
+endif()
