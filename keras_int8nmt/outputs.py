@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from keras_int8nmt.compressed import packer
 from keras_int8nmt.journal import JournaledOutput, Progress, ResumeError
 from keras_int8nmt.text_files import check_writable_file
 
@@ -70,12 +71,13 @@ def open_output(
         None when it is finished already.
 
     Raises:
-        ResumeError, TextFileError: why it can't be opened.
+        ResumeError, TextFileError, CompressedFileError: why it can't be opened.
     """
     stream = path is None or (Path(path).exists() and not Path(path).is_file())
     if stream and resume:
         raise ResumeError("--resume needs a file to write: -o FILE.")
     check_writable_file(path, force or resume)
+    packer(path)
     if path is None or stream:
         return StreamOutput(None if path is None else Path(path))
     output = JournaledOutput(Path(path))

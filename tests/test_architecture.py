@@ -26,6 +26,13 @@ NUMPY_ONLY = (
     "batching.py",
     "tables.py",
     "search_options.py",
+    "translation.py",
+    "windows.py",
+    "record_formats.py",
+    "compressed.py",
+    "journal.py",
+    "line_source.py",
+    "outputs.py",
 )
 KERAS_OPS_ONLY = (
     "transformer.py",

@@ -16,6 +16,7 @@ from file_helpers import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unp
 
 from keras_int8nmt.compressed import CompressedFileError, open_input
 from keras_int8nmt.line_source import count_lines
+from keras_int8nmt.outputs import open_output
 from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.text_files import TextFileError
 
@@ -69,6 +70,9 @@ def test_a_missing_zstd_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(CompressedFileError, match=r"keras-int8nmt\[zstd\]"):
         open_input(tmp_path / "in.zst")
+    with pytest.raises(CompressedFileError, match=r"Python 3\.14"):
+        open_output(tmp_path / "out.zst", dict, "stop")
+    assert not list(tmp_path.iterdir())
 
 
 def write_json(path, records):
