@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import json
@@ -34,6 +35,15 @@ def test_as_many_lines_out_as_in_in_their_order(tmp_path, suffix, window):
     assert done.figures()["tokens_per_second"] > 0
     assert count_lines(source) == count_lines(target) == 23
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"in{suffix}", f"out{suffix}"]
+
+
+def test_the_garbage_collector_is_as_it_was(tmp_path):
+    (tmp_path / "in").write_text("\n".join(TEXTS), "utf-8")
+    counts = []
+    translator = FakeTranslator(lambda _: counts.append(gc.get_freeze_count()))
+    translate(tmp_path / "in", tmp_path / "out", translator=translator)
+    assert min(counts) > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_ends_of_lines_and_the_mark_at_the_start(tmp_path):
