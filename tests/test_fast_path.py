@@ -362,7 +362,7 @@ def test_closing_ends_the_threads_and_a_later_call_begins_new_ones():
     translator.close()
     assert not decoder.usable
     with pytest.raises(RuntimeError, match="closed"):
-        decoder.translate([[5, 0]], [0])
+        decoder.begin([[5, 0]], [0])
     assert translator.translate(sentences()[:10]) == expected
     translator.close()
     translator.close()
