@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_int8nmt.calibration import observers
+from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Policy, assign
 from keras_int8nmt.conversion_report import ConversionReport
 from keras_int8nmt.graph_conversion import convert_graph, graph_matmuls
@@ -58,6 +59,7 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
     """
+    options = ConversionOptions()
     _require_calibrated(model)
     if isinstance(model, Transformer):
         list_matmuls, rebuild = transformer_matmuls, convert_transformer
@@ -74,7 +76,7 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
             f"Model {model.name!r} has no layer to convert: build it with quant=True, or use "
             "QuantDense, QuantAttention and Int8Gather."
         )
-    converted, rows = rebuild(model, assign(policy, matmuls))
+    converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:
         rows = measure_output_sqnr(model, sample, rows)
     converted.conversion_report = ConversionReport(rows)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.quantization import PRECISIONS
 
 NAMED_POLICIES = ("int8", "paper", "float32")
@@ -39,13 +40,22 @@ class Choice:
 
 
 _DEFAULT = Choice("int8")
+_DEFAULT_OPTIONS = ConversionOptions()
 
 
 class Assignment:
-    """The choice for each MatMul by its name; INT8 for every name that is not in `choices`."""
+    """The choice for each MatMul by its name, and how INT8 is made where it is chosen.
 
-    def __init__(self, choices: Mapping[str, Choice] | None = None) -> None:
+    INT8 for every name that is not in `choices`.
+    """
+
+    def __init__(
+        self,
+        choices: Mapping[str, Choice] | None = None,
+        options: ConversionOptions = _DEFAULT_OPTIONS,
+    ) -> None:
         self.choices = dict(choices or {})
+        self.options = options
 
     def __getitem__(self, name: str) -> Choice:
         return self.choices.get(name, _DEFAULT)
@@ -61,12 +71,15 @@ class Assignment:
         return bool(choices) and all(c.precision == "float32" for c in choices)
 
 
-def assign(policy: Policy, matmuls: Iterable[MatMul]) -> Assignment:
+def assign(
+    policy: Policy, matmuls: Iterable[MatMul], options: ConversionOptions = _DEFAULT_OPTIONS
+) -> Assignment:
     """What `policy` makes of each of `matmuls`.
 
     Args:
         policy: See `convert`.
         matmuls: Every MatMul of the model.
+        options: Handed on.
 
     Raises:
         ValueError: for a policy, a name or a precision that is not known, with what was expected.
@@ -79,7 +92,7 @@ def assign(policy: Policy, matmuls: Iterable[MatMul]) -> Assignment:
             choices[name] = Choice("float32", matmul.float_reason)
         else:
             choices[name] = choose(matmul)
-    return Assignment(choices)
+    return Assignment(choices, options)
 
 
 def _chooser(policy: Policy, listed: dict[str, MatMul]) -> Callable[[MatMul], Choice]:
