@@ -44,6 +44,17 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert State(path, MACHINE).get(CASE).keys() == {"a", "b"}
 
 
+def test_a_figure_of_the_machine_is_measured_once(tmp_path):
+    path = tmp_path / "state.jsonl"
+    State(path, MACHINE).add(CASE, {"a": Result([1.0], 1)})
+    measured = iter([400.0, 401.0])
+    for _ in range(2):
+        assert State(path, MACHINE).figure("peak", lambda: next(measured)) == 400.0
+    assert State(path, {**MACHINE, "cpu": "b"}).figure("peak", lambda: next(measured)) == 401.0
+    assert State(path, MACHINE).get(CASE)["a"].tokens == 1
+    assert State(None, MACHINE).figure("peak", lambda: None) is None
+
+
 def test_without_a_file_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     state = State(None, MACHINE)

@@ -58,7 +58,7 @@ def run_translate(
     found = machine_and_versions()
     kept = State(Path(state or STATE_FILE) if full or state else None, found)
     rules = Rules(always=(*_PAIR, _LAYERS), least=1 if full else 3)
-    peak = int8_peak()
+    peak = kept.figure("int8_peak_gops", int8_peak)
     rows: list[dict[str, Any]] = []
     with Session(cores) as session:
         for case in chosen:

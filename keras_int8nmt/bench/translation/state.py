@@ -7,6 +7,7 @@ of the libraries, are left alone and not used.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class State:
         self._path = path
         self._machine = json.loads(json.dumps(machine))
         self._results: dict[tuple[str, str], Result] = {}
+        self._figures: dict[str, float | None] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._take(line)
@@ -35,7 +37,11 @@ class State:
             entry = json.loads(line)
         except ValueError:
             return  # empty, or cut off when the run before was interrupted
-        if entry["machine"] == self._machine:
+        if entry["machine"] != self._machine:
+            return
+        if "figure" in entry:
+            self._figures[entry["figure"]] = entry["value"]
+        else:
             self._results[entry["case"], entry["engine"]] = Result(**entry["result"])
 
     def get(self, case: Case) -> dict[str, Result]:
@@ -47,11 +53,23 @@ class State:
         """Keeps the results of a case; later ones take the place of earlier ones."""
         for engine, result in results.items():
             self._results[str(case), engine] = result
+        self._append(
+            {"case": str(case), "engine": engine, "result": result.to_dict()}
+            for engine, result in results.items()
+        )
+
+    def figure(self, name: str, measure: Callable[[], float | None]) -> float | None:
+        """A figure of the machine itself, measured once: the rows of one file share it."""
+        if name not in self._figures:
+            self._figures[name] = measure()
+            self._append([{"figure": name, "value": self._figures[name]}])
+        return self._figures[name]
+
+    def _append(self, entries: Iterable[dict[str, Any]]) -> None:
         if self._path is None:
             return
         with self._path.open("a", encoding="utf-8") as file:
             # A line end first: the last line may have been cut off.
-            for engine, result in results.items():
-                entry = {"machine": self._machine, "case": str(case), "engine": engine}
-                file.write("\n" + json.dumps({**entry, "result": result.to_dict()}))
+            for entry in entries:
+                file.write("\n" + json.dumps({"machine": self._machine, **entry}))
             file.write("\n")
