@@ -87,6 +87,7 @@ def _greedy(
         beam_size=1,
         batch_size=batch_size,
         max_length=model.max_length,
+        return_scores=False,
     )
     with progress_bar(len(source_ids), "greedy translation", progress) as bar:
         results = translator.translate_ids(source_ids, bar.update)

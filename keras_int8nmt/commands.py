@@ -322,7 +322,8 @@ def _open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[
 def _make_translator(path: str, search: dict[str, Any]) -> Translator:
     model, tokenizer, _ = _open_with_tokenizer(path, quant=False)
     # A float model without its observers: the same answers, faster.
-    return Translator(plain_model(model), tokenizer, **search)
+    # No command prints a score.
+    return Translator(plain_model(model), tokenizer, return_scores=False, **search)
 
 
 def _require_same_length(

@@ -46,6 +46,7 @@ class _Options(ctypes.Structure):
         ("pin", ctypes.c_int32),
         ("batch_size", ctypes.c_int32),
         ("max_source", ctypes.c_int32),
+        ("scores", ctypes.c_int32),
     ]
 
 
@@ -108,6 +109,7 @@ class NativeDecoder:
             1,
             batch_size,
             max_source_length,
+            search.return_scores,
         )
         self._pool = self._functions.keras_int8nmt_pool_create(
             _pointer(ints, ctypes.c_int64),

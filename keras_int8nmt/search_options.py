@@ -25,6 +25,7 @@ class SearchOptions:
     max_length: int
     min_length: int
     length_penalty: float
+    return_scores: bool = True
 
     def divisors(self) -> np.ndarray:
         """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by."""

@@ -16,7 +16,8 @@ class Hypothesis:
     Attributes:
         text: The translation; None where the caller asked for ids.
         tokens: Generated token ids, the end token included.
-        score: Sum of the tokens' log-probabilities / number of tokens ** length penalty.
+        score: Sum of the tokens' log-probabilities / number of tokens ** length penalty; NaN where
+            the caller asked for none.
     """
 
     text: str | None

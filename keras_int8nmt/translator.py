@@ -53,6 +53,8 @@ class Translator:
         min_length: Fewest tokens of a translation, the end token included.
         length_penalty: A hypothesis of n tokens scores its log-probability / n ** length_penalty.
         num_hypotheses: Translations a sentence that `translate` returns, at most `beam_size`.
+        return_scores: False: the score of every hypothesis is NaN, and greedy search on the fast
+            path, which does not need them, leaves log-probabilities out.
         streams: Batches translated at the same time, each by a thread; all share the model's
             weights. "auto": as many as there are cores for them, and one on the layer path for a
             model whose operations use several cores by themselves.
@@ -94,6 +96,7 @@ class Translator:
         min_length: int = 0,
         length_penalty: float = 1.0,
         num_hypotheses: int = 1,
+        return_scores: bool = True,
         streams: int | str = "auto",
         threads_per_stream: int = 1,
         max_source_length: int | None = None,
@@ -143,6 +146,7 @@ class Translator:
             self.max_length,
             self.min_length,
             self.length_penalty,
+            bool(return_scores),
         )
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
@@ -193,7 +197,7 @@ class Translator:
         """`translate` of token ids, the end token included; the results have no text."""
         ids = [self._checked(i, sentence) for i, sentence in enumerate(sentences)]
         work = self._begin(ids, sort_keys(self.sort, ids))
-        return [_translation(found) for found in work.results(progress)]
+        return [self._translation(found) for found in work.results(progress)]
 
     def translate_iter(self, lines: Iterable[str], window: int = WINDOW) -> Iterator[Translation]:
         """`translate` of a stream of any length: a generator that looks ahead a little.
@@ -233,7 +237,14 @@ class Translator:
         return map_strings(dataset, self, window)
 
     def _translation_of(self, found: list[Found]) -> Translation:
-        return Translation([self._with_text(h) for h in _translation(found).hypotheses])
+        return Translation([self._with_text(h) for h in self._translation(found).hypotheses])
+
+    def _translation(self, found: list[Found]) -> Translation:
+        """An empty hypothesis stands where there is none."""
+        hypotheses = [Hypothesis(None, *one) for one in found or [Found([], -np.inf)]]
+        if not self.options.return_scores:
+            hypotheses = [Hypothesis(None, h.tokens, np.nan) for h in hypotheses]
+        return Translation(hypotheses)
 
     def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
         assert self.tokenizer is not None
@@ -312,12 +323,6 @@ class Translator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _translation(found: list[Found]) -> Translation:
-    """An empty hypothesis stands where there is none."""
-    hypotheses = [Hypothesis(None, tokens, score) for tokens, score in found]
-    return Translation(hypotheses or [Hypothesis(None, [], -np.inf)])
 
 
 def _whole(name: str, value: Any, least: int) -> int:

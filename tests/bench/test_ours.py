@@ -39,6 +39,7 @@ def test_a_release_with_a_fast_path_is_told_to_take_it(monkeypatch):
         "min_length": 0,
         "max_length": 28,
         "streams": 2,
+        "return_scores": False,
     }
     with pytest.raises(UnavailableError, match="no fast path for this model"):
         make_translator("foreign", JOB, "fast")

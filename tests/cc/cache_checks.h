@@ -90,6 +90,9 @@ struct CacheData {
     args.query_stride = test.heads * test.head_dim * SizeOf(test.key_type);
     args.rows = test.rows;
     args.blocks = block_list.data();
+    // Fetched and not looked at.
+    args.next_blocks = block_list.data();
+    args.next_count = blocks / 2;
     args.values_offset = test.slots * key_part;
     args.key_type = test.key_type;
     args.value_type = test.value_type;

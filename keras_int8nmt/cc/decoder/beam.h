@@ -13,8 +13,12 @@ struct SearchOptions {
   int32_t beam_size = 4;
   int32_t num_hypotheses = 1;  // results, at most beam_size
   int32_t max_length = 256, min_length = 0;
+  bool scores = true;  // false: nobody reads Hypothesis::score
   // [max_length + 1]: what the sum of log-probabilities of a hypothesis of n tokens is divided by.
   std::vector<float> divisors;
+
+  // Whether log-probabilities matter: the best logit of a row is its best token without them.
+  bool needs_log_sums() const { return scores || beam_size > 1; }
 
   // Best next tokens of each hypothesis that a step needs. One of them may be the end token where
   // it is not allowed: 2 * beam_size leave enough others.

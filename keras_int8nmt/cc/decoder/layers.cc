@@ -19,6 +19,11 @@ int64_t ProjectedBytes(const Attention& attention) {
   return bytes;
 }
 
+void FetchNext(const std::vector<char*>& blocks, CachedAttentionArgs* args) {
+  args->next_blocks = blocks.data();
+  args->next_count = static_cast<int64_t>(blocks.size());
+}
+
 }  // namespace
 
 size_t SelfBlockBytes(const Model& model, int64_t slots) {
@@ -38,10 +43,10 @@ size_t CrossBlockBytes(const Model& model) {
 }
 
 Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t rows,
-               int64_t max_source, int32_t k, Team* team, Profile* profile)
+               int64_t max_source, int32_t k, bool log_sums, Team* team, Profile* profile)
     : model_(model),
       kernels_(ActiveKernels()),
-      products_(model, std::max(source_tokens, rows), rows, k, team),
+      products_(model, std::max(source_tokens, rows), rows, k, log_sums, team),
       profile_(profile),
       slots_(slots) {
   int64_t projected = 0, context = 0, hidden = 0, encoder_block = 0;
@@ -252,7 +257,8 @@ void Layers::SelfAttention(size_t layer, const Rows parts[3],
                            const std::vector<SentenceRows>& sentences) {
   const Attention& attention = model_.decoder[layer].self;
   // Sentence by sentence: what is written is still in the CPU's cache when it is read.
-  for (const SentenceRows& s : sentences) {
+  for (size_t n = 0; n < sentences.size(); ++n) {
+    const SentenceRows& s = sentences[n];
     {
       const WorkTimer timer(profile_, Work::kCacheWrite);
       char* block = s.cache->self_blocks[s.position / kCacheBlock] + self_offsets_[layer];
@@ -265,6 +271,7 @@ void Layers::SelfAttention(size_t layer, const Rows parts[3],
     args.blocks = s.cache->self_blocks.data();
     args.keys_offset = self_offsets_[layer];
     args.values_offset = args.keys_offset + slots_ * attention.key_bytes();
+    if (n + 1 < sentences.size()) FetchNext(sentences[n + 1].cache->self_blocks, &args);
     args.slots = slots_;
     args.owners = slots_ == 1 ? nullptr : s.owners;
     args.owners_stride = s.owners_stride;
@@ -277,9 +284,11 @@ void Layers::CrossAttention(size_t layer, const Rows parts[3],
                             const std::vector<SentenceRows>& sentences) {
   const WorkTimer timer(profile_, Work::kCrossAttention);
   const Attention& attention = model_.decoder[layer].cross;
-  for (const SentenceRows& s : sentences) {
+  for (size_t i = 0; i < sentences.size(); ++i) {
+    const SentenceRows& s = sentences[i];
     CachedAttentionArgs args = ArgsOf(attention, parts[0], s.first_row, s.rows);
     args.blocks = s.cache->cross_blocks.data();
+    if (i + 1 < sentences.size()) FetchNext(sentences[i + 1].cache->cross_blocks, &args);
     args.keys_offset = cross_offsets_[layer];
     args.values_offset = args.keys_offset + attention.key_bytes();
     args.length = s.cache->source_length;

@@ -1,6 +1,7 @@
 #include "products.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace keras_int8nmt {
 namespace {
@@ -21,8 +22,14 @@ bool NeedsFinish(const Linear& linear) {
 
 }  // namespace
 
-Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, Team* team)
-    : model_(model), kernels_(ActiveKernels()), team_(team), k_(k), best_rows_(best_rows) {
+Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, bool log_sums,
+                   Team* team)
+    : model_(model),
+      kernels_(ActiveKernels()),
+      team_(team),
+      k_(k),
+      best_rows_(best_rows),
+      wants_log_sums_(log_sums) {
   int64_t codes = 0, floats = 0;
   float_of_.resize(model.Linears().size());
   for (const Linear* linear : model.Linears()) {
@@ -132,14 +139,17 @@ void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, in
                                 counts_.data() + first,
                                 watched_.data(),
                                 maxima_.data(),
-                                sums_.data(),
+                                wants_log_sums_ ? sums_.data() : nullptr,
                                 finite_.data() + first};
     last.packed.backend->top_k_share(codes, last.input.type, m, last.packed.body, last.k, last.n,
                                      last.scales, last.bias, result, {member, shares});
   });
   if (shares > 1) MergeShares(m, shares);
   for (int64_t r = 0; r < m; ++r) {
-    if (!kernels_.log_sum(&maxima_[r * chunks_], &sums_[r * chunks_], chunks_, &log_sums_[r])) {
+    const float* maxima = &maxima_[r * chunks_];
+    if (!wants_log_sums_) {
+      if (std::isinf(*std::max_element(maxima, maxima + chunks_))) finite_[r] = 0;
+    } else if (!kernels_.log_sum(maxima, &sums_[r * chunks_], chunks_, &log_sums_[r])) {
       finite_[r] = 0;
     }
   }

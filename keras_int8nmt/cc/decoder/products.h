@@ -19,15 +19,17 @@ namespace keras_int8nmt {
 struct BestTokens {
   const float* logits;          // [m, k], descending
   const int32_t* ids;           // [m, k]
-  const float* log_sums;        // [m]
+  const float* log_sums;        // [m]; 0 where they are not wanted and were not computed
   const float* watched_logits;  // [m]: of the end token
   const uint8_t* finite;        // [m]: 0 where the model gave NaN
 };
 
 class Products {
  public:
-  // At most `rows` rows at a time, `best_rows` of them with TopK of k tokens.
-  Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, Team* team);
+  // At most `rows` rows at a time, `best_rows` of them with TopK of k tokens; whether that needs
+  // log-sum-exps.
+  Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, bool log_sums,
+           Team* team);
 
   // out [m, n] of linear.output; x is float32 or the codes that the product reads. Float buffers on
   // either side have room for FloatProduct::RoundedRows(m) rows.
@@ -62,6 +64,7 @@ class Products {
   std::vector<uint8_t> finite_;
   std::vector<std::pair<float, int32_t>> merged_;
   int64_t best_rows_;
+  bool wants_log_sums_;
 };
 
 }  // namespace keras_int8nmt

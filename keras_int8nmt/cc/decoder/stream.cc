@@ -23,7 +23,8 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
       self_pool_(SelfBlockBytes(model, search.beam_size)),
       cross_pool_(CrossBlockBytes(model)),
       layers_(model, search.beam_size, std::max(kEncoderTokens, options.max_source),
-              options.batch_size * search.beam_size, options.max_source, k_, team, profile) {
+              options.batch_size * search.beam_size, options.max_source, k_,
+              search.needs_log_sums(), team, profile) {
   for (int64_t i = 0; i < options.batch_size; ++i) {
     seats_.push_back(std::make_unique<Seat>(Beam(search, model.eos_id, k_)));
     seats_.back()->cache.self_blocks.reserve(Blocks(search.max_length));

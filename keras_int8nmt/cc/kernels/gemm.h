@@ -25,7 +25,7 @@ struct ProductTopK {
   int32_t* counts = nullptr;        // [m]: how many there are, k unless there are fewer columns
   float* watched_logits = nullptr;  // [m]: of the column `watched`, if it is among those multiplied
   float* maxima = nullptr;          // [m, chunks of all n columns]
-  float* sums = nullptr;            // likewise
+  float* sums = nullptr;            // likewise; null: no sums of exponentials are wanted
   uint8_t* finite = nullptr;        // [m]: 0 where a logit is NaN
 };
 

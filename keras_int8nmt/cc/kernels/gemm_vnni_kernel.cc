@@ -233,8 +233,9 @@ void TopK(const Product& p, const float* scales, const float* bias, const Produc
     for (int64_t r = 0; r < p.m; ++r) {
       const float* x = logits + r * kLogSumChunk;
       Best best(result.k, result.best + r * result.k, result.ids + r * result.k, result.counts + r);
-      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk,
-                    result.sums + r * chunks + chunk, &best)) {
+      float* sum = result.sums == nullptr ? nullptr : result.sums + r * chunks + chunk;
+      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk, sum,
+                    &best)) {
         result.finite[r] = 0;
       }
       if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];

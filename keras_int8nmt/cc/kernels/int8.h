@@ -93,6 +93,9 @@ struct CachedAttentionArgs {
   // Block b's keys are at blocks[b] + keys_offset, its values at blocks[b] + values_offset.
   const char* const* blocks = nullptr;
   int64_t keys_offset = 0, values_offset = 0;
+  // Blocks that the call after this one will read, to be fetched meanwhile; may be none.
+  const char* const* next_blocks = nullptr;
+  int64_t next_count = 0;
   Type key_type = Type::kInt8, value_type = Type::kInt8;
   int64_t slots = 1;
   // Bit p of owners[r * owners_stride + b * slots + s]: at position p of block b, row r continues

@@ -143,15 +143,24 @@ void CacheQueries(const CachedAttentionArgs& args, const CacheHead& head, CacheS
   }
 }
 
+// What to fetch while `offset` in a block is read: the same of the next call or, where that has no
+// such block, what lies `behind` bytes behind it in this one, the next head. The caches of a batch
+// do not fit the CPU's, and a head alone is computed faster than memory answers.
+INLINE const char* Ahead(const CachedAttentionArgs& args, int64_t block, int64_t offset,
+                         int64_t behind) {
+  if (block < args.next_count) return args.next_blocks[block] + offset;
+  return args.blocks[block] + offset + behind;
+}
+
 template <int kRows>
-INLINE void Int8Dots(const CacheScratch& scratch, const char* keys, Floats dots[kRows]) {
+INLINE void Int8Dots(const CacheScratch& scratch, const char* keys, const char* ahead,
+                     Floats dots[kRows]) {
   Ints acc[kRows];
   for (int r = 0; r < kRows; ++r) acc[r] = SetInt(scratch.starts[r]);
   const auto* panel = reinterpret_cast<const int32_t*>(keys);
   for (int64_t g = 0; g < scratch.groups; ++g) {
     const Ints group = Load(panel + g * kLanes, Full());
-    // The next head's keys lie behind these; the cache of a batch does not fit the CPU's.
-    __builtin_prefetch(panel + (g + scratch.groups) * kLanes);
+    __builtin_prefetch(ahead + g * kLanes * 4, 0, 2);
     for (int r = 0; r < kRows; ++r) {
       acc[r] = KeyDot(acc[r], group, scratch.queries[r] + g * kWeightWords);
     }
@@ -185,10 +194,12 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
     Floats scores[kRows];
     for (Floats& row : scores) row = Set(0.0f);
     ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
-      const char* keys = args.blocks[block] + head.keys + slot * head.key_slot;
+      const int64_t offset = head.keys + slot * head.key_slot;
+      const char* keys = args.blocks[block] + offset;
       Floats dots[kRows];
       if (kInt8Keys) {
-        Int8Dots<kRows>(*scratch, keys, dots);
+        const char* ahead = Ahead(args, block, offset, scratch->groups * kLanes * 4);
+        Int8Dots<kRows>(*scratch, keys, ahead, dots);
       } else {
         FloatDots<kRows>(args, head, keys, dots);
       }
@@ -232,7 +243,7 @@ INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) 
 // the others have the weight 0.
 template <int kRows>
 INLINE void AddInt8Values(const CacheScratch& scratch, int64_t head, int64_t block, uint32_t real,
-                          const char* values, int64_t columns, int vectors,
+                          const char* values, const char* ahead, int64_t columns, int vectors,
                           const uint32_t bits[kRows], Ints acc[kRows][kCacheVectors]) {
   int32_t weights[kRows][4 * kWeightWords];
   for (int r = 0; r < kRows; ++r) {
@@ -248,8 +259,7 @@ INLINE void AddInt8Values(const CacheScratch& scratch, int64_t head, int64_t blo
     const auto* panel = reinterpret_cast<const int32_t*>(values) + g * columns;
     for (int v = 0; v < vectors; ++v) {
       const Ints value = Load(panel + v * kLanes, Full());
-      // The next head's.
-      __builtin_prefetch(panel + 4 * columns + v * kLanes);
+      __builtin_prefetch(ahead + (g * columns + v * kLanes) * 4, 0, 2);
       for (int r = 0; r < kRows; ++r) {
         acc[r][v] = ValueDot(acc[r][v], value, weights[r] + g * kWeightWords);
       }
@@ -314,13 +324,15 @@ INLINE void CacheContext(const CachedAttentionArgs& args, const CacheHead& head,
         continue;
       }
       ForSlots<kRows>(args, head.first_row, block, [&](int64_t slot, const uint32_t bits[kRows]) {
-        const char* values = args.blocks[block] + head.values + slot * head.value_slot + column * 4;
+        const int64_t offset = head.values + slot * head.value_slot + column * 4;
+        const char* values = args.blocks[block] + offset;
+        const char* ahead = Ahead(args, block, offset, 4 * stride * 4);
         if (vectors == kCacheVectors) {
-          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, kCacheVectors, bits,
-                               sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, ahead, stride,
+                               kCacheVectors, bits, sums);
         } else {
-          AddInt8Values<kRows>(scratch, head.head, block, real, values, stride, vectors, bits,
-                               sums);
+          AddInt8Values<kRows>(scratch, head.head, block, real, values, ahead, stride, vectors,
+                               bits, sums);
         }
       });
     }

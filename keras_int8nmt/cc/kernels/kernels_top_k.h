@@ -82,13 +82,15 @@ INLINE void AddCandidates(const float* x, int64_t n, int64_t first_id, int32_t f
   });
 }
 
-// One chunk of a row: its maximum, its sum of exponentials, and its candidates to `best`. False if
-// it has a NaN.
+// One chunk of a row: its maximum, its sum of exponentials unless `sum` is null, and its candidates
+// to `best`. False if it has a NaN.
 INLINE bool AddChunk(const float* x, int64_t n, int64_t first_id, int32_t forbidden, float* maximum,
                      float* sum, Best* best) {
   if (!ChunkMaximum(x, n, maximum)) return false;
-  const Floats shift = Set(*maximum);
-  *sum = Sum16(n, [&](int64_t i, auto lanes) { return Exp(Load(x + i, lanes) - shift); });
+  if (sum != nullptr) {
+    const Floats shift = Set(*maximum);
+    *sum = Sum16(n, [&](int64_t i, auto lanes) { return Exp(Load(x + i, lanes) - shift); });
+  }
   if (*maximum >= best->Last()) AddCandidates(x, n, first_id, forbidden, best);
   return true;
 }

@@ -51,6 +51,7 @@ struct KerasInt8nmtDecoderOptions {
   int32_t beam_size, num_hypotheses, max_length, min_length;
   const float* divisors;  // [max_length + 1]
   int32_t streams, threads_per_stream, pin, batch_size, max_source;
+  int32_t scores;
 };
 
 }  // extern "C"
@@ -80,6 +81,7 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_
     search.num_hypotheses = options->num_hypotheses;
     search.max_length = options->max_length;
     search.min_length = options->min_length;
+    search.scores = options->scores != 0;
     search.divisors.assign(options->divisors, options->divisors + options->max_length + 1);
     Pool::Options pool;
     pool.streams = options->streams;

@@ -29,7 +29,7 @@ class Ours:
         ops.set_num_threads(1)
         self.model, _, _ = load_folder(folder / folder_name)
         self._translators = Translators()
-        self.settings = f"{path} path, one thread a stream, {_gemm()}"
+        self.settings = f"{path} path, one thread a stream, return_scores=False, {_gemm()}"
 
     def prepare(self, job: Job) -> tuple[Translator, Job]:
         return self._translators.get(self.model, job, self.path), job
@@ -60,6 +60,8 @@ def search_settings(job: Job) -> dict[str, Any]:
         "min_length": job.min_length,
         "max_length": job.max_length,
         "streams": job.streams,
+        # The engines beside ours are asked for tokens alone, too.
+        "return_scores": False,
     }
 
 
