@@ -9,6 +9,7 @@ import pytest
 
 from keras_int8nmt import MarianTokenizer, cli, save_folder
 from keras_int8nmt.bench.base_model import make_models
+from keras_int8nmt.bench.corpus import run
 from keras_int8nmt.bench.corpus.end_to_end import end_to_end_row
 from keras_int8nmt.bench.corpus.memory import Sample, memory_rows, thinned
 from keras_int8nmt.bench.corpus.report import markdown, write_docs
@@ -147,6 +148,26 @@ def test_documents_have_tables_and_a_plot(tmp_path):
     plot = tmp_path / "docs" / "benchmarks-corpus.png"
     assert plot.exists() == ("![Memory over time]" in content)
     assert "![" not in markdown(figures, None)
+
+
+def test_parts_measured_apart_share_the_documents_of_one_machine(tmp_path, monkeypatch):
+    # The documents are asked for, not the measurements.
+    by_part = dict(zip(("sorting", "streams", "memory"), ([row] for row in ROWS), strict=True))
+    parts = {name: lambda session, lines, of=rows: of for name, rows in by_part.items()}
+    monkeypatch.setattr(run, "PARTS", parts)
+
+    def written():
+        text = (tmp_path / "benchmarks-corpus.json").read_text(encoding="utf-8")
+        return [row["part"] for row in json.loads(text)["rows"]]
+
+    run.run_corpus(parts=["memory"], docs=str(tmp_path))
+    assert written() == ["memory"]
+    figures = run.run_corpus(parts=["streams", "sorting"], docs=str(tmp_path))
+    assert [row["part"] for row in figures["rows"]] == ["streams", "sorting"]
+    assert written() == ["sorting", "streams", "memory"]
+    monkeypatch.setattr(run, "machine", lambda: {"cpu": "another"})
+    run.run_corpus(parts=["sorting"], docs=str(tmp_path))
+    assert written() == ["sorting"]
 
 
 def test_options_of_corpus_are_refused_elsewhere(capsys):

@@ -37,6 +37,18 @@ def write_docs(folder: Path, figures: dict[str, Any]) -> None:
     path.with_suffix(".md").write_text(content, encoding="utf-8")
 
 
+def kept_rows(folder: Path, figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows that `write_docs` wrote on an equal machine, of parts that `figures` has none of."""
+    try:
+        earlier = json.loads((folder / NAME).with_suffix(".json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    if earlier["machine"] != json.loads(json.dumps(figures["machine"])):
+        return []
+    measured = {row["part"] for row in figures["rows"]}
+    return [row for row in earlier["rows"] if row["part"] not in measured]
+
+
 def markdown(figures: dict[str, Any], plot: str | None) -> str:
     """The document: machine, tables and plot."""
     rows = figures["rows"]

@@ -9,7 +9,7 @@ from typing import Any
 from keras_int8nmt import ops
 from keras_int8nmt.bench.corpus.end_to_end import end_to_end_row
 from keras_int8nmt.bench.corpus.memory import memory_rows
-from keras_int8nmt.bench.corpus.report import write_docs
+from keras_int8nmt.bench.corpus.report import kept_rows, write_docs
 from keras_int8nmt.bench.corpus.sorting import order_rows
 from keras_int8nmt.bench.corpus.streams import stream_rows
 from keras_int8nmt.bench.corpus.text import read_sentences, varied
@@ -33,19 +33,22 @@ def run_corpus(
         lines: Of the long file whose memory is watched. The other parts take no more sentences
             than this, and no more than they need.
         parts: Names of `PARTS`; None: all.
-        docs: Folder to write tables and plot into.
+        docs: Folder to write tables and plot into. Rows of other parts that were written there on
+            an equal machine stay.
 
     Returns:
-        `machine` and `rows`.
+        `machine` and `rows`, each with the name of its `part`.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     with Session(available_cores()) as session:
         for name in parts or PARTS:
             say(name)
-            rows += PARTS[name](session, lines)
+            rows += [{**made, "part": name} for made in PARTS[name](session, lines)]
     figures = {"machine": machine(), "rows": rows}
     if docs is not None:
-        write_docs(Path(docs), figures)
+        kept = kept_rows(Path(docs), figures)
+        both = sorted([*kept, *rows], key=lambda made: list(PARTS).index(made["part"]))
+        write_docs(Path(docs), {**figures, "rows": both})
     return figures
 
 
