@@ -153,7 +153,7 @@ def _matmul_section(rows: Sequence[MatMulRow]) -> Iterator[str]:
     yield from table_head(heads, "MatMuls of the model")
     for row in rows:
         cells = [
-            f'<th class="path" scope="row">{escape(row.name)}</th>',
+            f'<th class="path" scope="row">{_path(row.name)}</th>',
             f"<td>{'two tensors' if row.kind == 'dynamic' else escape(row.kind)}</td>",
             f'<td class="{"int8" if row.precision == "int8" else "float"}">'
             f"{escape('INT8' if row.precision == 'int8' else row.precision)}</td>",
@@ -186,6 +186,11 @@ def number(text: str, value: float | None) -> str:
     return f'<td class="n" data-value="{given}">{text}</td>'
 
 
+def _path(path: str) -> str:
+    """A path that breaks after its slashes first."""
+    return escape(path).replace("/", "/<wbr>")
+
+
 def _pairs(thresholds: Sequence[float]) -> str:
     """`low … high`, of each side on a line of its own."""
     if not thresholds:
@@ -202,7 +207,7 @@ def _tensor_section(data: ReportData) -> Iterator[str]:
     yield from _tensor_groups(data.tensors)
     yield from _tensor_table(data.tensors)
     if data.unseen:
-        paths = "".join(f"<li><code>{escape(path)}</code></li>" for path in data.unseen)
+        paths = "".join(f"<li><code>{_path(path)}</code></li>" for path in data.unseen)
         yield (
             "<h3>Without thresholds of their own</h3><p>These layers were called with one tensor "
             "for several inputs; the tensor was watched once and its thresholds serve for all."
@@ -284,7 +289,7 @@ def _tensor_table(tensors: Sequence[Tensor]) -> Iterator[str]:
         seen = NOTHING if t.minimum is None else between(t.minimum, t.maximum or 0.0)
         largest = None if t.minimum is None else max(abs(t.minimum), abs(t.maximum or 0.0))
         cells = [
-            f'<th class="path" scope="row"><a href="#t{index}">{escape(t.path)}</a></th>',
+            f'<th class="path" scope="row"><a href="#t{index}">{_path(t.path)}</a></th>',
             f"<td>{escape(t.kind or NOTHING)}</td><td>{escape(t.code)}</td>",
             number(_pairs((t.low, t.high)), max(abs(t.low), abs(t.high))),
             number(seen, largest),

@@ -28,7 +28,7 @@ def folders(tmp_path_factory):
         model_dim=16,
         num_heads=2,
         ffn_dim=32,
-        max_length=12,
+        max_length=24,
         pad_id=6000,
         eos_id=0,
         start_id=6000,
