@@ -85,14 +85,12 @@ def _quality(
     search: dict[str, Any],
 ) -> Quality:
     before, after = (None, loaded) if int8 is None else (loaded, int8)
-    translators = [
-        # A float model without its observers: the same answers, faster.
-        None if model is None else Translator(plain_model(model), tokenizer, **search)
-        for model in (before, after)
-    ]
+    # A float model without its observers: the same answers, faster.
+    first = None if before is None else Translator(plain_model(before), tokenizer, **search)
+    second = Translator(after, tokenizer, **search)
     sources, references = test_set
-    total = len(sources) * sum(t is not None for t in translators)
+    total = len(sources) * (1 if first is None else 2)
     with progress_bar(total, "translating") as bar:
         return measure_quality(
-            *translators, sources, references, progress=bar.update, source=source
+            first, second, sources, references, progress=bar.update, source=source
         )
