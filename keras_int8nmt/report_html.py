@@ -67,7 +67,8 @@ def _hash(text: str) -> str:
 def _head(data: ReportData) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>{escape(data.title)}: INT8 report</h1>"
-    yield f'<p class="muted">{escape(_provenance(data))}</p>'
+    left_out = ' <a href="#missing">What is not in this report.</a>' if data.missing else ""
+    yield f'<p class="muted">{escape(_provenance(data))}{left_out}</p>'
     entries = [*_headline(data)]
     if entries:
         yield '<dl class="summary">'

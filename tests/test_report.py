@@ -204,6 +204,7 @@ def test_a_converted_model_shows_its_rows_and_what_it_lacks(model):
     text = Page(render(data)).words
     assert all(row.name in text for row in int8.conversion_report.rows)
     assert "Not in this report" in text
+    assert "What is not in this report." in text
     assert "Histograms and the classes of tensors" in text
     with pytest.raises(ValueError, match="converted itself"):
         collect(int8, converted=int8)
