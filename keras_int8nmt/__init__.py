@@ -31,6 +31,7 @@ _HOMES = {
     "ConversionError": "conversion",
     "Translator": "translator",
     "MarianTokenizer": "tokenizer",
+    "write_report": "report",
     "save_folder": "saving",
     "load_folder": "saving",
     "export_saved_model": "saved_model",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.report import write_report
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
     from keras_int8nmt.tokenizer import MarianTokenizer

@@ -68,6 +68,16 @@ def calibrate(
     return _observe(model, pairs, mode, batch_size, progress)
 
 
+def sample_batch(
+    model: Any, tokenizer: Any, sources: Sequence[str], targets: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Sentence pairs as one batch of inputs of a `Transformer`, for `convert(sample=...)`."""
+    source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
+    target_ids = [_cut(_encode_target(tokenizer, text), model) for text in targets]
+    fed = [[model.start_id, *ids[:-1]] for ids in target_ids]
+    return {"source": _padded(source_ids, model.pad_id), "target": _padded(fed, model.pad_id)}
+
+
 def _cut(ids: list[int], model: Any) -> list[int]:
     """At most as many ids as the model has positions; the last is the end token."""
     return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]

@@ -262,7 +262,23 @@ def _add_bench(command: _Command) -> None:
 
 def _add_report(command: _Command) -> None:
     parser = command("report", "Say what conversion or calibration did to each MatMul.")
-    parser.add_argument("model", metavar="DIR", help="a converted or calibrated model")
+    parser.add_argument("model", metavar="DIR", help="a calibrated model, or a converted one")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="also write one HTML page with all of it: of a calibrated model the histograms and "
+        "thresholds of all tensors, and what conversion makes of it",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument(
+        "--converted",
+        metavar="DIR",
+        help="of a calibrated model: the INT8 model that was made of it; by default it is made",
+    )
+    parser.add_argument("--src", metavar="F", help="sentences to compare translations of")
+    parser.add_argument("--ref", metavar="F", help="their translations")
+    _add_search(parser)
 
 
 def _add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) -> None:

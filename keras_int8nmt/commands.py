@@ -31,6 +31,7 @@ from keras_int8nmt.outputs import open_output
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.record_formats import make_format
+from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.saving import (
     ModelFolderError,
     check_writable,
@@ -43,7 +44,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.tables import format_table
-from keras_int8nmt.text_files import TextFileError, read_lines, write_lines
+from keras_int8nmt.text_files import TextFileError, check_writable_file, read_lines, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW
@@ -66,6 +67,7 @@ USER_ERRORS = (
     ConversionError,
     CalibrationError,
     TokenizerError,
+    ReportError,
     OSError,
     ImportError,
 )
@@ -219,10 +221,7 @@ def _finished(file: str | None, output: str | None) -> Figures:
 
 def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Figures:
     """Measures BLEU, chrF, speed and memory."""
-    sources, references = read_lines(src), read_lines(ref)
-    _require_same_length(sources, references, src, ref)
-    if not sources:
-        raise UsageError(f"{src} has no sentence.")
+    sources, references = _read_pairs(src, ref)
     if record:
         read_card(model)
     translator = _make_translator(model, search)
@@ -278,12 +277,41 @@ def _checked_bench_options(given: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(str(error)) from error
 
 
-def report(model: str) -> Figures:
-    """Prints what conversion or calibration did."""
-    loaded, _, card = open_model(model)
+def report(
+    model: str,
+    output: str | None = None,
+    force: bool = False,
+    converted: str | None = None,
+    src: str | None = None,
+    ref: str | None = None,
+    **search: Any,
+) -> Figures:
+    """Prints what conversion or calibration did; also writes a page of it."""
+    for name, value in (("--converted", converted), ("--src", src), ("--ref", ref)):
+        if value is not None and output is None:
+            raise UsageError(f"{name} is for the page that -o writes.")
+    if (src is None) != (ref is None):
+        raise UsageError("--src and --ref belong together.")
+    check_writable_file(output, force)
+    test_set = None if src is None or ref is None else _read_pairs(src, ref)
+    loaded, tokenizer, card = open_model(model)
     state = state_of(loaded)
     if state == "float":
         raise UsageError(f"{model} is neither calibrated nor converted.")
+    if converted is not None and state == "converted":
+        raise UsageError(f"{model} is converted itself; --converted is for a calibrated model.")
+    page = None
+    if output is not None:
+        opened = loaded, tokenizer, card
+        page = write_page(model, output, opened, converted, test_set, src, search)
+    figures = _print_report(model, loaded, state, card)
+    if page is not None:
+        print(f"{len(page.tensors)} tensors, {len(page.matmuls)} MatMuls: {output}")
+        figures["report"] = page.to_dict()
+    return figures
+
+
+def _print_report(model: str, loaded: Any, state: str, card: dict[str, Any]) -> Figures:
     for key in ("thresholds_mode", "data"):
         if key in card:
             print(f"{key}: {card[key]}")
@@ -324,6 +352,14 @@ def _make_translator(path: str, search: dict[str, Any]) -> Translator:
     # A float model without its observers: the same answers, faster.
     # No command prints a score.
     return Translator(plain_model(model), tokenizer, return_scores=False, **search)
+
+
+def _read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]:
+    sources, references = read_lines(src), read_lines(ref)
+    _require_same_length(sources, references, src, ref)
+    if not sources:
+        raise UsageError(f"{src} has no sentence.")
+    return sources, references
 
 
 def _require_same_length(

@@ -33,6 +33,7 @@ NAMES = {
     "load_saved_model",
     "save_folder",
     "simulate",
+    "write_report",
 }
 
 

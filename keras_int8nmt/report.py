@@ -1,0 +1,77 @@
+"""The report on what INT8 does to a model: `write_report` for a page, `plot_*` for figures.
+
+collect          the data (`report_data`)
+measure_quality  translations compared (`report_quality`)
+write_report     one HTML page (`report_html`)
+plot_histograms, plot_matmuls    Matplotlib figures (`report_figures`)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from keras_int8nmt.report_data import ReportData, collect
+from keras_int8nmt.report_figures import plot_histograms, plot_matmuls
+from keras_int8nmt.report_html import render
+from keras_int8nmt.report_quality import Quality, compare_translations, measure_quality
+from keras_int8nmt.text_files import check_writable_file, write_lines
+
+__all__ = [
+    "Quality",
+    "ReportData",
+    "collect",
+    "compare_translations",
+    "measure_quality",
+    "plot_histograms",
+    "plot_matmuls",
+    "render",
+    "write_report",
+]
+
+
+def write_report(
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    converted: Any = None,
+    quality: Quality | None = None,
+    card: Mapping[str, Any] | None = None,
+    title: str | None = None,
+    force: bool = False,
+) -> ReportData:
+    """Writes one HTML page on what INT8 does to a model; it loads nothing from anywhere.
+
+    Of a calibrated model: the histogram of every tensor with its thresholds, its class as in arXiv
+    1906.00532 (section 4.2), clipped mass and SQNR, and the MatMuls, INT8 or float and why. Of a
+    converted model: its conversion report; the page says what it can't show.
+
+    Args:
+        model: A calibrated or a converted model.
+        path: The file.
+        converted: What conversion made of a calibrated `model`; by default `convert(model)`.
+        quality: Translations compared, from `measure_quality`, to be shown as well.
+        card: The model card, as `load_folder` gives it.
+        title: A name for the model; by default its own.
+        force: Replace the file if there is one.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        TextFileError: when the file exists and `force` is not set, or its folder does not.
+        ValueError: when the model is neither calibrated nor converted, or when `converted` was not
+            made of it.
+
+    Example:
+
+        >>> int8 = convert(model)
+        >>> before, after = Translator(model, tokenizer), Translator(int8, tokenizer)
+        >>> quality = measure_quality(before, after, sources, references)
+        >>> write_report(model, "report.html", converted=int8, quality=quality)
+    """
+    check_writable_file(path, force)
+    data = collect(model, converted=converted, quality=quality, card=card, title=title)
+    write_lines(path, render(data).removesuffix("\n").split("\n"))
+    return data

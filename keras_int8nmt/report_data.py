@@ -1,0 +1,306 @@
+"""What a report shows: tensors with their histograms and thresholds, MatMuls, and what is missing.
+
+Only collected here; `report_html` and `report_figures` draw it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from keras_int8nmt.calibration.histogram import HALF, Histogram
+from keras_int8nmt.calibration.threshold import classify, clipped_mass, sqnr_db
+from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.report_quality import Quality
+
+# Most bars of a histogram: what a picture of a few hundred pixels can show.
+MOST_BARS = 160
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram reduced to at most `MOST_BARS` equal bars; zero is always an edge.
+
+    Attributes:
+        left: The left edge of the first bar.
+        width: The width of a bar.
+        counts: How many values each bar holds; they add up to all that were seen.
+    """
+
+    left: float
+    width: float
+    counts: tuple[int, ...]
+
+    @property
+    def right(self) -> float:
+        """The right edge of the last bar."""
+        return self.left + self.width * len(self.counts)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A calibrated tensor.
+
+    Attributes:
+        path: The path of its observer.
+        low, high: Its thresholds.
+        code: What it is quantized to, "int8" or "uint8".
+        zero_point: The code of 0.0.
+        kind: "sparse", "narrow" or "gaussian" (`calibration.classify`). None, like the figures
+            below, where the histogram was not kept.
+        values: How many values were seen.
+        minimum, maximum: The smallest and the largest of them.
+        clipped_mass: Share of the values outside the thresholds.
+        sqnr_db: Signal to quantization noise, from the histogram; infinity without noise.
+        bars: The histogram.
+    """
+
+    path: str
+    low: float
+    high: float
+    code: str
+    zero_point: int
+    values: int = 0
+    kind: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    clipped_mass: float | None = None
+    sqnr_db: float | None = None
+    bars: Bars | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows.
+
+    Attributes:
+        title: The model's name.
+        state: "calibrated" or "converted".
+        precision: What conversion gives: "int8", "float32", "mixed", or "unknown" without rows.
+        facts: What the model card tells: `thresholds_mode`, `data`, `keras_int8nmt_version`.
+        tensors: Calibrated tensors, in the order of the model.
+        unseen: Paths of the observers without thresholds, which share those of another one.
+        matmuls: The rows of the conversion report.
+        quality: Float and INT8 translations compared.
+        missing: What the report can't show, and how to come by it; a sentence each.
+    """
+
+    title: str
+    state: str
+    precision: str
+    facts: Mapping[str, Any]
+    tensors: tuple[Tensor, ...] = ()
+    unseen: tuple[str, ...] = ()
+    matmuls: tuple[MatMulRow, ...] = ()
+    quality: Quality | None = None
+    missing: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As values of JSON; figures that are infinite or not a number become None."""
+        return _plain(asdict(self))
+
+
+def collect(
+    model: Any,
+    *,
+    converted: Any = None,
+    quality: Quality | None = None,
+    card: Mapping[str, Any] | None = None,
+    title: str | None = None,
+) -> ReportData:
+    """What there is to report of a model.
+
+    Args:
+        model: A calibrated or a converted model.
+        converted: What conversion made of a calibrated `model`; by default `convert(model)`.
+        quality: From `measure_quality`.
+        card: The model card, as `load_folder` gives it.
+        title: A name for the model; by default its own.
+
+    Returns:
+        `ReportData`. Nothing is changed in `model`.
+
+    Raises:
+        ValueError: when the model is neither calibrated nor converted, or when `converted` was not
+            made of it.
+    """
+    from keras_int8nmt.saving import state_of
+
+    state = state_of(model)
+    if state == "float":
+        raise ValueError(f"Model {model.name!r} is neither calibrated nor converted.")
+    keys = ("thresholds_mode", "data", "keras_int8nmt_version")
+    facts = {key: card[key] for key in keys if card and key in card}
+    missing = []
+    tensors: tuple[Tensor, ...] = ()
+    unseen: tuple[str, ...] = ()
+    if state == "converted":
+        if converted is not None:
+            raise ValueError("`converted` is for a calibrated model; this one is converted itself.")
+        result = model
+        missing.append(
+            "Histograms and the classes of tensors: a converted model keeps its thresholds only. "
+            "The report of the calibrated model that it was made of has them."
+        )
+    else:
+        tensors, unseen = _tensors(model)
+        result = converted if converted is not None else _converted(model)
+        check_made_of(model, result)
+        kept = sum(t.bars is not None for t in tensors)
+        if kept < len(tensors):
+            missing.append(
+                f"Histograms of {len(tensors) - kept} of {len(tensors)} tensors: they were reset "
+                "after calibration."
+            )
+    rows = _rows(result, missing)
+    missing.extend(_missing_figures(rows, state, quality))
+    return ReportData(
+        title=title or model.name,
+        state=state,
+        precision=_precision(result),
+        facts=facts,
+        tensors=tensors,
+        unseen=unseen,
+        matmuls=rows,
+        quality=quality,
+        missing=tuple(missing),
+    )
+
+
+def reduce_histogram(histogram: Histogram, most: int = MOST_BARS) -> Bars:
+    """The occupied part of a histogram as at most `most` bars of equal width.
+
+    Raises:
+        ValueError: when nothing was counted, or for less than two bars.
+    """
+    occupied = np.flatnonzero(histogram.counts)
+    if occupied.size == 0 or most < 2:
+        raise ValueError(f"Needs counts and at least two bars; received {most}.")
+    # In bins from zero, where a bar must end; so both sides are rounded outwards.
+    first, last = int(occupied[0]) - HALF, int(occupied[-1]) + 1 - HALF
+    first, last = min(first, 0), max(last, 0)
+    step = math.ceil((last - first) / most)
+    while math.ceil(-first / step) + math.ceil(last / step) > most:
+        step += 1
+    left, right = math.ceil(-first / step), math.ceil(last / step)
+    bars = (np.arange(-HALF, HALF) // step) + left
+    kept = (bars >= 0) & (bars < left + right)
+    counts = np.bincount(bars[kept], weights=histogram.counts[kept], minlength=left + right)
+    width = step * histogram.width
+    return Bars(-left * width, width, tuple(int(c) for c in counts))
+
+
+def describe_tensor(
+    path: str, histogram: Histogram, thresholds: tuple[float, float], params: QuantParams
+) -> Tensor:
+    """The figures of one tensor."""
+    low, high = thresholds
+    tensor = Tensor(path, low, high, params.dtype, params.zero_point)
+    if histogram.total == 0:
+        return tensor
+    return Tensor(
+        path,
+        low,
+        high,
+        params.dtype,
+        params.zero_point,
+        values=histogram.total,
+        kind=classify(histogram),
+        minimum=histogram.minimum,
+        maximum=histogram.maximum,
+        clipped_mass=clipped_mass(histogram, low, high),
+        sqnr_db=sqnr_db(histogram, params),
+        bars=reduce_histogram(histogram),
+    )
+
+
+def _tensors(model: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    from keras_int8nmt.calibration import observers
+
+    found, unseen = [], []
+    for path, observer in observers(model):
+        if observer.is_calibrated:
+            low, high = (float(t) for t in observer.thresholds())
+            histogram = observer.to_histogram()
+            found.append(describe_tensor(path, histogram, (low, high), observer.params()))
+        else:
+            unseen.append(path)
+    return tuple(found), tuple(unseen)
+
+
+def _converted(model: Any) -> Any:
+    from keras_int8nmt.conversion import convert
+
+    return convert(model)
+
+
+def check_made_of(model: Any, converted: Any) -> None:
+    """Raises ValueError where `converted` is not what conversion makes of `model`."""
+    from keras_int8nmt.graph_conversion import graph_matmuls
+    from keras_int8nmt.transformer import Transformer
+    from keras_int8nmt.transformer_conversion import transformer_matmuls
+
+    if not hasattr(converted, "conversion_report"):
+        raise ValueError(f"Model {converted.name!r} is not converted.")
+    if converted.conversion_report is None:
+        return
+    listed = transformer_matmuls if isinstance(model, Transformer) else graph_matmuls
+    expected = {matmul.name for matmul in listed(model)}
+    found = {row.name for row in converted.conversion_report.rows}
+    if found != expected:
+        other = sorted(found ^ expected)[0]
+        raise ValueError(
+            f"The converted model was not made of model {model.name!r}: only one of them has the "
+            f"MatMul {other!r}."
+        )
+
+
+def _rows(result: Any, missing: list[str]) -> tuple[MatMulRow, ...]:
+    if result.conversion_report is None:
+        missing.append(
+            "The table of MatMuls: the model was saved by Keras alone, without its conversion "
+            "report. save_folder keeps it."
+        )
+        return ()
+    return tuple(result.conversion_report.rows)
+
+
+def _missing_figures(rows: tuple[MatMulRow, ...], state: str, quality: Quality | None) -> list[str]:
+    missing = []
+    int8 = [row for row in rows if row.precision == "int8"]
+    if int8 and all(row.output_sqnr_db is None for row in int8):
+        missing.append(
+            "The SQNR of the MatMuls' outputs: it is measured when convert() is given a sample."
+        )
+    if quality is None:
+        missing.append(
+            "Translation quality: give the sentences of a test set and their references (--src and "
+            "--ref, or measure_quality)."
+        )
+    elif quality.differing is None and state == "converted":
+        missing.append(
+            "Float translations to compare with: a converted model has no float weights. The "
+            "report of the calibrated model compares both."
+        )
+    return missing
+
+
+def _precision(result: Any) -> str:
+    from keras_int8nmt.saving import precision_of
+
+    return precision_of(result)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
