@@ -27,9 +27,6 @@ def prepare(cache, name="wmt14/full", pair="en-de", **fields):
 
 def environment(cache):
     """This environment with another cache folder; sacreBLEU reads its name once a process."""
-    return {
-        **os.environ,
-        **NO_NETWORK,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "SACREBLEU": str(cache),
-    }
+    changed = {**NO_NETWORK, "PYTHONPATH": os.pathsep.join(sys.path), "SACREBLEU": str(cache)}
+    # What a developer may have set would let TensorFlow log.
+    return {**{k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}, **changed}

@@ -1,4 +1,4 @@
-"""Weights of 7 bits: chosen where the CPU's sums saturate, carried by the model, exact everywhere."""
+"""Weights of 7 bits: chosen where a CPU's sums saturate, carried by the model, exact anywhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SATURATING = {
     "avx2": {"KERAS_INT8NMT_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "avx512": {"KERAS_INT8NMT_ISA": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
 }
-# Sums of extreme codes of both widths, and of anything, against NumPy's; and what `convert` chooses.
+# Sums of extreme codes of both widths, and of mixed ones, against NumPy's; and the bits chosen.
 PROGRAM = """
 import json, sys
 import numpy as np
