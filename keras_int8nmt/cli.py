@@ -138,6 +138,12 @@ def _add_calibrate(command: _Command) -> None:
 def _add_convert(command: _Command) -> None:
     parser = command("convert", "Make the INT8 model of a calibrated one.")
     parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument(
+        "--weight-bits",
+        type=_weight_bits,
+        metavar="BITS",
+        help="8; 7, faster on CPUs without VNNI; or auto (default): what suits this CPU",
+    )
     _add_output(parser, "DIR", required=True)
 
 
@@ -212,12 +218,37 @@ def _add_batches(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(command: _Command) -> None:
-    parser = command("evaluate", "Measure BLEU, chrF, speed and memory.")
-    parser.add_argument("model", metavar="MODEL", help="a Marian folder, or one of ours")
-    parser.add_argument("--src", required=True, metavar="F", help="one sentence a line")
-    parser.add_argument("--ref", required=True, metavar="F", help="its translations")
+    parser = command(
+        "evaluate",
+        "Measure BLEU, chrF, TER, speed and memory; of several models also whether they differ.",
+    )
     parser.add_argument(
-        "--record", action="store_true", help="write the scores into the model card of MODEL"
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a Marian folder, or one of ours; of several the first is the baseline",
+    )
+    data = parser.add_argument_group("sentences, from files or by name")
+    data.add_argument("--src", metavar="F", help="one sentence a line")
+    data.add_argument("--ref", metavar="F", help="its translations")
+    data.add_argument(
+        "-t", "--test-set", metavar="NAME", help="a test set of sacreBLEU, such as wmt14"
+    )
+    data.add_argument("-l", "--language-pair", metavar="PAIR", help="of it, such as en-de")
+    comparison = parser.add_argument_group("of several models")
+    comparison.add_argument(
+        "--baseline", metavar="MODEL", help="what the others are compared with; default: the first"
+    )
+    comparison.add_argument(
+        "--paired",
+        choices=("bs", "ar"),
+        help="sacreBLEU's paired bootstrap (default) or approximate randomization",
+    )
+    comparison.add_argument(
+        "--samples", type=_positive, metavar="N", help="of that; default: 1000 (bs), 10000 (ar)"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the scores into the model card of each MODEL"
     )
     _add_search(parser)
 
@@ -304,6 +335,12 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _weight_bits(text: str) -> int | None:
+    if text not in ("7", "8", "auto"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 7, 8 or auto")
+    return None if text == "auto" else int(text)
 
 
 def _length_penalty(text: str) -> float:

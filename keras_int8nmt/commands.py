@@ -21,15 +21,22 @@ from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.conversion import convert as convert_model
-from keras_int8nmt.evaluation import evaluate as evaluate_translator
+from keras_int8nmt.evaluating import (
+    EvaluationRequestError,
+    check_test,
+    evaluate_models,
+    format_evaluation,
+    listed_models,
+    read_data,
+)
 from keras_int8nmt.evaluation import gemm_of
 from keras_int8nmt.file_translation import Done, find_place, translate_lines
 from keras_int8nmt.journal import JournaledOutput, ResumeError
 from keras_int8nmt.line_source import LineSource, count_lines
 from keras_int8nmt.marian import MarianFormatError
+from keras_int8nmt.named_sets import NamedSetError
 from keras_int8nmt.outputs import open_output
 from keras_int8nmt.plain_model import plain_model
-from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.saving import (
@@ -59,6 +66,8 @@ class UsageError(ValueError):
 # Errors that a user can mend, shown as one line.
 USER_ERRORS = (
     UsageError,
+    EvaluationRequestError,
+    NamedSetError,
     TextFileError,
     CompressedFileError,
     ResumeError,
@@ -135,18 +144,19 @@ def calibrate(
     return figures
 
 
-def convert(model: str, output: str, force: bool) -> Figures:
+def convert(model: str, output: str, force: bool, weight_bits: int | None = None) -> Figures:
     """Makes the INT8 model of a calibrated one and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded)
+    int8 = convert_model(loaded, weight_bits=weight_bits)
     kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)
-    print(f"{done} of {len(report.rows)} MatMuls in INT8: {output}")
+    bits = report.weight_bits
+    print(f"{done} of {len(report.rows)} MatMuls in INT8, weights of {bits} bits: {output}")
     return {"precision": report.precision, **json.loads(report.to_json())}
 
 
@@ -219,28 +229,39 @@ def _finished(file: str | None, output: str | None) -> Figures:
     return {**Done(lines, lines, 0).figures(), "precision": None, "gemm": None}
 
 
-def evaluate(model: str, src: str, ref: str, record: bool, **search: Any) -> Figures:
-    """Measures BLEU, chrF, speed and memory."""
-    sources, references = _read_pairs(src, ref)
+def evaluate(
+    models: list[str],
+    src: str | None,
+    ref: str | None,
+    test_set: str | None,
+    language_pair: str | None,
+    baseline: str | None,
+    paired: str | None,
+    samples: int | None,
+    record: bool,
+    **search: Any,
+) -> Figures:
+    """Measures BLEU, chrF, TER, speed and memory; with several models also how they differ."""
+    models = listed_models(models, baseline)
+    check_test(models, paired, samples)
+    data = read_data(src, ref, test_set, language_pair)
     if record:
-        read_card(model)
-    translator = _make_translator(model, search)
-    with progress_bar(len(sources), "translating") as bar:
-        figures = evaluate_translator(translator, sources, references, bar.update)[0].to_dict()
-    if record:
-        update_card(model, {"bleu": {**figures, "source": Path(src).name, **search}})
-    shown = {
-        "BLEU": f"{figures['bleu']:.2f}",
-        "chrF": f"{figures['chrf']:.2f}",
-        "signature": figures["signature"],
-        "sentences": str(figures["sentences"]),
-        "tokens/s": f"{figures['tokens_per_second']:.0f}",
-        "seconds": f"{figures['seconds']:.1f}",
-        "peak RSS": f"{figures['peak_rss_mb']:.0f} MB",
-        "precision": f"{figures['precision']} ({figures['gemm']})",
-    }
-    print("\n".join(f"{name:10} {value}" for name, value in shown.items()))
-    return figures
+        for model in models:
+            read_card(model)
+    found, comparison = evaluate_models(
+        models, data, lambda path: _make_translator(path, search), paired=paired, samples=samples
+    )
+    figures = {model: one.to_dict() for model, one in found.items()}
+    for model, one in figures.items():
+        if record:
+            update_card(model, {"bleu": {**one, "source": data.name, **search}})
+        if comparison is not None:
+            print(model)
+        print(format_evaluation(one) + "\n" * (comparison is not None))
+    if comparison is None:
+        return figures[models[0]]
+    print(comparison.to_text())
+    return {"systems": figures, "comparison": comparison.to_dict()}
 
 
 def bench(benchmark: str, **options: Any) -> Figures:

@@ -37,9 +37,10 @@ class MatMulRow:
 
 @dataclass
 class ConversionReport:
-    """The rows of `convert`, in the order of the model."""
+    """The rows of `convert`, in the order of the model, and how many bits weights have."""
 
     rows: list[MatMulRow] = field(default_factory=list)
+    weight_bits: int = 8
 
     @property
     def precision(self) -> str:
@@ -48,7 +49,8 @@ class ConversionReport:
         return found.pop() if len(found) == 1 else "mixed"
 
     def to_json(self) -> str:
-        return json.dumps({"rows": [asdict(row) for row in self.rows]}, indent=1)
+        rows = [asdict(row) for row in self.rows]
+        return json.dumps({"weight_bits": self.weight_bits, "rows": rows}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> ConversionReport:
@@ -64,7 +66,11 @@ class ConversionReport:
                     f"A row of the report must have the keys {sorted(known)}; found {sorted(row)}."
                 )
             rows.append(MatMulRow(**{**row, "thresholds": tuple(row["thresholds"])}))
-        return cls(rows)
+        # Reports of earlier releases do not say it.
+        bits = content.get("weight_bits", 8)
+        if bits not in (7, 8):
+            raise ValueError(f'"weight_bits" of the report must be 7 or 8; found {bits!r}.')
+        return cls(rows, bits)
 
     def to_text(self) -> str:
         """A plain table, one MatMul a line."""
@@ -82,7 +88,7 @@ class ConversionReport:
             for row in self.rows
         ]
         int8 = sum(row.precision == "int8" for row in self.rows)
-        summary = f"{int8} of {len(self.rows)} MatMuls in INT8"
+        summary = f"{int8} of {len(self.rows)} MatMuls in INT8, weights of {self.weight_bits} bits"
         return f"{format_table([head, *body])}\n{summary}"
 
 

@@ -1,4 +1,4 @@
-"""How good and how fast a translator is: BLEU, chrF, tokens a second, memory."""
+"""How good and how fast a translator is: BLEU, chrF, TER, tokens a second, memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_int8nmt.metrics import References, make_metrics, reference_lists, signatures
 from keras_int8nmt.saving import precision_of
 
 
 class Scores(NamedTuple):
-    """Corpus scores by sacreBLEU, 0 to 100; `signature` names the settings of both."""
+    """Corpus scores by sacreBLEU, from 0 on; up to 100 but for TER, of which less is better.
+
+    `signature` names the settings of BLEU and chrF in one text, `signatures` those of each metric
+    by its name: "BLEU", "chrF2" and "TER".
+    """
 
     bleu: float
     chrf: float
     signature: str
+    ter: float
+    signatures: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Evaluation:
 
     Attributes:
         bleu, chrf: Corpus scores, 0 to 100.
-        signature: sacreBLEU's signatures of both.
+        signature: sacreBLEU's signatures of both, in one text.
         sentences: Sentences translated.
         target_tokens: Tokens of the best hypotheses, end tokens included.
         seconds: Time of translating; loading and a first batch to warm up are not in it.
@@ -36,6 +43,8 @@ class Evaluation:
         peak_rss_mb: The largest resident size of this process so far, in 10^6 bytes.
         precision: "int8", "float32" or "mixed".
         gemm: What multiplies matrices: a back end of the native library, or "tensorflow".
+        ter: Translation edit rate in per cent; less is better. NaN where it was not measured.
+        signatures: sacreBLEU's signature of "BLEU", "chrF2" and "TER".
     """
 
     bleu: float
@@ -48,6 +57,8 @@ class Evaluation:
     peak_rss_mb: float
     precision: str
     gemm: str
+    ter: float = float("nan")
+    signatures: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,28 +72,35 @@ class Timed(NamedTuple):
     seconds: float
 
 
-def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
-    """BLEU and chrF of translations against one reference each.
+def score(
+    hypotheses: Sequence[str], references: References, label: Mapping[str, str] | None = None
+) -> Scores:
+    """BLEU, chrF and TER of translations.
+
+    Args:
+        hypotheses: Translations.
+        references: One for each of them, or several lists of such.
+        label: Entries for the signatures, see `metrics.signatures`.
 
     Raises:
         ValueError: when there are no sentences, or not as many of both.
     """
-    if len(hypotheses) != len(references):
+    lists = reference_lists(references)
+    if len(hypotheses) != len(lists[0]):
         raise ValueError(
             f"There must be one reference for each translation; received {len(hypotheses)} "
-            f"translations and {len(references)} references."
+            f"translations and {len(lists[0])} references."
         )
-    if not references:
-        raise ValueError("There is nothing to score.")
-    from sacrebleu.metrics import BLEU, CHRF
-
-    bleu, chrf = BLEU(), CHRF()
-    texts = list(hypotheses), [list(references)]
+    metrics = make_metrics(lists, label)
+    scores = {n: float(m.corpus_score(list(hypotheses), None).score) for n, m in metrics.items()}
     # Signatures last: they are complete only after scoring.
+    texts = signatures(metrics, label)
     return Scores(
-        bleu=bleu.corpus_score(*texts).score,
-        chrf=chrf.corpus_score(*texts).score,
-        signature=f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
+        bleu=scores["BLEU"],
+        chrf=scores["chrF2"],
+        signature=" ".join(f"{name}|{texts[name]}" for name in ("BLEU", "chrF2")),
+        ter=scores["TER"],
+        signatures=texts,
     )
 
 
@@ -102,16 +120,18 @@ def translate_timed(
 def evaluate(
     translator: Any,
     sources: Sequence[str],
-    references: Sequence[str],
+    references: References,
     progress: Callable[[int], Any] | None = None,
+    label: Mapping[str, str] | None = None,
 ) -> tuple[Evaluation, list[str]]:
     """Translates `sources` and compares with `references`.
 
     Args:
         translator: A `Translator`.
         sources: Sentences.
-        references: Their translations.
+        references: Their translations, one for each, or several lists of such.
         progress: Handed to `Translator.translate`.
+        label: Entries for the signatures, see `metrics.signatures`.
 
     Returns:
         The figures and the translations.
@@ -122,15 +142,16 @@ def evaluate(
         >>> figures.bleu
         32.7
     """
-    if len(sources) != len(references):
+    lists = reference_lists(references)
+    if len(sources) != len(lists[0]):
         raise ValueError(
             f"There must be one reference for each source; received {len(sources)} sources and "
-            f"{len(references)} references."
+            f"{len(lists[0])} references."
         )
     timed = translate_timed(translator, sources, progress)
-    scores = score(timed.texts, references)
+    scores = score(timed.texts, lists, label)
     figures = Evaluation(
-        *scores,
+        **scores._asdict(),
         sentences=len(sources),
         target_tokens=timed.target_tokens,
         seconds=timed.seconds,

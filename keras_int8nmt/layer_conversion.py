@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.calibration.threshold import clipped_mass, sqnr_db
+from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layers.float_dense import FloatDense
@@ -73,6 +74,7 @@ def dense_layer(
     input_params: QuantParams,
     output_params: QuantParams | None = None,
     name: str,
+    options: ConversionOptions,
 ) -> Int8Dense | FloatDense:
     """A frozen dense layer of float weights `[k, n]`."""
     if int8:
@@ -83,6 +85,7 @@ def dense_layer(
             input_params=input_params,
             output_params=output_params,
             name=name,
+            weight_bits=options.weight_bits,
         )
     return FloatDense.from_kernel(kernel, bias, activation, output_params=output_params, name=name)
 
@@ -102,6 +105,7 @@ def convert_dense(
         input_params=layer.input_observer.params(),
         output_params=output_params,
         name=layer.name,
+        options=assignment.options,
     )
     return dense, [report_row(layer.path, "weights", [layer.input_observer], assignment)]
 
@@ -160,6 +164,7 @@ def convert_attention(
         head_params={name: o.params() for name, o in heads.items()},
         context_params=layer.context.params(),
         name=layer.name,
+        weight_bits=assignment.options.weight_bits,
         **({"precision": precision} if mixed else {}),
     )
     seen = {name: [o] for group, o in inputs.items() for name in group.split("_")}

@@ -75,14 +75,24 @@ def info() -> dict[str, Any]:
     """What the ops run on.
 
     Returns:
-        `native` (bool). If True, `library` (its path), `isa`, `gemm` and what else the library
-        tells of itself, and `threads`; if False, `reason`.
+        `native` (bool). If True, `library` (its path), `isa`, `gemm`, `gemm_way` (how that back
+        end computes here; "pairs" and "split" where pairs of products saturate), `weight_bits`
+        (see there) and `threads`; if False, `reason`.
     """
     loaded = _load()
     if loaded.functions is None:
         return {"native": False, "reason": loaded.reason}
     threads = loaded.functions.keras_int8nmt_num_threads()
     return {"native": True, "library": str(_LIBRARY), **(loaded.info or {}), "threads": threads}
+
+
+def weight_bits() -> int:
+    """Bits of the widest weights that INT8 products run at their best speed with: 8 or 7.
+
+    7 where the CPU adds products of uint8 and int8 in pairs in 16 bits that saturate, as without
+    VNNI. Sums of 8-bit weights are exact there, too, but take two products instead of one.
+    """
+    return int(info().get("weight_bits", 8))
 
 
 def set_num_threads(threads: int) -> None:

@@ -18,6 +18,9 @@ import numpy as np
 
 CODE_RANGE = {"int8": (-127, 127), "uint8": (0, 255)}
 WEIGHT_MAX = 127
+# By the bits of weights: their largest magnitude. The product of 7-bit weights and codes of inputs,
+# added up in pairs, fits 16 bits: 2 * 255 * 63 < 2^15.
+WEIGHT_RANGE = {8: WEIGHT_MAX, 7: 63}
 # What a MatMul may compute in.
 PRECISIONS = ("int8", "float32")
 
@@ -130,21 +133,27 @@ def _scale(levels: int, length: float) -> np.float32:
 
 
 def quantize_weights(
-    weights: np.ndarray, per_channel: bool = True
+    weights: np.ndarray, per_channel: bool = True, bits: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int8 weights and their scales, 127 / max |w|.
+    """int8 weights and their scales, 127 / max |w|, or 63 / max |w|.
 
     Args:
         weights: float `[k, n]`, finite; n output channels.
         per_channel: One scale per output channel; False: one for all, as the paper has it.
+        bits: 8, or 7 for codes in [-63, 63], see `convert`.
 
     Returns:
         `(codes, scale)`: int8 `[k, n]` in [-127, 127], and float32 `[n]`. A channel of zeros has
         scale 1.
 
     Raises:
-        ValueError: for another rank, and for values that are not finite.
+        ValueError: for another rank, for values that are not finite, and for other `bits`.
     """
+    if bits not in WEIGHT_RANGE:
+        raise ValueError(
+            f"`bits` must be one of {', '.join(map(str, WEIGHT_RANGE))}; it is {bits}."
+        )
+    limit = WEIGHT_RANGE[bits]
     weights = np.asarray(weights, np.float32)
     if weights.ndim != 2:
         raise ValueError(f"Weights must have shape [k, n]; they have shape {weights.shape}.")
@@ -153,11 +162,11 @@ def quantize_weights(
     largest = np.max(np.abs(weights), axis=0, initial=0.0)
     if not per_channel and largest.size:
         largest = np.full_like(largest, largest.max())
-    # Below it 127 / max is no float32: such a channel is zero for every purpose.
+    # Below it limit / max is no float32: such a channel is zero for every purpose.
     usable = largest > 1e-36
-    scale = np.where(usable, np.float32(WEIGHT_MAX) / np.where(usable, largest, 1), 1)
+    scale = np.where(usable, np.float32(limit) / np.where(usable, largest, 1), 1)
     scale = scale.astype(np.float32)
-    codes = np.clip(np.rint(weights * scale), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    codes = np.clip(np.rint(weights * scale), -limit, limit).astype(np.int8)
     return codes, scale
 
 

@@ -153,6 +153,7 @@ def _convert_output(
         int8=int8,
         input_params=observer.params(),
         name="output_projection",
+        options=assignment.options,
     )
     rows = [report_row(name, "weights", [observer], assignment)]
     return projection, observer.params() if int8 else None, rows

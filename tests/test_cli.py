@@ -28,6 +28,8 @@ KEYS = {
     "peak_rss_mb",
     "precision",
     "gemm",
+    "ter",
+    "signatures",
 }
 SHORT = ["--max-length", "8", "--streams", "1"]
 
@@ -54,7 +56,8 @@ def folders(tmp_path_factory):
     data = write(place / "data.en", SENTENCES)
     run("calibrate", place / "float", "--data", data, "-o", place / "calibrated",
         "--json", place / "calibrate.json")  # fmt: skip
-    run("convert", place / "calibrated", "-o", place / "int8", "--json", place / "convert.json")
+    run("convert", place / "calibrated", "-o", place / "int8", "--weight-bits", "7",
+        "--json", place / "convert.json")  # fmt: skip
     return place
 
 
@@ -86,8 +89,9 @@ def test_calibrate_and_convert_give_folders_with_cards(folders):
     assert (card["state"], card["precision"]) == ("converted", "int8")
     assert card["thresholds_mode"] == "symmetric"
     assert json.loads((folders / "calibrate.json").read_text())["sentences"] == 3
-    rows = json.loads((folders / "convert.json").read_text())["rows"]
-    assert rows == card["conversion_report"]["rows"]
+    converted = json.loads((folders / "convert.json").read_text())
+    assert converted["weight_bits"] == 7
+    assert {k: converted[k] for k in ("rows", "weight_bits")} == card["conversion_report"]
 
 
 def test_targets_are_used_and_must_be_as_many(folders, tmp_path, capfd):

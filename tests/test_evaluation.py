@@ -21,6 +21,8 @@ KEYS = [
     "peak_rss_mb",
     "precision",
     "gemm",
+    "ter",
+    "signatures",
 ]
 
 
@@ -48,10 +50,12 @@ TEXTS = ["das ist ein kleiner Satz .", "und noch einer ist hier .", "ein dritter
 
 
 def test_equal_texts_score_100_and_others_less():
-    assert score(TEXTS, TEXTS)[:2] == pytest.approx((100.0, 100.0))
-    bleu, chrf, _ = score([TEXTS[0], TEXTS[1], "nichts davon"], TEXTS)
-    assert 0 < bleu < 100
-    assert 0 < chrf < 100
+    same = score(TEXTS, TEXTS)
+    assert (same.bleu, same.chrf, same.ter) == pytest.approx((100.0, 100.0, 0.0))
+    other = score([TEXTS[0], TEXTS[1], "nichts davon"], TEXTS)
+    assert 0 < other.bleu < 100
+    assert 0 < other.chrf < 100
+    assert 0 < other.ter < 100
 
 
 def test_scores_are_those_of_sacrebleu():
@@ -61,8 +65,28 @@ def test_scores_are_those_of_sacrebleu():
     found = score(hypotheses, TEXTS)
     assert found.bleu == sacrebleu.corpus_bleu(hypotheses, [TEXTS]).score
     assert found.chrf == sacrebleu.corpus_chrf(hypotheses, [TEXTS]).score
+    assert found.ter == sacrebleu.corpus_ter(hypotheses, [TEXTS]).score
     for part in ("BLEU|nrefs:1|case:mixed", "tok:13a", "chrF2|nrefs:1", "version:"):
         assert part in found.signature
+    assert list(found.signatures) == ["BLEU", "chrF2", "TER"]
+    assert found.signatures["TER"].startswith("nrefs:1|case:lc|tok:tercom")
+
+
+def test_several_references_and_a_label_are_in_the_scores_and_the_signatures():
+    import sacrebleu
+
+    hypotheses = [TEXTS[0], TEXTS[1], "ein anderer , der kurz ist ."]
+    second = [TEXTS[1], TEXTS[0], hypotheses[2]]
+    found = score(hypotheses, [TEXTS, second], {"test": "wmt14", "lang": "en-de"})
+    assert found.bleu == sacrebleu.corpus_bleu(hypotheses, [TEXTS, second]).score
+    assert found.bleu == pytest.approx(100)
+    for signature in found.signatures.values():
+        assert signature.startswith("nrefs:2|test:wmt14|lang:en-de|")
+
+
+def test_the_target_language_of_the_label_chooses_the_tokenizer_of_bleu():
+    found = score(["你好。", "再见。"], ["你好。", "再见。"], {"lang": "en-zh"})
+    assert "tok:zh" in found.signatures["BLEU"]
 
 
 def test_what_does_not_fit_together_is_refused():
@@ -72,6 +96,8 @@ def test_what_does_not_fit_together_is_refused():
         evaluate(Echo(), TEXTS[:2], TEXTS)
     with pytest.raises(ValueError, match="nothing to score"):
         score([], [])
+    with pytest.raises(ValueError, match="one for each sentence; they have 3, 2"):
+        score(TEXTS, [TEXTS, TEXTS[:2]])
 
 
 def test_the_figures_have_their_names_and_are_json():

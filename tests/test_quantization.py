@@ -90,6 +90,17 @@ def test_each_channel_uses_the_full_range_and_errs_by_at_most_half_a_step():
     np.testing.assert_array_equal(per_tensor, np.full(6, scale[3]))
 
 
+def test_seven_bits_use_the_range_of_which_two_products_fit_16_bits():
+    weights = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    codes, scale = quantize_weights(weights, bits=7)
+    np.testing.assert_array_equal(np.abs(codes).max(axis=0), np.full(6, 63))
+    assert np.all(np.abs(codes / scale - weights) <= 0.5001 / scale)
+    # u8 x s8, two products added, in int16.
+    assert 2 * 255 * int(np.abs(codes).max()) <= np.iinfo(np.int16).max
+    with pytest.raises(ValueError, match="`bits` must be one of 8, 7; it is 6"):
+        quantize_weights(weights, bits=6)
+
+
 def test_weights_that_are_not_finite_or_no_matrix_are_refused():
     with pytest.raises(ValueError, match="finite"):
         quantize_weights(np.array([[np.inf]]))

@@ -23,6 +23,9 @@ foreach(_name kernels gemm decoder)
   target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
 endforeach()
 
+# It looks at oneDNN's own sums, too.
+target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
+
 # Independent of the instruction set.
 add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc)
 target_include_directories(topology_test PRIVATE decoder)

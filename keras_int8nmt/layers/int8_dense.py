@@ -88,11 +88,16 @@ class Int8Dense(FrozenLayer):
         self._matmul: PackedMatmul | None = None
 
     @classmethod
-    def from_kernel(cls, kernel: Any, bias: Any, activation: Any, **kwargs: Any) -> Int8Dense:
+    def from_kernel(
+        cls, kernel: Any, bias: Any, activation: Any, *, weight_bits: int = 8, **kwargs: Any
+    ) -> Int8Dense:
         """The layer for float weights `[k, units]`, quantized per output channel."""
         layer = cls(kernel.shape[1], activation, **kwargs)
         layer._matmul = PackedMatmul.from_float(
-            [Section(kernel, bias, layer.output_params)], layer.input_params, layer._fused
+            [Section(kernel, bias, layer.output_params)],
+            layer.input_params,
+            layer._fused,
+            weight_bits,
         )
         return layer
 

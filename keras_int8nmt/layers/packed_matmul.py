@@ -50,7 +50,11 @@ class PackedMatmul:
 
     @classmethod
     def from_float(
-        cls, sections: list[Section], input_params: QuantParams, activation: str = "none"
+        cls,
+        sections: list[Section],
+        input_params: QuantParams,
+        activation: str = "none",
+        weight_bits: int = 8,
     ) -> PackedMatmul:
         """Quantizes float weights per output channel and folds what calibration knows.
 
@@ -59,7 +63,7 @@ class PackedMatmul:
         """
         kernels, all_scales, biases = [], [], []
         for section in sections:
-            kernel, weight_scale = quantize_weights(section.kernel)
+            kernel, weight_scale = quantize_weights(section.kernel, bits=weight_bits)
             scales = combine_scales(input_params, weight_scale)
             bias = fold_bias(section.bias, kernel, weight_scale, input_params)
             if section.output is not None and cls._folds(section.output, activation):

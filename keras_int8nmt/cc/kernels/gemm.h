@@ -36,7 +36,7 @@ struct Share {
 
 struct GemmBackend {
   const char* name;  // "vnni", "onednn", "mkl", "reference"
-  const char* way;   // how it computes on this CPU, for people: "fused", "split", ...
+  const char* way;   // how it computes on this CPU, for people: "fused", "pairs", ...
   // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
   uint64_t (*layout)();
   // Bytes of the body (after the header) for weights of k rows and n columns.
@@ -54,6 +54,9 @@ struct GemmBackend {
   void (*top_k_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
                       const float* scales, const float* bias, const ProductTopK& result,
                       Share share);
+  // Bits of the widest weights that it multiplies at its best speed. 7 where pairs of products
+  // saturate on this CPU: wider weights then take two products, which is exact, too.
+  int32_t weight_bits;
 };
 
 // The back end in force: KERAS_INT8NMT_GEMM (vnni, onednn, mkl, reference); by default vnni where

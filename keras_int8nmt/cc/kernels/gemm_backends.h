@@ -30,7 +30,8 @@ inline size_t TypeSize(Type type) { return type == Type::kFloat32 ? 4 : 1; }
 // So an input x is written as low + 128 * high, two matrices of small u8 numbers whose products
 // are exact: u8: low = x & 127, high = x >> 7; s8: the same low, and high counts -128: x < 0.
 // Fills `low` and `high`, returns the factor of the high product (128 or -128), or 0 when all of
-// `high` is zero.
+// `high` is zero. Weights of at most kNarrowWeight need no split: 2 * 255 * 64 < 2^15.
+constexpr int32_t kNarrowWeight = 64;
 int32_t SplitInput(const void* a, Type a_type, size_t count, uint8_t* low, uint8_t* high);
 // acc += factor * high.
 void AddHigh(const int32_t* high, int32_t factor, size_t count, int32_t* acc);

@@ -34,14 +34,19 @@ void FillInputs(Type type, int64_t count, std::vector<uint8_t>* a) {
   }
 }
 
-bool ProbeOne(const GemmBackend& backend, Type a_type, int64_t m, int64_t k, int64_t n) {
+// `largest` is the magnitude of extreme weights.
+bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t m) {
+  constexpr int64_t k = 67, n = 83;
   std::vector<uint8_t> a;
   FillInputs(a_type, m * k, &a);
   std::vector<int8_t> weights(k * n);
   std::vector<float> scales(n), bias(n);
   for (int64_t i = 0; i < k * n; ++i) {
     const int64_t column = i % n;
-    weights[i] = column % 3 == 0 ? 127 : column % 3 == 1 ? -127 : static_cast<int>(i % 255) - 127;
+    const int64_t mixed = i % (2 * largest + 1) - largest;
+    weights[i] = static_cast<int8_t>(column % 3 == 0   ? largest
+                                     : column % 3 == 1 ? -largest
+                                                       : mixed);
   }
   for (int64_t j = 0; j < n; ++j) {
     scales[j] = 1.1e-4f + 3.7e-6f * static_cast<float>(j);
@@ -70,8 +75,11 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int64_t m, int64_t k, int
 
 bool ProbeGemm(const GemmBackend& backend) {
   for (Type a_type : {Type::kInt8, Type::kUint8}) {
-    for (int64_t m : {1, 17}) {
-      if (!ProbeOne(backend, a_type, m, 67, 83)) return false;
+    // Narrow weights may go another way.
+    for (int32_t largest : {127, kNarrowWeight}) {
+      for (int64_t m : {1, 17}) {
+        if (!ProbeOne(backend, a_type, largest, m)) return false;
+      }
     }
   }
   return true;

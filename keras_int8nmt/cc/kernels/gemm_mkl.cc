@@ -212,7 +212,7 @@ uint64_t Layout() {
 
 template <bool split>
 constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout,  PackedSize, PackBody,
-                              UnpackBody, Multiply<split>,          nullptr, nullptr};
+                              UnpackBody, Multiply<split>,          nullptr, nullptr,    8};
 
 }  // namespace
 

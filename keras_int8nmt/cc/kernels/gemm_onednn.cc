@@ -1,9 +1,11 @@
 // The oneDNN back end.
 //
-// Three ways, the first that a probe finds exact here is taken:
+// Four ways, the first that a probe finds exact here is taken:
 //   fused  scales, bias, ReLU and clipping inside oneDNN's kernel (CPUs with VNNI)
 //   sums   int32 from oneDNN, the epilogue from our kernels
-//   split  the same, inputs split in two, for CPUs whose u8 x s8 sums saturate (see SplitInput)
+//   pairs  the same for CPUs whose u8 x s8 sums saturate in pairs: one product where the weights
+//          are narrow (kNarrowWeight), else inputs are split in two (see SplitInput)
+//   split  inputs are always split in two
 #include "gemm_onednn.h"
 
 #include <algorithm>
@@ -18,7 +20,9 @@ using onednn::DataType;
 using onednn::Key;
 using Tag = dnnl::memory::format_tag;
 
-enum class Way { kFused, kSums, kSplit };
+enum class Way { kFused, kSums, kPairs, kSplit };
+
+constexpr bool Saturates(Way way) { return way == Way::kPairs || way == Way::kSplit; }
 
 DataType ToOnednn(Type type) {
   return type == Type::kFloat32 ? DataType::f32 : type == Type::kInt8 ? DataType::s8 : DataType::u8;
@@ -63,25 +67,56 @@ void Reorder(const dnnl::memory::desc& from, const void* source, const dnnl::mem
   stream.wait();
 }
 
+// What lies before oneDNN's part of a body of `pairs`: whether the weights are narrow, and what the
+// sums of int8 inputs start from when those are made unsigned by adding 128.
+struct Front {
+  const int32_t* narrow;
+  const int32_t* starts;
+};
+
+template <Way way>
+size_t FrontBytes(int64_t n) {
+  return way == Way::kPairs ? RoundUp64((1 + n) * sizeof(int32_t)) : 0;
+}
+
+Front FrontOf(const void* body) {
+  const auto* words = static_cast<const int32_t*>(body);
+  return {words, words + 1};
+}
+
+void PackFront(const int8_t* weights, int64_t k, int64_t n, void* body) {
+  auto* words = static_cast<int32_t*>(body);
+  words[0] = 1;
+  for (int64_t i = 0; i < k; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      const int32_t w = weights[i * n + j];
+      words[1 + j] -= 128 * w;
+      if (w < -kNarrowWeight || w > kNarrowWeight) words[0] = 0;
+    }
+  }
+}
+
 template <Way way>
 size_t PackedSize(int64_t k, int64_t n) {
-  return LayoutOf(k, n, way != Way::kSplit).bytes;
+  return FrontBytes<way>(n) + LayoutOf(k, n, !Saturates(way)).bytes;
 }
 
 template <Way way>
 void PackBody(const int8_t* weights, int64_t k, int64_t n, void* body) {
-  const BodyLayout layout = LayoutOf(k, n, way != Way::kSplit);
+  if (way == Way::kPairs) PackFront(weights, k, n, body);
+  char* own = static_cast<char*>(body) + FrontBytes<way>(n);
+  const BodyLayout layout = LayoutOf(k, n, !Saturates(way));
   const dnnl::memory::desc plain({k, n}, DataType::s8, Tag::ab);
-  if (way != Way::kSplit) Reorder(plain, weights, layout.s8, body);
-  if (way == Way::kSplit || layout.u8_offset != 0) {
-    Reorder(plain, weights, layout.u8, static_cast<char*>(body) + layout.u8_offset);
+  if (!Saturates(way)) Reorder(plain, weights, layout.s8, own);
+  if (Saturates(way) || layout.u8_offset != 0) {
+    Reorder(plain, weights, layout.u8, own + layout.u8_offset);
   }
 }
 
 template <Way way>
 void UnpackBody(const void* body, int64_t k, int64_t n, int8_t* weights) {
-  const BodyLayout layout = LayoutOf(k, n, way != Way::kSplit);
-  Reorder(layout.u8, static_cast<const char*>(body) + layout.u8_offset,
+  const BodyLayout layout = LayoutOf(k, n, !Saturates(way));
+  Reorder(layout.u8, static_cast<const char*>(body) + FrontBytes<way>(n) + layout.u8_offset,
           dnnl::memory::desc({k, n}, DataType::s8, Tag::ab), weights);
 }
 
@@ -89,7 +124,8 @@ void UnpackBody(const void* body, int64_t k, int64_t n, int8_t* weights) {
 // asking oneDNN is slow, so the last answer of a thread is kept.
 template <Way way>
 const void* BodyFor(Type a_type, const void* body, int64_t k, int64_t n) {
-  if (way == Way::kSplit || a_type == Type::kInt8) return body;
+  if (Saturates(way)) return static_cast<const char*>(body) + FrontBytes<way>(n);
+  if (a_type == Type::kInt8) return body;
   static const bool always_shared = LayoutOf(64, 64, true).u8_offset == 0;
   if (always_shared) return body;
   thread_local int64_t last_k = 0, last_n = 0;
@@ -109,7 +145,24 @@ struct Piece {
   const void* body;
   int64_t k, n;
   int threads;
+  Front front;  // of `pairs`
 };
+
+// Sums of narrow weights: one product, int8 inputs made unsigned by adding 128.
+void NarrowSums(const Key& key, const Piece& piece, int32_t* acc) {
+  if (piece.a_type == Type::kUint8) {
+    onednn::Execute(key, piece.a, piece.body, nullptr, nullptr, acc);
+    return;
+  }
+  const size_t inputs = piece.rows * piece.k;
+  const auto* a = static_cast<const uint8_t*>(piece.a);
+  uint8_t* shifted = Scratch<uint8_t, 2>(inputs);
+  for (size_t i = 0; i < inputs; ++i) shifted[i] = a[i] ^ 128;
+  onednn::Execute(key, shifted, piece.body, nullptr, nullptr, acc);
+  for (int64_t i = 0; i < piece.rows; ++i) {
+    for (int64_t j = 0; j < piece.n; ++j) acc[i * piece.n + j] += piece.front.starts[j];
+  }
+}
 
 // int32 sums of a piece, exact also where pairs saturate.
 template <Way way>
@@ -118,11 +171,15 @@ const int32_t* Sums(const Piece& piece) {
   int32_t* acc = Scratch<int32_t, 1>(count);
   Key key = {piece.rows,    piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8,
              DataType::s32, false,   false,   piece.threads};
-  if (way != Way::kSplit) {
+  if (!Saturates(way)) {
     onednn::Execute(key, piece.a, piece.body, nullptr, nullptr, acc);
     return acc;
   }
   key.a = DataType::u8;
+  if (way == Way::kPairs && *piece.front.narrow != 0) {
+    NarrowSums(key, piece, acc);
+    return acc;
+  }
   const size_t inputs = piece.rows * piece.k;
   uint8_t* low = Scratch<uint8_t, 2>(2 * inputs);
   uint8_t* high = low + inputs;
@@ -158,7 +215,8 @@ template <Way way>
 void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
               const Epilogue& epilogue, void* out) {
   Piece piece = {
-      nullptr, a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads()};
+      nullptr,      a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads(),
+      FrontOf(body)};
   const size_t out_stride = n * TypeSize(epilogue.output.type);
   for (int64_t row = 0; row < m; row += piece.rows) {
     piece.a = static_cast<const char*>(a) + row * k;
@@ -176,7 +234,7 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
 template <Way way>
 uint64_t Layout() {
   static const uint64_t layout = [] {
-    const BodyLayout sample = LayoutOf(67, 83, way != Way::kSplit);
+    const BodyLayout sample = LayoutOf(67, 83, !Saturates(way));
     uint64_t hash = static_cast<uint64_t>(way);
     const auto add = [&hash](uint64_t part) { hash = (hash ^ part) * 0x100000001b3u; };
     add(dnnl_version()->major * 10000 + dnnl_version()->minor * 100 + dnnl_version()->patch);
@@ -189,22 +247,23 @@ uint64_t Layout() {
   return layout;
 }
 
-constexpr const char* kWayNames[] = {"fused", "sums", "split"};
+constexpr const char* kWayNames[] = {"fused", "sums", "pairs", "split"};
 
 template <Way way>
 constexpr GemmBackend kOnednn = {"onednn",      kWayNames[static_cast<int>(way)],
                                  Layout<way>,   PackedSize<way>,
                                  PackBody<way>, UnpackBody<way>,
                                  Multiply<way>, nullptr,
-                                 nullptr};
+                                 nullptr,       way == Way::kPairs ? 7 : 8};
 
 }  // namespace
 
 const GemmBackend& OnednnGemm() {
   static const GemmBackend& chosen = []() -> const GemmBackend& {
-    if (ProbeGemm(kOnednn<Way::kFused>)) return kOnednn<Way::kFused>;
-    if (ProbeGemm(kOnednn<Way::kSums>)) return kOnednn<Way::kSums>;
-    if (ProbeGemm(kOnednn<Way::kSplit>)) return kOnednn<Way::kSplit>;
+    for (const GemmBackend* way : {&kOnednn<Way::kFused>, &kOnednn<Way::kSums>,
+                                   &kOnednn<Way::kPairs>, &kOnednn<Way::kSplit>}) {
+      if (ProbeGemm(*way)) return *way;
+    }
     throw std::runtime_error("oneDNN's integer products are not exact on this CPU");
   }();
   return chosen;

@@ -45,7 +45,7 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
 }
 
 constexpr GemmBackend kReference = {"reference", "plain loops", Layout,  PackedSize, PackBody,
-                                    UnpackBody,  Multiply,      nullptr, nullptr};
+                                    UnpackBody,  Multiply,      nullptr, nullptr,    8};
 
 }  // namespace
 

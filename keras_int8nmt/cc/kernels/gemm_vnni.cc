@@ -121,7 +121,7 @@ void TopKShare(const void* a, Type a_type, int64_t m, const void* body, int64_t 
 }
 
 constexpr GemmBackend kVnni = {"vnni",     "own kernel", Layout,        PackedSize, PackBody,
-                               UnpackBody, MultiplyAll,  MultiplyShare, TopKShare};
+                               UnpackBody, MultiplyAll,  MultiplyShare, TopKShare,  8};
 
 }  // namespace
 }  // namespace vnni

@@ -1,0 +1,141 @@
+"""What the command `evaluate` does: sentences of files or of a named set, one model or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_int8nmt.evaluation import Evaluation, evaluate
+from keras_int8nmt.named_sets import load_named_set
+from keras_int8nmt.progress import progress_bar
+from keras_int8nmt.significance import Comparison, compare_translations
+from keras_int8nmt.text_files import read_lines
+
+
+class EvaluationRequestError(ValueError):
+    """What the user asked to evaluate does not fit together; the message says why."""
+
+
+class EvaluationData(NamedTuple):
+    """Sentences with their references, what to call them, and entries for the signatures."""
+
+    sources: list[str]
+    references: list[list[str]]
+    name: str
+    label: dict[str, str]
+
+
+def read_data(
+    src: str | None, ref: str | None, test_set: str | None, language_pair: str | None
+) -> EvaluationData:
+    """From two files, or by the name of one of sacreBLEU's test sets.
+
+    Raises:
+        EvaluationRequestError: where both or neither are given, or half of one; and for files that
+            have no sentence or not as many lines.
+        NamedSetError: see `load_named_set`.
+    """
+    files, names = (src, ref), (test_set, language_pair)
+    if any(files) == any(names) or (any(files) and not all(files)):
+        raise EvaluationRequestError(
+            "give either --src and --ref, or a test set of sacreBLEU with -t and -l."
+        )
+    if test_set is not None:
+        if language_pair is None:
+            raise EvaluationRequestError(
+                f"the test set {test_set!r} needs a language pair, such as -l en-de."
+            )
+        named = load_named_set(test_set, language_pair)
+        return EvaluationData(
+            named.sources, named.references, f"{test_set} {language_pair}", named.label
+        )
+    if src is None or ref is None:
+        raise EvaluationRequestError(f"-l {language_pair} needs a test set, such as -t wmt14.")
+    sources, references = read_lines(src), read_lines(ref)
+    if len(sources) != len(references):
+        raise EvaluationRequestError(
+            f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
+        )
+    if not sources:
+        raise EvaluationRequestError(f"{src} has no sentence.")
+    return EvaluationData(sources, [references], Path(src).name, {})
+
+
+def listed_models(models: list[str], baseline: str | None) -> list[str]:
+    """The models to evaluate, the baseline first.
+
+    Raises:
+        EvaluationRequestError: for a model that is named twice.
+    """
+    listed = models if baseline is None else [baseline, *(m for m in models if m != baseline)]
+    twice = sorted({m for m in listed if listed.count(m) > 1})
+    if twice:
+        raise EvaluationRequestError(f"{twice[0]} is named twice.")
+    return listed
+
+
+def check_test(models: list[str], paired: str | None, samples: int | None) -> None:
+    """Raises EvaluationRequestError where a test is asked for and there is nothing to compare."""
+    if len(models) < 2 and (paired is not None or samples is not None):
+        option = "--paired" if paired is not None else "--samples"
+        raise EvaluationRequestError(f"{option} compares two models or more; there is one.")
+
+
+def evaluate_models(
+    models: list[str],
+    data: EvaluationData,
+    make_translator: Callable[[str], Any],
+    *,
+    paired: str | None = None,
+    samples: int | None = None,
+) -> tuple[dict[str, Evaluation], Comparison | None]:
+    """Translates with one model after the other, and compares all with the first.
+
+    Args:
+        models: As they are given to `make_translator`, the baseline first.
+        data: See `read_data`.
+        make_translator: A model's `Translator`; none is kept when the next one is made.
+        paired: "bs" (default) or "ar", see `compare_translations`.
+        samples: Likewise.
+
+    Returns:
+        The figures of each model, and the comparison where there are two or more.
+    """
+    figures, translations = {}, {}
+    for model in models:
+        translator = make_translator(model)
+        with progress_bar(len(data.sources), "translating") as bar:
+            figures[model], translations[model] = evaluate(
+                translator, data.sources, data.references, bar.update, data.label
+            )
+        del translator
+    if len(models) < 2:
+        return figures, None
+    try:
+        comparison = compare_translations(
+            translations,
+            data.references,
+            test=paired or "bs",
+            samples=samples,
+            label=data.label,
+        )
+    except ValueError as error:
+        raise EvaluationRequestError(str(error)) from error
+    return figures, comparison
+
+
+def format_evaluation(figures: Mapping[str, Any]) -> str:
+    """The figures of one model, a line each."""
+    shown = {
+        "BLEU": f"{figures['bleu']:.2f}",
+        "chrF": f"{figures['chrf']:.2f}",
+        "TER": f"{figures['ter']:.2f}",
+        **{f"of {name}": text for name, text in figures["signatures"].items()},
+        "sentences": str(figures["sentences"]),
+        "tokens/s": f"{figures['tokens_per_second']:.0f}",
+        "seconds": f"{figures['seconds']:.1f}",
+        "peak RSS": f"{figures['peak_rss_mb']:.0f} MB",
+        "precision": f"{figures['precision']} ({figures['gemm']})",
+    }
+    return "\n".join(f"{name:10} {value}" for name, value in shown.items())
