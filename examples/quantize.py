@@ -14,6 +14,7 @@ import numpy as np
 from toy_task import make_data
 
 from keras_int8nmt import CalibrationCallback, convert
+from keras_int8nmt.calibration import MODES
 
 
 def quantize(model: keras.Model, mode: str) -> keras.Model:
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--mode",
         default="symmetric",
-        choices=["naive", "symmetric", "independent", "conjugate"],
+        choices=MODES,
         help="how thresholds are chosen",
     )
     arguments = parser.parse_args()

@@ -59,7 +59,7 @@ _PER_SENTENCE = ("sentences", "tokens", "live", "ended", "ends")
 
 
 def search(
-    step: Callable[[Any, Any, Any], tuple[Any, Any]],
+    step: Callable[..., tuple[Any, Any]],
     reorder: Callable[[Any, Any], Any],
     grow: Callable[[Any, Any], Any],
     cache: Any,
@@ -74,6 +74,7 @@ def search(
     eos_id: int,
     pad_id: int,
     select: Callable[[Any, Any, Any], Any] | None = None,
+    tell_live: bool = False,
 ) -> SearchResult:
     """Finds the best hypotheses of each sentence; to be called inside a `tf.function`.
 
@@ -94,6 +95,8 @@ def search(
         select: `(cache, sentences [kept], b) -> cache` of those of the b sentences alone. With it,
             the search goes on with half of the sentences when the others have stopped; the first
             dimension of the cache's tensors must not be static then.
+        tell_live: Whether `step` is handed a fourth argument, bool `[b, beam]`: which hypotheses
+            live. The other places are computed and come to nothing.
 
     Returns:
         A `SearchResult`.
@@ -107,7 +110,8 @@ def search(
         if select is not None:
             state = _without_stopped(state, select)
         capacity, state_cache = _make_room(grow, state.index, state.capacity, state.cache)
-        logits, state_cache = step(state.tokens, state.index, state_cache)
+        live = (state.live > -np.inf,) if tell_live else ()
+        logits, state_cache = step(state.tokens, state.index, state_cache, *live)
         length = state.index + 1
         log_probs, ids = _extensions(
             logits, length, beam_size, min_length, max_length, eos_id, pad_id

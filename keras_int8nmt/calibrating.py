@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from keras_int8nmt.calibration import reset, set_state, settle
+from keras_int8nmt.batching import pad_batch
+from keras_int8nmt.calibration import parse_mode, reset, set_state, settle
+from keras_int8nmt.calibration_feeds import feed_beam_search, feed_targets
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.translator import Translator
@@ -16,7 +18,8 @@ from keras_int8nmt.translator import Translator
 # What the measurements on held-out sentences recommend.
 DEFAULT_MODE = "symmetric"
 
-IdPair = tuple[list[int], list[int]]
+FEEDS = ("targets", "greedy", "beam")
+DEFAULT_BEAM = 4
 
 
 def calibrate(
@@ -26,6 +29,9 @@ def calibrate(
     targets: Sequence[str] | None = None,
     *,
     mode: str = DEFAULT_MODE,
+    feed: str | None = None,
+    beam_size: int = DEFAULT_BEAM,
+    unsigned: bool = True,
     batch_size: int = 32,
     progress: bool = False,
 ) -> dict[str, tuple[float, float]]:
@@ -35,9 +41,14 @@ def calibrate(
         model: A `Transformer` with `quant=True`. It gets thresholds and stays a float model.
         tokenizer: Its tokenizer.
         sources: Sentences; empty ones are left out.
-        targets: Their translations. Without them the decoder is fed the float model's own greedy
-            translations.
+        targets: Their translations.
         mode: How thresholds are chosen, see `CalibrationCallback`.
+        feed: What the decoder is fed. "targets": `targets`, the default where they are given.
+            "greedy": the float model's own greedy translations, the default without them. "beam":
+            a beam search of the float model; every live hypothesis of every step is counted, as
+            translating with a beam meets them.
+        beam_size: Of `feed="beam"` alone: live hypotheses a sentence.
+        unsigned: Whether tensors without negative values are uint8, see `CalibrationCallback`.
         batch_size: Sentences a batch.
         progress: Show progress bars on stderr if that is a terminal.
 
@@ -45,9 +56,17 @@ def calibrate(
         The thresholds by path.
 
     Raises:
-        ValueError: when there is no sentence, or not one target for each source.
+        ValueError: when there is no sentence, or not one target for each source, when mode or feed
+            are unknown, and when targets and feed do not go together.
         CalibrationError: naming every layer that saw no data, or NaN or infinite values.
+
+    Example:
+
+        >>> calibrate(model, tokenizer, sentences, feed="beam", beam_size=4)
+        >>> int8 = convert(model)
     """
+    feed = check_feed(feed, targets is not None, beam_size)
+    parse_mode(mode)
     if targets is not None and len(targets) != len(sources):
         raise ValueError(
             f"There must be one target for each source; received {len(sources)} sources and "
@@ -58,14 +77,37 @@ def calibrate(
         raise ValueError("There is no sentence to calibrate on.")
     sources = [sources[i] for i in kept]
     source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
-    if targets is None:
-        target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
+    if feed == "beam":
+        show = partial(feed_beam_search, model, source_ids, beam_size, batch_size)
     else:
-        target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
-    target_ids = [_cut(ids, model) for ids in target_ids]
-    # By length, so that little is padding.
-    pairs = sorted(zip(source_ids, target_ids, strict=True), key=lambda p: (len(p[1]), len(p[0])))
-    return _observe(model, pairs, mode, batch_size, progress)
+        if targets is None:
+            target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
+        else:
+            target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
+        pairs = [(s, _cut(t, model)) for s, t in zip(source_ids, target_ids, strict=True)]
+        show = partial(feed_targets, model, pairs, batch_size)
+    reset(model)
+    set_state(model, "observing")
+    try:
+        with progress_bar(len(kept), "calibration", progress) as bar:
+            show(bar.update)
+    finally:
+        set_state(model, "float")
+    return settle(model, mode, unsigned=unsigned)
+
+
+def check_feed(feed: str | None, has_targets: bool, beam_size: int = DEFAULT_BEAM) -> str:
+    """The feed that is asked for, or the one that goes without saying; ValueError if impossible."""
+    if feed is None:
+        return "targets" if has_targets else "greedy"
+    if feed not in FEEDS:
+        raise ValueError(f"`feed` must be one of {', '.join(FEEDS)}; received {feed!r}.")
+    if has_targets != (feed == "targets"):
+        are = "are given" if has_targets else "are missing"
+        raise ValueError(f"The feed is {feed!r}, but targets {are}.")
+    if feed == "beam" and (type(beam_size) is not int or beam_size < 1):
+        raise ValueError(f"`beam_size` must be a whole number of at least 1; it is {beam_size!r}.")
+    return feed
 
 
 def sample_batch(
@@ -75,7 +117,7 @@ def sample_batch(
     source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
     target_ids = [_cut(_encode_target(tokenizer, text), model) for text in targets]
     fed = [[model.start_id, *ids[:-1]] for ids in target_ids]
-    return {"source": _padded(source_ids, model.pad_id), "target": _padded(fed, model.pad_id)}
+    return {"source": pad_batch(source_ids, model.pad_id), "target": pad_batch(fed, model.pad_id)}
 
 
 def _cut(ids: list[int], model: Any) -> list[int]:
@@ -102,38 +144,3 @@ def _greedy(
     with progress_bar(len(source_ids), "greedy translation", progress) as bar:
         results = translator.translate_ids(source_ids, bar.update)
     return [result.hypotheses[0].tokens for result in results]
-
-
-def _observe(
-    model: Any, pairs: list[IdPair], mode: str, batch_size: int, progress: bool
-) -> dict[str, tuple[float, float]]:
-    """What `CalibrationCallback` does, in a function of its own for batches of any shape.
-
-    `predict` would trace the model three times, ten seconds each: for the first shape, for any
-    length, and for the number of sentences in the last batch.
-    """
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)] * 2, autograph=False)
-    def step(source: tf.Tensor, target: tf.Tensor) -> None:
-        model({"source": source, "target": target}, training=False)
-
-    reset(model)
-    set_state(model, "observing")
-    try:
-        with progress_bar(len(pairs), "calibration", progress) as bar:
-            for first in range(0, len(pairs), batch_size):
-                batch = pairs[first : first + batch_size]
-                fed = [[model.start_id, *target[:-1]] for _, target in batch]
-                sources = _padded([source for source, _ in batch], model.pad_id)
-                step(tf.constant(sources), tf.constant(_padded(fed, model.pad_id)))
-                bar.update(len(batch))
-    finally:
-        set_state(model, "float")
-    return settle(model, mode)
-
-
-def _padded(rows: list[list[int]], pad_id: int) -> np.ndarray:
-    padded = np.full((len(rows), max(map(len, rows))), pad_id, np.int32)
-    for row, ids in zip(padded, rows, strict=True):
-        row[: len(ids)] = ids
-    return padded

@@ -16,7 +16,6 @@ from keras_int8nmt import __version__
 from keras_int8nmt.text_files import check_writable_file
 
 _USER_ERROR = 2
-_MODES = ("naive", "symmetric", "independent", "conjugate")
 _BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus")
 
 
@@ -129,9 +128,31 @@ def _add_calibrate(command: _Command) -> None:
     parser.add_argument(
         "--targets",
         metavar="FILE",
-        help="their translations; by default the model's own greedy ones",
+        help="their translations, which the decoder is fed",
     )
-    parser.add_argument("--mode", choices=_MODES, default="symmetric", help="default: symmetric")
+    parser.add_argument(
+        "--feed",
+        choices=("greedy", "beam"),
+        help="without --targets: the decoder is fed the model's own greedy translations (default), "
+        "or observed in each step of a beam search",
+    )
+    parser.add_argument(
+        "--beam-size", type=_positive, metavar="N", help="of --feed beam alone; default: 4"
+    )
+    parser.add_argument(
+        "--mode",
+        type=_mode,
+        default="symmetric",
+        help="how thresholds are chosen. naive: smallest and largest value; symmetric (default), "
+        "independent, conjugate: KL divergence, as in the paper; mse: the least squared error; "
+        "percentile: 99.99 per cent, or as many as percentile:NUMBER says; entropy: as TensorRT",
+    )
+    parser.add_argument(
+        "--unsigned",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether what is never negative, as after ReLU, is uint8 (default) or int8",
+    )
     _add_output(parser, "DIR", required=True)
 
 
@@ -341,6 +362,16 @@ def _weight_bits(text: str) -> int | None:
     if text not in ("7", "8", "auto"):
         raise argparse.ArgumentTypeError(f"{text!r} is not 7, 8 or auto")
     return None if text == "auto" else int(text)
+
+
+def _mode(text: str) -> str:
+    from keras_int8nmt.calibration.modes import parse_mode
+
+    try:
+        parse_mode(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _length_penalty(text: str) -> float:

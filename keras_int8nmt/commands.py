@@ -16,6 +16,7 @@ from typing import Any
 from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
 from keras_int8nmt.bench.rows import format_rows
+from keras_int8nmt.calibrating import DEFAULT_BEAM, check_feed
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.compressed import CompressedFileError
@@ -93,6 +94,8 @@ _BENCH_OPTIONS = {
     "translate": ("full", "docs", "cases", "engines", "state"),
     "corpus": ("docs", "lines", "parts"),
 }
+# What a model card tells of calibration.
+_CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "data")
 _OPTION_NAMES = {"cases": "case", "engines": "engine", "parts": "part"}
 
 
@@ -110,9 +113,24 @@ def demo(sentences: list[str]) -> Figures:
 
 
 def calibrate(
-    model: str, data: str, targets: str | None, mode: str, output: str, force: bool
+    model: str,
+    data: str,
+    targets: str | None,
+    mode: str,
+    output: str,
+    force: bool,
+    feed: str | None = None,
+    beam_size: int | None = None,
+    unsigned: bool = True,
 ) -> Figures:
     """Calibrates a float model on sentences and saves it."""
+    if beam_size is not None and feed != "beam":
+        raise UsageError("--beam-size is for --feed beam alone.")
+    beam_size = beam_size or DEFAULT_BEAM
+    try:
+        feed = check_feed(feed, targets is not None, beam_size)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     check_writable(output, force)
     sources = read_lines(data)
     references = None if targets is None else read_lines(targets)
@@ -123,7 +141,17 @@ def calibrate(
     if state_of(loaded) == "converted" or not observers(loaded):
         raise UsageError(f"{model} is not a float model that can be calibrated.")
     start = time.perf_counter()
-    thresholds = calibrate_model(loaded, tokenizer, sources, references, mode=mode, progress=True)
+    thresholds = calibrate_model(
+        loaded,
+        tokenizer,
+        sources,
+        references,
+        mode=mode,
+        feed=feed,
+        beam_size=beam_size,
+        unsigned=unsigned,
+        progress=True,
+    )
     figures = {
         "mode": mode,
         "sentences": sum(1 for line in sources if line.strip()),
@@ -132,16 +160,23 @@ def calibrate(
     }
     description = {
         "source": Path(data).name,
-        "targets": "greedy" if targets is None else Path(targets).name,
+        "targets": _fed(feed, targets, beam_size),
         "sentences": figures["sentences"],
     }
-    card: dict[str, Any] = {"thresholds_mode": mode, "data": description}
+    card: dict[str, Any] = {"thresholds_mode": mode, "unsigned": unsigned, "data": description}
     save_folder(loaded, output, tokenizer, card, force)
     print(
         f"{figures['thresholds']} thresholds ({mode}) from {figures['sentences']} sentences in "
         f"{figures['seconds']:.1f} s: {output}"
     )
     return figures
+
+
+def _fed(feed: str, targets: str | None, beam_size: int) -> str:
+    """What the decoder was fed, for the model card."""
+    if targets is not None:
+        return Path(targets).name
+    return f"beam {beam_size}" if feed == "beam" else feed
 
 
 def convert(model: str, output: str, force: bool, weight_bits: int | None = None) -> Figures:
@@ -151,7 +186,7 @@ def convert(model: str, output: str, force: bool, weight_bits: int | None = None
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
     int8 = convert_model(loaded, weight_bits=weight_bits)
-    kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
+    kept: dict[str, Any] = {k: card[k] for k in _CALIBRATION_ENTRIES if k in card}
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)
@@ -333,7 +368,7 @@ def report(
 
 
 def _print_report(model: str, loaded: Any, state: str, card: dict[str, Any]) -> Figures:
-    for key in ("thresholds_mode", "data"):
+    for key in _CALIBRATION_ENTRIES:
         if key in card:
             print(f"{key}: {card[key]}")
     if "bleu" in card:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.calibration.threshold import clipped_mass, sqnr_db
+from keras_int8nmt.calibration.distribution import clipped_mass, sqnr_db
 from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow

@@ -98,23 +98,37 @@ class LayerPath:
         return len(os.sched_getaffinity(0)) if native else 1
 
     def _search_batch(self, source_ids: tf.Tensor) -> SearchResult:
-        model, options = self.model, self.options
-        return search(
-            model.decode_step,
-            model.reorder_cache,
-            model.grow_cache,
-            model.start_cache(model.encode(source_ids), options.beam_size, 0),
-            batch=tf.shape(source_ids)[0],
-            beam_size=options.beam_size,
-            max_length=options.max_length,
-            min_length=options.min_length,
-            length_penalty=options.length_penalty,
-            num_hypotheses=options.num_hypotheses,
-            start_id=model.start_id,
-            eos_id=model.eos_id,
-            pad_id=model.pad_id,
-            select=_select_sentences,
-        )
+        return search_batch(self.model, source_ids, self.options)
+
+
+def search_batch(
+    model: Any, source_ids: tf.Tensor, options: SearchOptions, *, tell_live: bool = False
+) -> SearchResult:
+    """Searches for translations of a batch; to be called inside a `tf.function`.
+
+    Args:
+        model: Has the decoding interface of `Transformer`.
+        source_ids: int32 `[b, s]`, padded.
+        options: What to search for.
+        tell_live: Whether `decode_step` is told which hypotheses live, as in `search`.
+    """
+    return search(
+        model.decode_step,
+        model.reorder_cache,
+        model.grow_cache,
+        model.start_cache(model.encode(source_ids), options.beam_size, 0),
+        batch=tf.shape(source_ids)[0],
+        beam_size=options.beam_size,
+        max_length=options.max_length,
+        min_length=options.min_length,
+        length_penalty=options.length_penalty,
+        num_hypotheses=options.num_hypotheses,
+        start_id=model.start_id,
+        eos_id=model.eos_id,
+        pad_id=model.pad_id,
+        select=_select_sentences,
+        tell_live=tell_live,
+    )
 
 
 class _LayerWork:

@@ -39,7 +39,13 @@ def compute_cache(layer: Any, value: Any, mask: Any = None) -> Cache:
 
 
 def cached_attention(
-    layer: Any, query: Any, value: Any, cache: Cache, index: Any = None, value_mask: Any = None
+    layer: Any,
+    query: Any,
+    value: Any,
+    cache: Cache,
+    index: Any = None,
+    value_mask: Any = None,
+    counted: Any = None,
 ) -> tuple[Any, Cache]:
     """Attention to a cache.
 
@@ -50,12 +56,24 @@ def cached_attention(
         cache: Keys and values, `[b, capacity, heads, dim]`.
         index: int32 scalar; keys after the written ones are not attended to. None: all are.
         value_mask: bool `[b, capacity]`.
+        counted: bool `[b, t]`: which queries, and values with them, are observed; the output of the
+            others is undefined. By default all are.
 
     Returns:
         `[b, t, d]` and the cache.
     """
     if isinstance(layer, QuantAttention):
-        return layer(query, value, value_mask=value_mask, cache=cache, cache_index=index)
+        if value is not None and counted is not None:
+            # The values are the queries' own.
+            value_mask = counted
+        return layer(
+            query,
+            value,
+            query_mask=counted,
+            value_mask=value_mask,
+            cache=cache,
+            cache_index=index,
+        )
     keys, values = cache
     allowed = None
     if index is not None:

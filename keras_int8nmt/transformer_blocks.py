@@ -235,7 +235,13 @@ class DecoderBlock(_Block):
         return compute_cache(self.cross_attention, memory, mask)
 
     def step(
-        self, x: Any, index: Any, self_cache: Cache, cross_cache: Cache, memory_mask: Any
+        self,
+        x: Any,
+        index: Any,
+        self_cache: Cache,
+        cross_cache: Cache,
+        memory_mask: Any,
+        counted: Any = None,
     ) -> tuple[Any, Cache]:
         """One position of all beams.
 
@@ -245,24 +251,32 @@ class DecoderBlock(_Block):
             self_cache: Keys and values `[b * beam, capacity, heads, dim]` of earlier positions.
             cross_cache: Keys and values `[b, s, heads, dim]`, shared by the beams of a sentence.
             memory_mask: bool `[b, s]`.
+            counted: bool `[b, beam]`: which hypotheses are observed; by default all. The output of
+                the others is undefined.
 
         Returns:
             `[b, beam, d]` and the self cache with this position in it.
         """
         shape = ops.shape(x)
+        rows = None if counted is None else ops.reshape(counted, (-1, 1))
         caches = []
 
         def attend(y: Any) -> Any:
             y = ops.reshape(y, (-1, 1, self.model_dim))
-            y, cache = cached_attention(self.self_attention, y, y, self_cache, index)
+            y, cache = cached_attention(self.self_attention, y, y, self_cache, index, counted=rows)
             caches.append(cache)
             return ops.reshape(y, shape)
 
         def attend_across(y: Any) -> Any:
             return cached_attention(
-                self.cross_attention, y, None, cross_cache, value_mask=memory_mask
+                self.cross_attention,
+                y,
+                None,
+                cross_cache,
+                value_mask=memory_mask,
+                counted=counted,
             )[0]
 
         x = self.residual(x, self.self_attention_norm, attend, False)
         x = self.residual(x, self.cross_attention_norm, attend_across, False)
-        return self.feed_forward(x, None, False), caches[0]
+        return self.feed_forward(x, counted, False), caches[0]

@@ -259,13 +259,17 @@ class Transformer(keras.Model):
 
         return {**cache, "self": [(grow(k), grow(v)) for k, v in cache["self"]]}
 
-    def decode_step(self, tokens: Any, index: Any, cache: Cache) -> tuple[Any, Cache]:
+    def decode_step(
+        self, tokens: Any, index: Any, cache: Cache, counted: Any = None
+    ) -> tuple[Any, Cache]:
         """One step of all hypotheses.
 
         Args:
             tokens: int `[b, beam]`, the tokens at position `index`.
             index: int32 scalar, counted from 0, less than the capacity and than `max_length`.
             cache: The state after the steps before.
+            counted: bool `[b, beam]`: which hypotheses calibration counts; by default all. What the
+                others give is undefined.
 
         Returns:
             Logits of the next token, float32 `[b * beam, target_vocabulary_size]`, and the state.
@@ -276,9 +280,9 @@ class Transformer(keras.Model):
         for block, self_cache, cross in zip(
             self.decoder_blocks, cache["self"], cache["cross"], strict=True
         ):
-            x, self_cache = block.step(x, index, self_cache, cross, cache["mask"])
+            x, self_cache = block.step(x, index, self_cache, cross, cache["mask"], counted)
             self_caches.append(self_cache)
-        logits = ops.reshape(self._logits(x, None), (-1, self.target_vocabulary_size))
+        logits = ops.reshape(self._logits(x, counted), (-1, self.target_vocabulary_size))
         return logits, {**cache, "self": self_caches}
 
     def reorder_cache(self, cache: Cache, parents: Any) -> Cache:

@@ -109,6 +109,35 @@ def test_targets_are_used_and_must_be_as_many(folders, tmp_path, capfd):
     assert card["data"]["targets"] == "data.de"
 
 
+def test_calibration_by_decoding_and_its_options_stand_in_the_card(folders, tmp_path, capfd):
+    options = ["calibrate", folders / "float", "--data", folders / "data.en"]
+    run(*options, "-o", tmp_path / "c", "--feed", "beam", "--beam-size", "2",
+        "--mode", "percentile:99.5", "--no-unsigned")  # fmt: skip
+    run("convert", tmp_path / "c", "-o", tmp_path / "int8")
+    for name in ("c", "int8"):
+        card = json.loads((tmp_path / name / "model_card.json").read_text())
+        assert (card["thresholds_mode"], card["unsigned"]) == ("percentile:99.5", False)
+        assert card["data"]["targets"] == "beam 2"
+    rows = json.loads((tmp_path / "int8" / "model_card.json").read_text())["conversion_report"]
+    hidden = [row for row in rows["rows"] if "/ffn_out" in row["name"]]
+    assert hidden
+    assert all(low == -high for low, high in (row["thresholds"] for row in hidden))
+    for words, message in (
+        (["--beam-size", "2"], "--feed beam alone"),
+        (["--feed", "beam", "--targets", folders / "data.en"], "targets are given"),
+    ):
+        assert message in fails(capfd, *options, "-o", tmp_path / "no", *words)
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("mode", ["kl", "percentile:200"])
+def test_an_unknown_mode_is_named(capfd, mode):
+    with pytest.raises(SystemExit) as error:
+        main(["calibrate", "model", "--data", "d", "-o", "o", "--mode", mode])
+    assert error.value.code == 2
+    assert mode in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["float", "int8"])
 def test_a_file_is_translated_line_by_line(folders, tmp_path, kind):
     source = tmp_path / "in.en"

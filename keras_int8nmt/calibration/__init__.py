@@ -1,7 +1,7 @@
 """Calibration: histograms in, thresholds out (arXiv 1906.00532, section 4).
 
-`histogram` and `threshold` know NumPy only. The functions that walk a model are loaded on first
-use, so that importing a histogram chooses no Keras back end.
+All but `state` knows NumPy only. The functions that walk a model are loaded on first use, so that
+importing a histogram chooses no Keras back end.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from keras_int8nmt.calibration.distribution import classify, clipped_mass, sqnr_db
 from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
 from keras_int8nmt.calibration.histogram import Histogram
-from keras_int8nmt.calibration.threshold import (
-    MODES,
-    classify,
-    clipped_mass,
-    find_thresholds,
-    sqnr_db,
-)
+from keras_int8nmt.calibration.modes import MODES, parse_mode
+from keras_int8nmt.calibration.threshold import find_thresholds
 
 if TYPE_CHECKING:
     from keras_int8nmt.calibration.state import observers, reset, set_state, settle, simulate
@@ -33,6 +29,7 @@ __all__ = [
     "clipped_mass",
     "find_thresholds",
     "observers",
+    "parse_mode",
     "reset",
     "set_state",
     "settle",

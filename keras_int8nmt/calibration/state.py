@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
-from keras_int8nmt.calibration.threshold import MODES, find_thresholds, what_is_wrong
+from keras_int8nmt.calibration.modes import parse_mode
+from keras_int8nmt.calibration.threshold import find_thresholds, what_is_wrong
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observer import OBSERVING, OFF, SIMULATING, Observer
 from keras_int8nmt.layers.quant_attention import QuantAttention
@@ -141,7 +142,9 @@ def reset(model: keras.layers.Layer) -> None:
         observer.reset()
 
 
-def settle(model: keras.layers.Layer, mode: str = "symmetric") -> dict[str, tuple[float, float]]:
+def settle(
+    model: keras.layers.Layer, mode: str = "symmetric", *, unsigned: bool = True
+) -> dict[str, tuple[float, float]]:
     """Chooses the thresholds of every observer from what it saw.
 
     All histograms are looked at before the first threshold is set, so a model never ends half
@@ -149,16 +152,25 @@ def settle(model: keras.layers.Layer, mode: str = "symmetric") -> dict[str, tupl
 
     Args:
         model: A model that has observed data.
-        mode: `"naive"`, `"symmetric"`, `"independent"` or `"conjugate"`; see `find_thresholds`.
+        mode: One of `MODES`, or "percentile:" and a number; see `find_thresholds`.
+        unsigned: Whether tensors without negative values, as after ReLU, are uint8. False: they
+            are int8, with thresholds `(-T, T)`.
 
     Returns:
         The thresholds by path.
 
     Raises:
         CalibrationError: naming every observer that saw no data, or NaN or infinite values.
+        ValueError: for an unknown mode.
+
+    Example:
+
+        >>> set_state(model, "observing")
+        >>> model(sample)
+        >>> set_state(model, "float")
+        >>> thresholds = settle(model, "percentile:99.9")
     """
-    if mode not in MODES:
-        raise ValueError(f"Unknown calibration mode {mode!r}; expected one of {', '.join(MODES)}.")
+    parse_mode(mode)
     found = [(path, observer, observer.to_histogram()) for path, observer in observers(model)]
     wrong = []
     for path, observer, histogram in found:
@@ -173,7 +185,9 @@ def settle(model: keras.layers.Layer, mode: str = "symmetric") -> dict[str, tupl
             # Seen in an earlier calibration, perhaps, but not in this one.
             observer.clear_thresholds()
             continue
-        observer.set_thresholds(*find_thresholds(histogram, mode, signed=observer.signed))
+        observer.set_thresholds(
+            *find_thresholds(histogram, mode, signed=observer.signed, unsigned=unsigned)
+        )
         low, high = observer.thresholds()
         thresholds[path] = float(low), float(high)
     return thresholds

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration import MODES
+from keras_int8nmt.calibration.modes import parse_mode
 from keras_int8nmt.calibration.state import reset, set_state, settle
 
 
@@ -21,10 +21,14 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     Args:
         mode: How thresholds are chosen: `"naive"` (smallest and largest value), `"symmetric"`,
-            `"independent"` or `"conjugate"` (KL divergence; see `calibration.find_thresholds`).
+            `"independent"` or `"conjugate"` (KL divergence, as in the paper), `"mse"`,
+            `"percentile"` (99.99 per cent), `"percentile:99.9"` (any number) or `"entropy"` (as
+            TensorRT does it); see `calibration.find_thresholds`.
         epoch: For `fit`: the first epoch, counted from 0, to observe; observing goes on to the last
             epoch. By default only the last epoch is observed. Validation data inside `fit` is not
             observed.
+        unsigned: Whether tensors without negative values, as after ReLU, become uint8. False: they
+            become int8 like all others.
 
     Attributes:
         thresholds: After a run, `(threshold_min, threshold_max)` by observer path.
@@ -42,16 +46,16 @@ class CalibrationCallback(keras.callbacks.Callback):
         >>> model.fit(data, epochs=10, callbacks=[CalibrationCallback(epoch=9)])
     """
 
-    def __init__(self, mode: str = "symmetric", epoch: int | None = None) -> None:
+    def __init__(
+        self, mode: str = "symmetric", epoch: int | None = None, *, unsigned: bool = True
+    ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(
-                f"Unknown calibration mode {mode!r}; expected one of {', '.join(MODES)}."
-            )
+        parse_mode(mode)
         if epoch is not None and epoch < 0:
             raise ValueError(f"`epoch` counts from 0; received {epoch}.")
         self.mode = mode
         self.epoch = epoch
+        self.unsigned = unsigned
         self.thresholds: dict[str, tuple[float, float]] = {}
         self._fitting = False
         self._observed = False
@@ -69,7 +73,7 @@ class CalibrationCallback(keras.callbacks.Callback):
     def _finish(self) -> None:
         # On JAX the state is back in the model's variables only now, before the end hooks.
         set_state(self.model, "float")
-        self.thresholds = settle(self.model, self.mode)
+        self.thresholds = settle(self.model, self.mode, unsigned=self.unsigned)
 
     def on_test_begin(self, logs: Any = None) -> None:
         if self._fitting:

@@ -227,13 +227,15 @@ class Observer(keras.layers.Layer):
             raise NotCalibratedError([self.path or self.name])
         return self._params(*self.thresholds())
 
-    def settle(self, mode: str = "symmetric") -> None:
-        """Chooses thresholds from the histogram; `mode` as in `calibration.find_thresholds`.
+    def settle(self, mode: str = "symmetric", *, unsigned: bool = True) -> None:
+        """Chooses thresholds from the histogram; arguments as in `calibration.find_thresholds`.
 
         Raises:
             CalibrationError: if nothing was seen, or NaN or infinite values.
         """
-        self.set_thresholds(*find_thresholds(self.to_histogram(), mode, signed=self.signed))
+        self.set_thresholds(
+            *find_thresholds(self.to_histogram(), mode, signed=self.signed, unsigned=unsigned)
+        )
 
     def reset(self) -> None:
         """Forgets what was seen; thresholds stay."""

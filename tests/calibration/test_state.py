@@ -70,6 +70,20 @@ def test_settle_gives_thresholds_and_simulate_uses_them():
     np.testing.assert_array_equal(model(IDS), expected)
 
 
+def test_what_is_never_negative_is_uint8_unless_asked_otherwise():
+    model = build_model()
+    for mode in ("naive", "symmetric", "mse", "percentile:99.9"):
+        calibrate(model, mode)
+        after_relu = dict(observers(model))["block/second/input_observer"]
+        assert (after_relu.params().dtype, after_relu.params().zero_point) == ("uint8", 0)
+        low, high = settle(model, mode, unsigned=False)["block/second/input_observer"]
+        assert low == -high < 0
+        assert after_relu.params().dtype == "int8"
+        after_relu.settle(mode)
+        assert after_relu.params().dtype == "uint8"
+        reset(model)
+
+
 def test_a_layer_that_saw_no_data_is_named():
     model = build_model()
     with pytest.raises(NotCalibratedError, match="block/attention/query_input"):

@@ -39,6 +39,15 @@ def test_evaluate_calibrates_and_changes_no_result(jit_compile):
     assert observers(model)[1][1].params().zero_point == 0
 
 
+def test_what_the_callback_is_told_reaches_the_thresholds():
+    model = build_model()
+    callback = CalibrationCallback("percentile:90", unsigned=False)
+    model.predict(X, verbose=0, callbacks=[callback])
+    _, high = first(model).thresholds()
+    assert np.mean(np.abs(X) <= high) == pytest.approx(0.9, abs=0.01)
+    assert observers(model)[1][1].params().dtype == "int8"
+
+
 def test_a_second_evaluate_calibrates_anew_without_retracing():
     model = build_model(False)
     model.evaluate(X, Y, verbose=0)
@@ -102,5 +111,7 @@ def test_a_run_after_one_that_failed_half_way():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="'kl'"):
         CalibrationCallback(mode="kl")
+    with pytest.raises(ValueError, match="'percentile:-1'"):
+        CalibrationCallback(mode="percentile:-1")
     with pytest.raises(ValueError, match="-1"):
         CalibrationCallback(epoch=-1)
