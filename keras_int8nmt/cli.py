@@ -16,7 +16,7 @@ from keras_int8nmt import __version__
 from keras_int8nmt.text_files import check_writable_file
 
 _USER_ERROR = 2
-_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus")
+_BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus", "accuracy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -275,11 +275,20 @@ def _add_evaluate(command: _Command) -> None:
 
 
 def _add_bench(command: _Command) -> None:
-    parser = command("bench", "Measure speed on this machine.")
+    parser = command("bench", "Measure speed on this machine, or what INT8 costs in BLEU.")
     parser.add_argument("benchmark", choices=_BENCHMARKS)
     parser.add_argument(
-        "--docs", metavar="DIR", help="of translate and corpus: write tables, JSON and a plot there"
+        "--docs",
+        metavar="DIR",
+        help="of translate, corpus and accuracy: write tables, JSON and a plot there",
     )
+    parser.add_argument(
+        "--state",
+        metavar="PATH",
+        help="what was measured, to go on later: a file of translate, a folder of accuracy "
+        "(default: bench-accuracy)",
+    )
+    _add_bench_accuracy(parser.add_argument_group("of accuracy alone"))
     corpus = parser.add_argument_group("of corpus alone")
     corpus.add_argument(
         "--lines", type=_positive, metavar="N", help="of the long file; default: 1000000"
@@ -309,7 +318,33 @@ def _add_bench(command: _Command) -> None:
         metavar="ENGINE",
         help="only this one; likewise",
     )
-    only.add_argument("--state", metavar="FILE", help="what was measured, to go on later")
+
+
+def _add_bench_accuracy(group: Any) -> None:
+    group.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        metavar="MODEL[@CORPUS]",
+        help="a folder with a float model, or 'builtin' (default), and its corpus: tatoeba-ende "
+        "(default), tatoeba-enfr, multi30k-ende, multi30k-enfr or package; may be repeated",
+    )
+    group.add_argument(
+        "--recipe",
+        dest="recipes",
+        action="append",
+        metavar="RECIPE",
+        help="only this one, such as 'naive, policy paper'; may be repeated",
+    )
+    group.add_argument(
+        "--sentences", type=_positive, metavar="N", help="at most, of each set; default: all"
+    )
+    group.add_argument(
+        "--test",
+        action="store_true",
+        help="when all are scored on validation and the choice is written, score them on the test "
+        "set, too",
+    )
 
 
 def _add_report(command: _Command) -> None:

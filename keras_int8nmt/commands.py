@@ -15,6 +15,7 @@ from typing import Any
 
 from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
+from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibrating import DEFAULT_BEAM, check_feed
 from keras_int8nmt.calibrating import calibrate as calibrate_model
@@ -69,6 +70,7 @@ USER_ERRORS = (
     UsageError,
     EvaluationRequestError,
     NamedSetError,
+    BenchError,
     TextFileError,
     CompressedFileError,
     ResumeError,
@@ -89,14 +91,22 @@ _BENCHMARKS = {
     "profile": ("keras_int8nmt.bench.profile", "run_profile"),
     "paper": ("keras_int8nmt.bench.paper.run", "run_paper"),
     "corpus": ("keras_int8nmt.bench.corpus.run", "run_corpus"),
+    "accuracy": ("keras_int8nmt.bench.accuracy.run", "run_accuracy"),
 }
 _BENCH_OPTIONS = {
     "translate": ("full", "docs", "cases", "engines", "state"),
     "corpus": ("docs", "lines", "parts"),
+    "accuracy": ("docs", "state", "models", "recipes", "sentences", "test"),
+}
+_OPTION_NAMES = {
+    "cases": "case",
+    "engines": "engine",
+    "parts": "part",
+    "models": "model",
+    "recipes": "recipe",
 }
 # What a model card tells of calibration.
 _CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "data")
-_OPTION_NAMES = {"cases": "case", "engines": "engine", "parts": "part"}
 
 
 def check_native() -> None:
@@ -300,7 +310,7 @@ def evaluate(
 
 
 def bench(benchmark: str, **options: Any) -> Figures:
-    """Measures speed on this machine; each benchmark has options of its own."""
+    """Measures speed on this machine, or accuracy; each benchmark has options of its own."""
     given = {name: value for name, value in options.items() if value}
     for name in given:
         having = [key for key, names in _BENCH_OPTIONS.items() if name in names]

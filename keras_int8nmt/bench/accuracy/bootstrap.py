@@ -1,0 +1,91 @@
+"""How sure a difference in BLEU is: paired bootstrap resampling (Koehn 2004).
+
+The sentences of a test set are drawn with replacement, as many as it has, again and again; both
+systems are scored on the same draw. BLEU and its counts are sacreBLEU's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 1000
+SEED = 12345
+
+
+class Difference(NamedTuple):
+    """A difference in BLEU: as it is, the bounds of its 95 % interval, and its p value."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """What BLEU counts in each sentence.
+
+    Returns:
+        int64 `[sentences, 10]`: right n-grams and n-grams of 1 to 4 words, words of the
+        translation, words of the reference. Their sums over a set make its BLEU.
+    """
+    from sacrebleu.metrics import BLEU
+
+    # The order changes a sentence's score, which is not used, and none of the counts.
+    bleu = BLEU(effective_order=True)
+    rows = []
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        score = bleu.sentence_score(hypothesis, [reference])
+        rows.append([*score.counts, *score.totals, score.sys_len, score.ref_len])
+    return np.array(rows, np.int64).reshape(len(rows), 10)
+
+
+def bleu_of_sums(sums: np.ndarray) -> float:
+    """Corpus BLEU, 0 to 100, of summed counts (`[10]`, as in `sentence_statistics`)."""
+    from sacrebleu.metrics import BLEU
+
+    counts = [int(x) for x in sums]
+    score = BLEU.compute_bleu(
+        counts[:4], counts[4:8], counts[8], counts[9], smooth_method="exp", max_ngram_order=4
+    )
+    return float(score.score)
+
+
+def compare(
+    system: np.ndarray, baseline: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
+) -> Difference:
+    """The difference `system` - `baseline` and how sure it is.
+
+    Args:
+        system, baseline: `sentence_statistics` of both on the same references.
+        resamples: Number of draws.
+        seed: Of the draws; the same for every pair, so that rows are comparable.
+
+    Returns:
+        The difference on all sentences; the 2.5 and 97.5 % quantiles of the differences on the
+        draws; and p, two-sided, as in sacreBLEU's paired bootstrap: how often the difference on a
+        draw, minus the mean of these, exceeds the one seen.
+    """
+    if system.shape != baseline.shape or not len(system):
+        raise ValueError(
+            f"There must be as many sentences of both systems, and at least one; received "
+            f"{len(system)} and {len(baseline)}."
+        )
+    value = bleu_of_sums(system.sum(0)) - bleu_of_sums(baseline.sum(0))
+    if np.array_equal(system, baseline):
+        return Difference(0.0, 0.0, 0.0, 1.0)
+    n = len(system)
+    both = np.concatenate([system, baseline], axis=1)
+    rng = np.random.default_rng(seed)
+    differences = np.empty(resamples)
+    for i in range(resamples):
+        # How often each sentence was drawn.
+        times = np.bincount(rng.integers(n, size=n), minlength=n)
+        sums = times @ both
+        differences[i] = bleu_of_sums(sums[:10]) - bleu_of_sums(sums[10:])
+    low, high = np.quantile(differences, [0.025, 0.975])
+    sizes = np.abs(differences)
+    beyond = int(np.sum(sizes - sizes.mean() > abs(value)))
+    return Difference(value, float(low), float(high), (beyond + 1) / (resamples + 1))
