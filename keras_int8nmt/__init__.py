@@ -18,6 +18,8 @@ _HOMES = {
     "Int8Dense": "layers.int8_dense",
     "Int8Attention": "layers.int8_attention",
     "Int8Embedding": "layers.int8_embedding",
+    "DynamicDense": "layers.dynamic_dense",
+    "DynamicAttention": "layers.dynamic_attention",
     "FloatDense": "layers.float_dense",
     "FloatEmbedding": "layers.float_embedding",
     "MixedAttention": "layers.mixed_attention",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from keras_int8nmt.calibration import CalibrationError, simulate
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+    from keras_int8nmt.layers.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.float_dense import FloatDense
     from keras_int8nmt.layers.float_embedding import FloatEmbedding
     from keras_int8nmt.layers.int8_attention import Int8Attention

@@ -137,7 +137,16 @@ def _add_calibrate(command: _Command) -> None:
 
 def _add_convert(command: _Command) -> None:
     parser = command("convert", "Make the INT8 model of a calibrated one.")
-    parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument(
+        "model", metavar="DIR", help="a calibrated model; with dynamic scales any float one"
+    )
+    parser.add_argument(
+        "--activations",
+        choices=("static", "dynamic"),
+        default="static",
+        help="where the scales of activations come from. static (default): calibration. dynamic: "
+        "each row's own largest value, found when it is multiplied; no calibration is needed",
+    )
     _add_output(parser, "DIR", required=True)
 
 

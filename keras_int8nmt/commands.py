@@ -133,14 +133,16 @@ def calibrate(
     return figures
 
 
-def convert(model: str, output: str, force: bool) -> Figures:
-    """Makes the INT8 model of a calibrated one and saves it."""
+def convert(model: str, output: str, force: bool, activations: str = "static") -> Figures:
+    """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded)
-    kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
+    int8 = convert_model(loaded, activations=activations)
+    # What says how thresholds were found says nothing of a model that has none.
+    described = ("thresholds_mode", "data") if activations == "static" else ()
+    kept: dict[str, Any] = {k: card[k] for k in described if k in card}
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)

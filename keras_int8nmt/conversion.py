@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,8 +21,14 @@ class ConversionError(ValueError):
     """The model can't be converted; the message names the layers and what they lack."""
 
 
-def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) -> keras.Model:
-    """Makes the INT8 inference model of a calibrated model.
+def convert(
+    model: keras.Model,
+    *,
+    policy: Policy = None,
+    sample: Any = None,
+    activations: str = "static",
+) -> keras.Model:
+    """Makes the INT8 inference model of a calibrated model, or with dynamic scales of any.
 
     Weights become int8 with one scale per output channel, zero points go into the biases, and
     layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32.
@@ -42,35 +49,47 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
             - A function from such a name to "int8" or "float32".
         sample: Optional inputs of one batch. With it the report tells the output SQNR of each
             MatMul.
+        activations: Where the scales of activations come from.
+
+            - "static": from calibration.
+            - "dynamic": each row of a MatMul's input has the scale 127 / max |x|, found when it is
+              multiplied. No calibration is needed, and a `Transformer` may be one of `quant=False`.
+              QK^T, AV and the key/value caches are float32 then. See
+              `quantization.quantize_rows`.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
         INT8 or float and why, with thresholds, SQNR and clipped mass.
 
     Raises:
-        ConversionError: when a layer was not calibrated (its path is named), when there is nothing
-            to convert, or when the model is of a kind that can't be rebuilt.
-        ValueError: for a `policy` that is not known, or that names a MatMul or a precision that is
-            not.
+        ConversionError: when a layer was not calibrated (its path is named) and `activations` is
+            "static", when there is nothing to convert, when the model has no weights yet, or is of
+            a kind that can't be rebuilt, and for a `sample` of a model of `quant=False`.
+        ValueError: for a `policy` or `activations` that is not known, and for a policy that names a
+            MatMul or a precision that is not known, or asks for INT8 where it can't be.
 
     Example:
 
         >>> model.predict(batches, callbacks=[CalibrationCallback(mode="symmetric")])
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
+        >>> int8 = convert(load_marian("opus-mt-en-de"), activations="dynamic")
     """
-    options = ConversionOptions()
-    _require_calibrated(model)
+    options = ConversionOptions(activations=activations)
+    if not options.dynamic:
+        _require_calibrated(model)
+    elif not model.built:
+        raise ConversionError(f"Model {model.name!r} has no weights yet; build or call it first.")
+    rebuild: Callable[..., Any]
     if isinstance(model, Transformer):
-        list_matmuls, rebuild = transformer_matmuls, convert_transformer
+        matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
     elif isinstance(model, keras.Sequential) or _is_functional(model):
-        list_matmuls, rebuild = graph_matmuls, convert_graph
+        matmuls, rebuild = graph_matmuls(model), convert_graph
     else:
         raise ConversionError(
             f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is "
             f"a {type(model).__name__}, whose `call` can't be rebuilt from its layers."
         )
-    matmuls = list_matmuls(model)
     if all(matmul.float_reason for matmul in matmuls):
         raise ConversionError(
             f"Model {model.name!r} has no layer to convert: build it with quant=True, or use "
@@ -78,7 +97,9 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         )
     converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:
-        rows = measure_output_sqnr(model, sample, rows)
+        if not observers(model):
+            raise ConversionError("The output SQNR on a `sample` needs a model of quant=True.")
+        rows = measure_output_sqnr(model, sample, rows, dynamic=options.dynamic)
     converted.conversion_report = ConversionReport(rows)
     return converted
 

@@ -9,9 +9,12 @@ import numpy as np
 from keras_int8nmt.calibration.threshold import clipped_mass, sqnr_db
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+from keras_int8nmt.layers.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.dynamic_matmul import Weights
 from keras_int8nmt.layers.float_dense import FloatDense
 from keras_int8nmt.layers.float_embedding import FloatEmbedding
-from keras_int8nmt.layers.frozen_attention import MATMULS
+from keras_int8nmt.layers.frozen_attention import MATMULS, PROJECTIONS
 from keras_int8nmt.layers.int8_attention import Int8Attention
 from keras_int8nmt.layers.int8_dense import Int8Dense
 from keras_int8nmt.layers.int8_embedding import Int8Embedding
@@ -19,6 +22,8 @@ from keras_int8nmt.layers.mixed_attention import MixedAttention
 from keras_int8nmt.layers.observer import Observer
 from keras_int8nmt.layers.residual_norm import ResidualNorm
 from keras_int8nmt.quantization import QuantParams
+
+Dense = Int8Dense | DynamicDense | FloatDense
 
 # What a converter is told of precision unless `convert` says otherwise.
 ALL_INT8 = Assignment()
@@ -44,10 +49,15 @@ def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
 def report_row(
     name: str, kind: str, observers: list[Observer], assignment: Assignment
 ) -> MatMulRow:
-    """The row of a product; of an INT8 one with figures of what its sides, `observers`, saw."""
+    """The row of a product; of an INT8 one with figures of what its sides, `observers`, saw.
+
+    They are not looked at where scales are dynamic.
+    """
     precision, reason = assignment[name].precision, assignment[name].reason
     if precision == "float32":
         return MatMulRow(name, kind, precision, reason)
+    if assignment.options.dynamic:
+        return MatMulRow(name, kind, precision, "; ".join(filter(None, [reason, "dynamic scales"])))
     histograms = [o.to_histogram() for o in observers]
     thresholds = [tuple(float(t) for t in o.thresholds()) for o in observers]
     pairs = list(zip(histograms, thresholds, strict=True))
@@ -70,11 +80,13 @@ def dense_layer(
     activation: Any,
     *,
     int8: bool,
-    input_params: QuantParams,
+    input_params: QuantParams | None,
     output_params: QuantParams | None = None,
     name: str,
-) -> Int8Dense | FloatDense:
-    """A frozen dense layer of float weights `[k, n]`."""
+) -> Dense:
+    """A frozen dense layer of float weights `[k, n]`; without `input_params` scales are dynamic."""
+    if int8 and input_params is None:
+        return DynamicDense.from_kernel(kernel, bias, activation, name=name)
     if int8:
         return Int8Dense.from_kernel(
             kernel,
@@ -92,18 +104,22 @@ def convert_dense(
     assignment: Assignment = ALL_INT8,
     *,
     output_params: QuantParams | None = None,
-) -> tuple[Int8Dense | FloatDense, list[MatMulRow]]:
-    """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`."""
+) -> tuple[Dense, list[MatMulRow]]:
+    """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`.
+
+    With dynamic scales a plain `keras.layers.Dense` too.
+    """
+    observers = [] if assignment.options.dynamic else [layer.input_observer]
     dense = dense_layer(
         array(layer.kernel),
         optional_array(layer.bias),
         layer.activation,
         int8=assignment.is_int8(layer.path),
-        input_params=layer.input_observer.params(),
+        input_params=observers[0].params() if observers else None,
         output_params=output_params,
         name=layer.name,
     )
-    return dense, [report_row(layer.path, "weights", [layer.input_observer], assignment)]
+    return dense, [report_row(layer.path, "weights", observers, assignment)]
 
 
 def attention_inputs(layer: Any) -> dict[str, Observer]:
@@ -121,19 +137,11 @@ def attention_inputs(layer: Any) -> dict[str, Observer]:
 def attention_matmuls(layer: Any) -> list[MatMul]:
     """The MatMuls of a `QuantAttention`, in the order of the report."""
     kinds = {"QK": "dynamic", "AV": "dynamic"}
-    projections = [name for group in attention_inputs(layer) for name in group.split("_")]
-    return [
-        MatMul(f"{layer.path}/{part}", kinds.get(part, "weights"))
-        for part in (*projections, "QK", "AV", "attention_output")
-    ]
+    return [MatMul(f"{layer.path}/{part}", kinds.get(part, "weights")) for part in MATMULS]
 
 
-def convert_attention(
-    layer: Any, assignment: Assignment = ALL_INT8
-) -> tuple[Int8Attention | MixedAttention, list[MatMulRow]]:
-    """`QuantAttention` to `Int8Attention`, or to `MixedAttention` where a product stays float."""
-    inputs = attention_inputs(layer)
-    heads = {"query": layer.query, "key": layer.key, "value": layer.value}
+def _attention_weights(layer: Any) -> tuple[dict[str, Weights], Weights]:
+    """Kernels `[k, n]` and biases of the projections by name, and of the output projection."""
     projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
     kernels = {}
     for name, dense in projections.items():
@@ -143,30 +151,47 @@ def convert_attention(
             kernel.reshape(kernel.shape[0], -1),
             None if bias is None else bias.reshape(-1),
         )
-    output_kernel = array(layer.output_dense.kernel)
+    kernel = array(layer.output_dense.kernel)
+    bias = optional_array(layer.output_dense.bias)
+    return kernels, (kernel.reshape(-1, kernel.shape[-1]), bias)
+
+
+def convert_attention(
+    layer: Any, assignment: Assignment = ALL_INT8, inputs: tuple[str, ...] = PROJECTIONS
+) -> tuple[Int8Attention | MixedAttention | DynamicAttention, list[MatMulRow]]:
+    """`QuantAttention` to `Int8Attention`, or to `MixedAttention` where a product stays float.
+
+    With dynamic scales to `DynamicAttention`, and a plain `keras.layers.MultiHeadAttention` too;
+    `inputs` tells which projections read the same tensor, where no calibration has seen it.
+    """
+    kernels, output = _attention_weights(layer)
     precision = {part: assignment[f"{layer.path}/{part}"].precision for part in MATMULS}
-    mixed = "float32" in precision.values()
-    attention_class: Any = MixedAttention if mixed else Int8Attention
-    attention = attention_class.from_kernels(
-        kernels,
-        (
-            output_kernel.reshape(-1, output_kernel.shape[-1]),
-            optional_array(layer.output_dense.bias),
-        ),
-        num_heads=layer.num_heads,
-        key_dim=layer.key_dim,
-        value_dim=layer.value_dim,
-        input_params={group: o.params() for group, o in inputs.items()},
-        head_params={name: o.params() for name, o in heads.items()},
-        context_params=layer.context.params(),
-        name=layer.name,
-        **({"precision": precision} if mixed else {}),
-    )
-    seen = {name: [o] for group, o in inputs.items() for name in group.split("_")}
-    # The probabilities have the fixed scale 255 and nothing of them is clipped.
-    seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
+    sizes = {name: getattr(layer, name) for name in ("num_heads", "key_dim", "value_dim", "name")}
+    seen: dict[str, list[Observer]] = {}
+    attention: Any
+    if assignment.options.dynamic:
+        attention = DynamicAttention.from_kernels(
+            kernels, output, inputs=inputs, precision=precision, **sizes
+        )
+    else:
+        mixed = "float32" in precision.values()
+        observers = attention_inputs(layer)
+        heads = {"query": layer.query, "key": layer.key, "value": layer.value}
+        attention_class: Any = MixedAttention if mixed else Int8Attention
+        attention = attention_class.from_kernels(
+            kernels,
+            output,
+            input_params={group: o.params() for group, o in observers.items()},
+            head_params={name: o.params() for name, o in heads.items()},
+            context_params=layer.context.params(),
+            **sizes,
+            **({"precision": precision} if mixed else {}),
+        )
+        seen = {name: [o] for group, o in observers.items() for name in group.split("_")}
+        # The probabilities have the fixed scale 255 and nothing of them is clipped.
+        seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
     rows = [
-        report_row(m.name, m.kind, seen[m.name.rpartition("/")[2]], assignment)
+        report_row(m.name, m.kind, seen.get(m.name.rpartition("/")[2], []), assignment)
         for m in attention_matmuls(layer)
     ]
     return attention, rows

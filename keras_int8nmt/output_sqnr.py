@@ -18,7 +18,13 @@ from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layer_conversion import array, attention_inputs
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
-from keras_int8nmt.quantization import QuantParams, dequantize, quantize, quantize_weights
+from keras_int8nmt.quantization import (
+    QuantParams,
+    dequantize,
+    dynamic_matmul,
+    quantize,
+    quantize_weights,
+)
 
 # Rows of a product's input that are looked at; more would not move the ratio by a tenth of a dB.
 MAX_ROWS = 2048
@@ -28,21 +34,35 @@ MAX_BATCH = 32
 PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
 
 
-def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[MatMulRow]:
-    """`rows` with `output_sqnr_db` filled in for every INT8 MatMul that the sample reached."""
+def measure_output_sqnr(
+    model: Any, sample: Any, rows: list[MatMulRow], *, dynamic: bool = False
+) -> list[MatMulRow]:
+    """`rows` with `output_sqnr_db` filled in for every INT8 MatMul that the sample reached.
+
+    `dynamic`: activations have a scale a row, and products of two tensors are float.
+    """
     found: dict[str, float] = {}
+    of_attention = _dynamic_attention if dynamic else _attention
+
+    def params(observer: Any) -> QuantParams | None:
+        return None if dynamic else observer.params()
+
     with ExitStack() as stack:
         seen = [(layer, _watch(stack, layer)) for layer in quant_layers(model)]
         output = getattr(model, "output_observer", None)
         last = {} if output is None else {"x": stack.enter_context(_tapped(output))}
         model(sample, training=False)
     for layer, taps in seen:
-        found.update(
-            _dense(layer, taps) if isinstance(layer, QuantDense) else _attention(layer, taps)
-        )
+        if isinstance(layer, QuantDense):
+            # A layer called twice is judged by its first call.
+            for x in taps["x"][:1]:
+                used = params(layer.input_observer)
+                found[layer.path] = _weights_sqnr(x, array(layer.kernel), used)
+        else:
+            found.update(of_attention(layer, taps))
     if output is not None and last["x"]:
         table = array(model.target_embedding.embeddings)
-        found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output.params())
+        found["output_projection"] = _weights_sqnr(last["x"][0], table.T, params(output))
     return [
         replace(row, output_sqnr_db=found.get(row.name)) if row.precision == "int8" else row
         for row in rows
@@ -73,8 +93,8 @@ def _watch(stack: ExitStack, layer: Any) -> dict[str, list[np.ndarray]]:
     if isinstance(layer, QuantDense):
         return {"x": stack.enter_context(_tapped(layer.input_observer))}
     taps = {
-        group: stack.enter_context(_tapped(observer))
-        for group, observer in attention_inputs(layer).items()
+        name: stack.enter_context(_tapped(getattr(layer, name)))
+        for name in ("query_input", "key_input", "value_input")
     }
     for name in ("query", "key", "value", "context"):
         # Under a key of its own: a group may have the same name.
@@ -87,31 +107,50 @@ def _rounded(x: np.ndarray, params: QuantParams) -> np.ndarray:
     return dequantize(quantize(x, params), params)
 
 
-def _weights_sqnr(x: np.ndarray, kernel: np.ndarray, params: QuantParams) -> float:
+def _weights_sqnr(x: np.ndarray, kernel: np.ndarray, params: QuantParams | None) -> float:
+    """Of a product with `kernel` `[k, n]`; without `params` each row of `x` has its own scale."""
     x = x.reshape(-1, kernel.shape[0])[:MAX_ROWS]
     codes, scale = quantize_weights(kernel)
+    if params is None:
+        zeros = np.zeros(kernel.shape[1], np.float32)
+        return sqnr_db(x @ kernel, dynamic_matmul(x, codes, scale, zeros))
     return sqnr_db(x @ kernel, _rounded(x, params) @ (codes.astype(np.float32) / scale))
 
 
-def _dense(layer: QuantDense, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
-    if not taps["x"]:
-        return {}
-    # A layer called twice is judged by its first call.
-    x = taps["x"][0]
-    return {layer.path: _weights_sqnr(x, array(layer.kernel), layer.input_observer.params())}
+def _kernels(layer: QuantAttention) -> dict[str, np.ndarray]:
+    """`[k, n]` of the three projections and of the output projection."""
+    projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
+    kernels = {name: array(dense.kernel) for name, dense in projections.items()}
+    kernels = {name: kernel.reshape(kernel.shape[0], -1) for name, kernel in kernels.items()}
+    output = array(layer.output_dense.kernel)
+    return {**kernels, "attention_output": output.reshape(-1, output.shape[-1])}
+
+
+def _dynamic_attention(
+    layer: QuantAttention, taps: dict[str, list[np.ndarray]]
+) -> dict[str, float]:
+    # An input observer sees nothing where one tensor is handed in twice.
+    value = taps["value_input"] or taps["query_input"]
+    inputs = {
+        "query": taps["query_input"],
+        "key": taps["key_input"] or value,
+        "value": value,
+        "attention_output": taps["projected context"],
+    }
+    return {
+        f"{layer.path}/{name}": _weights_sqnr(inputs[name][0], kernel, None)
+        for name, kernel in _kernels(layer).items()
+        if inputs[name]
+    }
 
 
 def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    kernels = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
+    kernels = _kernels(layer)
     for group, observer in attention_inputs(layer).items():
         for name in group.split("_"):
-            if taps[group]:
-                kernel = array(kernels[name].kernel)
-                kernel = kernel.reshape(kernel.shape[0], -1)
-                found[f"{layer.path}/{name}"] = _weights_sqnr(
-                    taps[group][0], kernel, observer.params()
-                )
+            for x in taps[observer.name][:1]:
+                found[f"{layer.path}/{name}"] = _weights_sqnr(x, kernels[name], observer.params())
     if not taps["probabilities"]:
         return found
     q, k, v = (taps["projected " + name][0][:MAX_BATCH] for name in ("query", "key", "value"))
@@ -127,10 +166,7 @@ def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict
         found[f"{layer.path}/{name}"] = sqnr_db(
             np.einsum(equation, *exact, optimize=True), np.einsum(equation, *coarse, optimize=True)
         )
-    kernel = array(layer.output_dense.kernel)
     found[f"{layer.path}/attention_output"] = _weights_sqnr(
-        taps["projected context"][0],
-        kernel.reshape(-1, kernel.shape[-1]),
-        layer.context.params(),
+        taps["projected context"][0], kernels["attention_output"], layer.context.params()
     )
     return found

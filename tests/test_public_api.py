@@ -12,6 +12,8 @@ NAMES = {
     "CalibrationCallback",
     "CalibrationError",
     "ConversionError",
+    "DynamicAttention",
+    "DynamicDense",
     "FloatDense",
     "FloatEmbedding",
     "Int8Attention",
