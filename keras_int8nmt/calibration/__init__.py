@@ -20,9 +20,23 @@ from keras_int8nmt.calibration.threshold import (
 )
 
 if TYPE_CHECKING:
-    from keras_int8nmt.calibration.state import observers, reset, set_state, settle, simulate
+    from keras_int8nmt.calibration.state import (
+        observers,
+        reset,
+        set_state,
+        settle,
+        simulate,
+        without_statistics,
+    )
 
-_MODEL_FUNCTIONS = ("observers", "reset", "set_state", "settle", "simulate")
+_MODEL_FUNCTIONS = (
+    "observers",
+    "reset",
+    "set_state",
+    "settle",
+    "simulate",
+    "without_statistics",
+)
 
 __all__ = [
     "MODES",
@@ -38,6 +52,7 @@ __all__ = [
     "settle",
     "simulate",
     "sqnr_db",
+    "without_statistics",
 ]
 
 
