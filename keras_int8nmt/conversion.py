@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration import observers, without_statistics
 from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Policy, assign
 from keras_int8nmt.conversion_report import ConversionReport
@@ -20,10 +20,17 @@ class ConversionError(ValueError):
     """The model can't be converted; the message names the layers and what they lack."""
 
 
-def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) -> keras.Model:
+def convert(
+    model: keras.Model,
+    *,
+    policy: Policy = None,
+    sample: Any = None,
+    weights: str = "per_channel",
+    bias_correction: bool = False,
+) -> keras.Model:
     """Makes the INT8 inference model of a calibrated model.
 
-    Weights become int8 with one scale per output channel, zero points go into the biases, and
+    Weights become int8 with scales of their own, zero points go into the biases, and
     layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32.
 
     Args:
@@ -42,16 +49,24 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
             - A function from such a name to "int8" or "float32".
         sample: Optional inputs of one batch. With it the report tells the output SQNR of each
             MatMul.
+        weights: "per_channel": one scale for each output channel of a kernel, and for each row of
+            an embedding table. "per_tensor": one for all of it, as in the paper. `simulate` knows
+            the former only.
+        bias_correction: Whether the mean error that int8 weights add to each output channel, on
+            the data that calibration saw, is taken off the bias (Nagel et al. 2019, "Data-Free
+            Quantization Through Weight Equalization and Bias Correction", section 4.2). Errors of
+            the input's rounding and clipping are not in it. The speed is the same.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
         INT8 or float and why, with thresholds, SQNR and clipped mass.
 
     Raises:
-        ConversionError: when a layer was not calibrated (its path is named), when there is nothing
-            to convert, or when the model is of a kind that can't be rebuilt.
+        ConversionError: when a layer was not calibrated (its path is named), or, for
+            `bias_correction`, by a release that kept no means of channels; when there is nothing to
+            convert, or when the model is of a kind that can't be rebuilt.
         ValueError: for a `policy` that is not known, or that names a MatMul or a precision that is
-            not.
+            not; for another value of `weights` or `bias_correction`.
 
     Example:
 
@@ -59,8 +74,10 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
     """
-    options = ConversionOptions()
+    options = ConversionOptions(weights=weights, bias_correction=bias_correction)
     _require_calibrated(model)
+    if options.bias_correction:
+        _require_statistics(model)
     if isinstance(model, Transformer):
         list_matmuls, rebuild = transformer_matmuls, convert_transformer
     elif isinstance(model, keras.Sequential) or _is_functional(model):
@@ -78,7 +95,7 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         )
     converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:
-        rows = measure_output_sqnr(model, sample, rows)
+        rows = measure_output_sqnr(model, sample, rows, options)
     converted.conversion_report = ConversionReport(rows)
     return converted
 
@@ -100,4 +117,15 @@ def _require_calibrated(model: keras.Model) -> None:
         raise ConversionError(
             f"{len(missing)} observers of model {model.name!r} have no thresholds; calibrate first "
             f"(CalibrationCallback with evaluate or predict):\n  {listed}"
+        )
+
+
+def _require_statistics(model: keras.Model) -> None:
+    missing = without_statistics(model)
+    if missing:
+        listed = "\n  ".join(missing)
+        raise ConversionError(
+            f"bias_correction needs the mean of each channel, which {len(missing)} observers of "
+            f"model {model.name!r} lack: it was calibrated by a release that did not keep them, or "
+            f"its thresholds were set by hand; calibrate again:\n  {listed}"
         )

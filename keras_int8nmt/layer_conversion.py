@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.bias_correction import corrected_bias
 from keras_int8nmt.calibration.threshold import clipped_mass, sqnr_db
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
@@ -29,9 +30,16 @@ def array(variable: Any) -> np.ndarray:
     return np.asarray(variable.numpy())
 
 
-def optional_array(variable: Any) -> np.ndarray | None:
-    """Likewise, or None for None: a bias that is not there."""
-    return None if variable is None else array(variable)
+def product_bias(
+    kernel: np.ndarray, bias: Any, observer: Observer, name: str, assignment: Assignment
+) -> np.ndarray | None:
+    """The bias of the product `name` of `[k, n]` weights, corrected where that is asked for."""
+    given = None if bias is None else array(bias).reshape(-1)
+    options = assignment.options
+    if not (options.bias_correction and assignment.is_int8(name)):
+        return given
+    means = observer.channel_statistics.means()
+    return corrected_bias(kernel, given, means, per_channel=options.per_channel)
 
 
 def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
@@ -68,18 +76,20 @@ def dense_layer(
     kernel: np.ndarray,
     bias: np.ndarray | None,
     activation: Any,
+    assignment: Assignment,
     *,
-    int8: bool,
+    path: str,
     input_params: QuantParams,
     output_params: QuantParams | None = None,
     name: str,
 ) -> Int8Dense | FloatDense:
-    """A frozen dense layer of float weights `[k, n]`."""
-    if int8:
+    """A frozen dense layer of float weights `[k, n]`; `path` is its name in the report."""
+    if assignment.is_int8(path):
         return Int8Dense.from_kernel(
             kernel,
             bias,
             activation,
+            per_channel=assignment.options.per_channel,
             input_params=input_params,
             output_params=output_params,
             name=name,
@@ -94,11 +104,13 @@ def convert_dense(
     output_params: QuantParams | None = None,
 ) -> tuple[Int8Dense | FloatDense, list[MatMulRow]]:
     """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`."""
+    kernel = array(layer.kernel)
     dense = dense_layer(
-        array(layer.kernel),
-        optional_array(layer.bias),
+        kernel,
+        product_bias(kernel, layer.bias, layer.input_observer, layer.path, assignment),
         layer.activation,
-        int8=assignment.is_int8(layer.path),
+        assignment,
+        path=layer.path,
         input_params=layer.input_observer.params(),
         output_params=output_params,
         name=layer.name,
@@ -135,24 +147,23 @@ def convert_attention(
     inputs = attention_inputs(layer)
     heads = {"query": layer.query, "key": layer.key, "value": layer.value}
     projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
-    kernels = {}
-    for name, dense in projections.items():
+    seen = {name: [o] for group, o in inputs.items() for name in group.split("_")}
+    # The probabilities have the fixed scale 255 and nothing of them is clipped.
+    seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
+
+    def weights(name: str, dense: Any, summed: int) -> tuple[np.ndarray, np.ndarray | None]:
         kernel = array(dense.kernel)
-        bias = optional_array(dense.bias)
-        kernels[name] = (
-            kernel.reshape(kernel.shape[0], -1),
-            None if bias is None else bias.reshape(-1),
-        )
-    output_kernel = array(layer.output_dense.kernel)
+        kernel = kernel.reshape(int(np.prod(kernel.shape[:summed])), -1)
+        observer, path = seen[name][0], f"{layer.path}/{name}"
+        return kernel, product_bias(kernel, dense.bias, observer, path, assignment)
+
     precision = {part: assignment[f"{layer.path}/{part}"].precision for part in MATMULS}
     mixed = "float32" in precision.values()
     attention_class: Any = MixedAttention if mixed else Int8Attention
     attention = attention_class.from_kernels(
-        kernels,
-        (
-            output_kernel.reshape(-1, output_kernel.shape[-1]),
-            optional_array(layer.output_dense.bias),
-        ),
+        {name: weights(name, dense, 1) for name, dense in projections.items()},
+        weights("attention_output", layer.output_dense, 2),
+        per_channel=assignment.options.per_channel,
         num_heads=layer.num_heads,
         key_dim=layer.key_dim,
         value_dim=layer.value_dim,
@@ -162,9 +173,6 @@ def convert_attention(
         name=layer.name,
         **({"precision": precision} if mixed else {}),
     )
-    seen = {name: [o] for group, o in inputs.items() for name in group.split("_")}
-    # The probabilities have the fixed scale 255 and nothing of them is clipped.
-    seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
     rows = [
         report_row(m.name, m.kind, seen[m.name.rpartition("/")[2]], assignment)
         for m in attention_matmuls(layer)
@@ -179,9 +187,12 @@ def convert_embedding(
 
     The table is INT8 unless the model has no INT8 at all.
     """
-    embedding: Any = FloatEmbedding if assignment.all_float else Int8Embedding
     table = array(layer.embeddings)
-    return embedding.from_table(table, mask_zero=layer.mask_zero, name=layer.name), []
+    settings = {"mask_zero": layer.mask_zero, "name": layer.name}
+    if assignment.all_float:
+        return FloatEmbedding.from_table(table, **settings), []
+    per_channel = assignment.options.per_channel
+    return Int8Embedding.from_table(table, per_channel=per_channel, **settings), []
 
 
 def convert_norm(layer: Any, carry: str, output_params: QuantParams | None) -> ResidualNorm:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.bias_correction import corrected_bias
 from keras_int8nmt.calibration.state import quant_layers
+from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layer_conversion import array, attention_inputs
 from keras_int8nmt.layers.quant_attention import QuantAttention
@@ -28,7 +30,9 @@ MAX_BATCH = 32
 PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
 
 
-def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[MatMulRow]:
+def measure_output_sqnr(
+    model: Any, sample: Any, rows: list[MatMulRow], options: ConversionOptions
+) -> list[MatMulRow]:
     """`rows` with `output_sqnr_db` filled in for every INT8 MatMul that the sample reached."""
     found: dict[str, float] = {}
     with ExitStack() as stack:
@@ -38,11 +42,13 @@ def measure_output_sqnr(model: Any, sample: Any, rows: list[MatMulRow]) -> list[
         model(sample, training=False)
     for layer, taps in seen:
         found.update(
-            _dense(layer, taps) if isinstance(layer, QuantDense) else _attention(layer, taps)
+            _dense(layer, taps, options)
+            if isinstance(layer, QuantDense)
+            else _attention(layer, taps, options)
         )
     if output is not None and last["x"]:
         table = array(model.target_embedding.embeddings)
-        found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output.params())
+        found["output_projection"] = _weights_sqnr(last["x"][0], table.T, output, options)
     return [
         replace(row, output_sqnr_db=found.get(row.name)) if row.precision == "int8" else row
         for row in rows
@@ -87,21 +93,31 @@ def _rounded(x: np.ndarray, params: QuantParams) -> np.ndarray:
     return dequantize(quantize(x, params), params)
 
 
-def _weights_sqnr(x: np.ndarray, kernel: np.ndarray, params: QuantParams) -> float:
+def _weights_sqnr(
+    x: np.ndarray, kernel: np.ndarray, observer: Any, options: ConversionOptions
+) -> float:
     x = x.reshape(-1, kernel.shape[0])[:MAX_ROWS]
-    codes, scale = quantize_weights(kernel)
-    return sqnr_db(x @ kernel, _rounded(x, params) @ (codes.astype(np.float32) / scale))
+    codes, scale = quantize_weights(kernel, options.per_channel)
+    coarse = _rounded(x, observer.params()) @ (codes.astype(np.float32) / scale)
+    if options.bias_correction:
+        means = observer.channel_statistics.means()
+        coarse += corrected_bias(kernel, None, means, per_channel=options.per_channel)
+    return sqnr_db(x @ kernel, coarse)
 
 
-def _dense(layer: QuantDense, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
+def _dense(
+    layer: QuantDense, taps: dict[str, list[np.ndarray]], options: ConversionOptions
+) -> dict[str, float]:
     if not taps["x"]:
         return {}
     # A layer called twice is judged by its first call.
     x = taps["x"][0]
-    return {layer.path: _weights_sqnr(x, array(layer.kernel), layer.input_observer.params())}
+    return {layer.path: _weights_sqnr(x, array(layer.kernel), layer.input_observer, options)}
 
 
-def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict[str, float]:
+def _attention(
+    layer: QuantAttention, taps: dict[str, list[np.ndarray]], options: ConversionOptions
+) -> dict[str, float]:
     found: dict[str, float] = {}
     kernels = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
     for group, observer in attention_inputs(layer).items():
@@ -110,7 +126,7 @@ def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict
                 kernel = array(kernels[name].kernel)
                 kernel = kernel.reshape(kernel.shape[0], -1)
                 found[f"{layer.path}/{name}"] = _weights_sqnr(
-                    taps[group][0], kernel, observer.params()
+                    taps[group][0], kernel, observer, options
                 )
     if not taps["probabilities"]:
         return found
@@ -131,6 +147,7 @@ def _attention(layer: QuantAttention, taps: dict[str, list[np.ndarray]]) -> dict
     found[f"{layer.path}/attention_output"] = _weights_sqnr(
         taps["projected context"][0],
         kernel.reshape(-1, kernel.shape[-1]),
-        layer.context.params(),
+        layer.context,
+        options,
     )
     return found

@@ -19,7 +19,7 @@ from keras_int8nmt.layer_conversion import (
     convert_embedding,
     convert_norm,
     dense_layer,
-    optional_array,
+    product_bias,
     report_row,
 )
 from keras_int8nmt.layers.float_dense import FloatDense
@@ -145,17 +145,18 @@ def _convert_output(
     table = array(model.target_embedding.embeddings)
     observer: Any = model.output_observer
     name = _output_name(model)
-    int8 = assignment.is_int8(name)
+    kernel = np.ascontiguousarray(table.T)
     projection = dense_layer(
-        np.ascontiguousarray(table.T),
-        optional_array(model.output_bias),
+        kernel,
+        product_bias(kernel, model.output_bias, observer, name, assignment),
         None,
-        int8=int8,
+        assignment,
+        path=name,
         input_params=observer.params(),
         name="output_projection",
     )
     rows = [report_row(name, "weights", [observer], assignment)]
-    return projection, observer.params() if int8 else None, rows
+    return projection, observer.params() if assignment.is_int8(name) else None, rows
 
 
 def convert_transformer(

@@ -67,12 +67,20 @@ class FrozenAttention(FrozenLayer):
         self._output: Any = None
 
     @classmethod
-    def from_kernels(cls, kernels: dict[str, Weights], output: Weights, **kwargs: Any) -> Self:
+    def from_kernels(
+        cls,
+        kernels: dict[str, Weights],
+        output: Weights,
+        *,
+        per_channel: bool = True,
+        **kwargs: Any,
+    ) -> Self:
         """From float weights.
 
         Args:
             kernels: `(kernel [d, columns], bias [columns] or None)` of "query", "key", "value".
             output: `(kernel [num_heads * value_dim, output_units], bias)`.
+            per_channel: As in `quantize_weights`, for each of the kernels.
             **kwargs: The constructor's arguments, without `output_units`.
         """
         layer = cls(output_units=output[0].shape[1], **kwargs)
@@ -80,12 +88,16 @@ class FrozenAttention(FrozenLayer):
             names = group.split("_")
             if layer._is_int8(names[0]):
                 sections = [Section(*kernels[n], layer.head_output(n)) for n in names]
-                product: Any = PackedMatmul.from_float(sections, layer.group_params(group))
+                product: Any = PackedMatmul.from_float(
+                    sections, layer.group_params(group), per_channel=per_channel
+                )
             else:
                 product = FloatMatmul(*kernels[group])
             layer._products[group] = product
         if layer._is_int8("attention_output"):
-            layer._output = PackedMatmul.from_float([Section(*output)], layer.context_params)
+            layer._output = PackedMatmul.from_float(
+                [Section(*output)], layer.context_params, per_channel=per_channel
+            )
         else:
             layer._output = FloatMatmul(*output)
         return layer

@@ -88,11 +88,14 @@ class Int8Dense(FrozenLayer):
         self._matmul: PackedMatmul | None = None
 
     @classmethod
-    def from_kernel(cls, kernel: Any, bias: Any, activation: Any, **kwargs: Any) -> Int8Dense:
-        """The layer for float weights `[k, units]`, quantized per output channel."""
+    def from_kernel(
+        cls, kernel: Any, bias: Any, activation: Any, *, per_channel: bool = True, **kwargs: Any
+    ) -> Int8Dense:
+        """The layer for float weights `[k, units]`; `per_channel` as in `quantize_weights`."""
         layer = cls(kernel.shape[1], activation, **kwargs)
+        section = Section(kernel, bias, layer.output_params)
         layer._matmul = PackedMatmul.from_float(
-            [Section(kernel, bias, layer.output_params)], layer.input_params, layer._fused
+            [section], layer.input_params, layer._fused, per_channel
         )
         return layer
 
