@@ -27,6 +27,7 @@ _HOMES = {
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
+    "balance": "balancing",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -40,6 +41,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from keras_int8nmt.balancing import balance
     from keras_int8nmt.calibration import CalibrationError, simulate
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.balancing import DEFAULT_ALPHA, balance
 from keras_int8nmt.calibration import reset, set_state, settle
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
+from keras_int8nmt.transformer import Transformer
 from keras_int8nmt.translator import Translator
 
 # What the measurements on held-out sentences recommend.
@@ -48,6 +50,52 @@ def calibrate(
         ValueError: when there is no sentence, or not one target for each source.
         CalibrationError: naming every layer that saw no data, or NaN or infinite values.
     """
+    pairs = _pairs(model, tokenizer, sources, targets, batch_size, progress)
+    _observe(model, pairs, batch_size, progress)
+    return settle(model, mode)
+
+
+def calibrate_balanced(
+    model: Any,
+    tokenizer: Any,
+    sources: Sequence[str],
+    targets: Sequence[str] | None = None,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    mode: str = DEFAULT_MODE,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> tuple[Transformer, dict[str, tuple[float, float]]]:
+    """Watches a `Transformer`, balances it and calibrates the result, on the same sentences.
+
+    Args:
+        model: A `Transformer` with `quant=True`. Its weights and thresholds are not changed.
+        alpha: As in `balance`.
+        tokenizer, sources, targets, mode, batch_size, progress: As in `calibrate`.
+
+    Returns:
+        The balanced and calibrated model, and its thresholds by path.
+
+    Raises:
+        ValueError, CalibrationError: See `calibrate` and `balance`.
+    """
+    pairs = _pairs(model, tokenizer, sources, targets, batch_size, progress)
+    _observe(model, pairs, batch_size, progress)
+    balanced = balance(model, alpha)
+    # The float function is the same, and so are greedy translations.
+    _observe(balanced, pairs, batch_size, progress)
+    return balanced, settle(balanced, mode)
+
+
+def _pairs(
+    model: Any,
+    tokenizer: Any,
+    sources: Sequence[str],
+    targets: Sequence[str] | None,
+    batch_size: int,
+    progress: bool,
+) -> list[IdPair]:
+    """Token ids of what `calibrate` was given, shortest first."""
     if targets is not None and len(targets) != len(sources):
         raise ValueError(
             f"There must be one target for each source; received {len(sources)} sources and "
@@ -64,8 +112,7 @@ def calibrate(
         target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
     target_ids = [_cut(ids, model) for ids in target_ids]
     # By length, so that little is padding.
-    pairs = sorted(zip(source_ids, target_ids, strict=True), key=lambda p: (len(p[1]), len(p[0])))
-    return _observe(model, pairs, mode, batch_size, progress)
+    return sorted(zip(source_ids, target_ids, strict=True), key=lambda p: (len(p[1]), len(p[0])))
 
 
 def _cut(ids: list[int], model: Any) -> list[int]:
@@ -93,10 +140,8 @@ def _greedy(
     return [result.hypotheses[0].tokens for result in results]
 
 
-def _observe(
-    model: Any, pairs: list[IdPair], mode: str, batch_size: int, progress: bool
-) -> dict[str, tuple[float, float]]:
-    """What `CalibrationCallback` does, in a function of its own for batches of any shape.
+def _observe(model: Any, pairs: list[IdPair], batch_size: int, progress: bool) -> None:
+    """What `CalibrationCallback` does before it settles, in a function for batches of any shape.
 
     `predict` would trace the model three times, ten seconds each: for the first shape, for any
     length, and for the number of sentences in the last batch.
@@ -118,7 +163,6 @@ def _observe(
                 bar.update(len(batch))
     finally:
         set_state(model, "float")
-    return settle(model, mode)
 
 
 def _padded(rows: list[list[int]], pad_id: int) -> np.ndarray:

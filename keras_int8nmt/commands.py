@@ -17,6 +17,7 @@ from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibrating import calibrate as calibrate_model
+from keras_int8nmt.calibrating import calibrate_balanced
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
@@ -85,6 +86,10 @@ _BENCH_OPTIONS = {
 _OPTION_NAMES = {"cases": "case", "engines": "engine", "parts": "part"}
 
 
+# What a converted model's card tells of how it was calibrated.
+_KEPT = ("thresholds_mode", "data", "balance")
+
+
 def check_native() -> None:
     """Loads the native library, so that a wrong setting is told before any work begins."""
     try:
@@ -99,9 +104,15 @@ def demo(sentences: list[str]) -> Figures:
 
 
 def calibrate(
-    model: str, data: str, targets: str | None, mode: str, output: str, force: bool
+    model: str,
+    data: str,
+    targets: str | None,
+    mode: str,
+    balance: float | None,
+    output: str,
+    force: bool,
 ) -> Figures:
-    """Calibrates a float model on sentences and saves it."""
+    """Calibrates a float model on sentences, balanced if that is asked for, and saves it."""
     check_writable(output, force)
     sources = read_lines(data)
     references = None if targets is None else read_lines(targets)
@@ -112,7 +123,13 @@ def calibrate(
     if state_of(loaded) == "converted" or not observers(loaded):
         raise UsageError(f"{model} is not a float model that can be calibrated.")
     start = time.perf_counter()
-    thresholds = calibrate_model(loaded, tokenizer, sources, references, mode=mode, progress=True)
+    settings: dict[str, Any] = {"mode": mode, "progress": True}
+    if balance is None:
+        thresholds = calibrate_model(loaded, tokenizer, sources, references, **settings)
+    else:
+        loaded, thresholds = calibrate_balanced(
+            loaded, tokenizer, sources, references, alpha=balance, **settings
+        )
     figures = {
         "mode": mode,
         "sentences": sum(1 for line in sources if line.strip()),
@@ -125,6 +142,8 @@ def calibrate(
         "sentences": figures["sentences"],
     }
     card: dict[str, Any] = {"thresholds_mode": mode, "data": description}
+    if balance is not None:
+        card["balance"] = balance
     save_folder(loaded, output, tokenizer, card, force)
     print(
         f"{figures['thresholds']} thresholds ({mode}) from {figures['sentences']} sentences in "
@@ -133,14 +152,15 @@ def calibrate(
     return figures
 
 
-def convert(model: str, output: str, force: bool) -> Figures:
+def convert(model: str, output: str, force: bool, **options: Any) -> Figures:
     """Makes the INT8 model of a calibrated one and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded)
-    kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
+    int8 = convert_model(loaded, **options)
+    kept: dict[str, Any] = {k: card[k] for k in _KEPT if k in card}
+    kept.update(options)
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)

@@ -25,6 +25,7 @@ NAMES = {
     "Transformer",
     "Translator",
     "__version__",
+    "balance",
     "build_transformer",
     "convert",
     "export_saved_model",
