@@ -144,7 +144,7 @@ def test_both_paths_run_a_balanced_model_alike():
 def test_outliers_hurt_int8_and_balancing_undoes_them(settings):
     model = make_model("naive", **settings)
     reference = outputs(model)
-    hard = make_hard(model, factor=256)
+    hard = make_hard(model)
     np.testing.assert_array_equal(outputs(hard), reference)
     assert state_of(hard) == "float"
     calibrated(hard, "naive")

@@ -13,9 +13,12 @@ from keras_int8nmt.channel_scaling import scaling_sites
 from keras_int8nmt.transformer import copy_weights
 from keras_int8nmt.transformer_model import Transformer
 
-# Chosen on the validation set of Tatoeba En-De: see `make_hard`.
+# Chosen on 500 sentences of the validation set of Tatoeba En-De with the built-in model, as the
+# mildest of what was tried with which INT8 in the mode "symmetric" loses more than 2 BLEU: float
+# 37.9; a tenth of the channels 64 times as large: 36.6; 256 times: 32.7; a quarter of them 64
+# times as large: 37.0.
 DEFAULT_SHARE = 0.1
-DEFAULT_FACTOR = 64
+DEFAULT_FACTOR = 256
 KINDS = ("norm", "ffn")
 
 
