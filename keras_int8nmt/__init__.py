@@ -18,6 +18,8 @@ _HOMES = {
     "Int8Dense": "layers.int8_dense",
     "Int8Attention": "layers.int8_attention",
     "Int8Embedding": "layers.int8_embedding",
+    "DynamicDense": "layers.dynamic_dense",
+    "DynamicAttention": "layers.dynamic_attention",
     "FloatDense": "layers.float_dense",
     "FloatEmbedding": "layers.float_embedding",
     "MixedAttention": "layers.mixed_attention",
@@ -27,6 +29,7 @@ _HOMES = {
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
+    "balance": "balancing",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -41,9 +44,12 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from keras_int8nmt.balancing import balance
     from keras_int8nmt.calibration import CalibrationError, simulate
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+    from keras_int8nmt.layers.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.float_dense import FloatDense
     from keras_int8nmt.layers.float_embedding import FloatEmbedding
     from keras_int8nmt.layers.int8_attention import Int8Attention

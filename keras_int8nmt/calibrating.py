@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.balancing import DEFAULT_ALPHA, balance
 from keras_int8nmt.batching import pad_batch
 from keras_int8nmt.calibration import parse_mode, reset, set_state, settle
-from keras_int8nmt.calibration_feeds import feed_beam_search, feed_targets
+from keras_int8nmt.calibration_feeds import Progress, feed_beam_search, feed_targets
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
+from keras_int8nmt.transformer import Transformer
 from keras_int8nmt.translator import Translator
 
 # What the measurements on held-out sentences recommend.
@@ -20,6 +21,9 @@ DEFAULT_MODE = "symmetric"
 
 FEEDS = ("targets", "greedy", "beam")
 DEFAULT_BEAM = 4
+
+# Shows sentences to a model, and tells how many.
+Show = Callable[[Any, Progress], None]
 
 
 def calibrate(
@@ -65,8 +69,61 @@ def calibrate(
         >>> calibrate(model, tokenizer, sentences, feed="beam", beam_size=4)
         >>> int8 = convert(model)
     """
-    feed = check_feed(feed, targets is not None, beam_size)
     parse_mode(mode)
+    count, show = _feed(model, tokenizer, sources, targets, feed, beam_size, batch_size, progress)
+    _observe(model, count, show, progress)
+    return settle(model, mode, unsigned=unsigned)
+
+
+def calibrate_balanced(
+    model: Any,
+    tokenizer: Any,
+    sources: Sequence[str],
+    targets: Sequence[str] | None = None,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    mode: str = DEFAULT_MODE,
+    feed: str | None = None,
+    beam_size: int = DEFAULT_BEAM,
+    unsigned: bool = True,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> tuple[Transformer, dict[str, tuple[float, float]]]:
+    """Watches a `Transformer`, balances it and calibrates the result, on the same sentences.
+
+    Args:
+        model: A `Transformer` with `quant=True`. Its weights and thresholds are not changed.
+        alpha: As in `balance`.
+        tokenizer, sources, targets, mode, feed, beam_size, unsigned, batch_size, progress: As in
+            `calibrate`.
+
+    Returns:
+        The balanced and calibrated model, and its thresholds by path.
+
+    Raises:
+        ValueError, CalibrationError: See `calibrate` and `balance`.
+    """
+    parse_mode(mode)
+    count, show = _feed(model, tokenizer, sources, targets, feed, beam_size, batch_size, progress)
+    _observe(model, count, show, progress)
+    balanced = balance(model, alpha)
+    # The float function is the same, and so are greedy translations.
+    _observe(balanced, count, show, progress)
+    return balanced, settle(balanced, mode, unsigned=unsigned)
+
+
+def _feed(
+    model: Any,
+    tokenizer: Any,
+    sources: Sequence[str],
+    targets: Sequence[str] | None,
+    feed: str | None,
+    beam_size: int,
+    batch_size: int,
+    progress: bool,
+) -> tuple[int, Show]:
+    """How many sentences there are, and what shows them to a model."""
+    feed = check_feed(feed, targets is not None, beam_size)
     if targets is not None and len(targets) != len(sources):
         raise ValueError(
             f"There must be one target for each source; received {len(sources)} sources and "
@@ -78,22 +135,26 @@ def calibrate(
     sources = [sources[i] for i in kept]
     source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
     if feed == "beam":
-        show = partial(feed_beam_search, model, source_ids, beam_size, batch_size)
+        return len(kept), lambda shown, told: feed_beam_search(
+            shown, source_ids, beam_size, batch_size, told
+        )
+    if targets is None:
+        target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
     else:
-        if targets is None:
-            target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
-        else:
-            target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
-        pairs = [(s, _cut(t, model)) for s, t in zip(source_ids, target_ids, strict=True)]
-        show = partial(feed_targets, model, pairs, batch_size)
+        target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
+    pairs = [(s, _cut(t, model)) for s, t in zip(source_ids, target_ids, strict=True)]
+    return len(kept), lambda shown, told: feed_targets(shown, pairs, batch_size, told)
+
+
+def _observe(model: Any, count: int, show: Show, progress: bool) -> None:
+    """What `CalibrationCallback` does before it settles."""
     reset(model)
     set_state(model, "observing")
     try:
-        with progress_bar(len(kept), "calibration", progress) as bar:
-            show(bar.update)
+        with progress_bar(count, "calibration", progress) as bar:
+            show(model, bar.update)
     finally:
         set_state(model, "float")
-    return settle(model, mode, unsigned=unsigned)
 
 
 def check_feed(feed: str | None, has_targets: bool, beam_size: int = DEFAULT_BEAM) -> str:

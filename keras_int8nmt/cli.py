@@ -153,17 +153,46 @@ def _add_calibrate(command: _Command) -> None:
         default=True,
         help="whether what is never negative, as after ReLU, is uint8 (default) or int8",
     )
+    parser.add_argument(
+        "--balance",
+        type=_share,
+        nargs="?",
+        const=0.5,
+        metavar="ALPHA",
+        help="calibrate, even out the channels of activations and weights (SmoothQuant), calibrate "
+        "again. ALPHA: from 0 to 1, how much goes to the weights; default: 0.5",
+    )
     _add_output(parser, "DIR", required=True)
 
 
 def _add_convert(command: _Command) -> None:
     parser = command("convert", "Make the INT8 model of a calibrated one.")
-    parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument(
+        "model", metavar="DIR", help="a calibrated model; with dynamic scales any float one"
+    )
     parser.add_argument(
         "--weight-bits",
         type=_weight_bits,
         metavar="BITS",
         help="8; 7, faster on CPUs without VNNI; or auto (default): what suits this CPU",
+    )
+    parser.add_argument(
+        "--activations",
+        choices=("static", "dynamic"),
+        default="static",
+        help="where the scales of activations come from. static (default): calibration. dynamic: "
+        "each row's own largest value, found when it is multiplied; no calibration is needed",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("per_channel", "per_tensor"),
+        default="per_channel",
+        help="scales of the int8 weights: one for each output channel (default), or one for all",
+    )
+    parser.add_argument(
+        "--bias-correction",
+        action="store_true",
+        help="take the mean error of the int8 weights on the calibration data off the biases",
     )
     _add_output(parser, "DIR", required=True)
 
@@ -416,6 +445,16 @@ def _length_penalty(text: str) -> float:
         value = -1.0
     if not 0.0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 

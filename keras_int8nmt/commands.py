@@ -8,21 +8,16 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.calibrating import DEFAULT_BEAM, check_feed
-from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
-from keras_int8nmt.conversion import convert as convert_model
 from keras_int8nmt.evaluating import (
     EvaluationRequestError,
     check_test,
@@ -39,16 +34,20 @@ from keras_int8nmt.marian import MarianFormatError
 from keras_int8nmt.named_sets import NamedSetError
 from keras_int8nmt.outputs import open_output
 from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.quantizing import (
+    CALIBRATION_ENTRIES,
+    UsageError,
+    open_with_tokenizer,
+    require_same_length,
+)
 from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.saving import (
     ModelFolderError,
-    check_writable,
     fingerprint,
     open_model,
     precision_of,
     read_card,
-    save_folder,
     state_of,
     update_card,
 )
@@ -59,10 +58,6 @@ from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW
 
 Figures = dict[str, Any]
-
-
-class UsageError(ValueError):
-    """What the user asked for can't be done; the message says why."""
 
 
 # Errors that a user can mend, shown as one line.
@@ -105,8 +100,6 @@ _OPTION_NAMES = {
     "models": "model",
     "recipes": "recipe",
 }
-# What a model card tells of calibration.
-_CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "data")
 
 
 def check_native() -> None:
@@ -120,89 +113,6 @@ def check_native() -> None:
 def demo(sentences: list[str]) -> Figures:
     """Translates with the built-in model, INT8 beside float."""
     return demonstration.run(sentences)
-
-
-def calibrate(
-    model: str,
-    data: str,
-    targets: str | None,
-    mode: str,
-    output: str,
-    force: bool,
-    feed: str | None = None,
-    beam_size: int | None = None,
-    unsigned: bool = True,
-) -> Figures:
-    """Calibrates a float model on sentences and saves it."""
-    if beam_size is not None and feed != "beam":
-        raise UsageError("--beam-size is for --feed beam alone.")
-    beam_size = beam_size or DEFAULT_BEAM
-    try:
-        feed = check_feed(feed, targets is not None, beam_size)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    check_writable(output, force)
-    sources = read_lines(data)
-    references = None if targets is None else read_lines(targets)
-    _require_same_length(sources, references, data, targets)
-    if not any(line.strip() for line in sources):
-        raise UsageError(f"{data} has no sentence.")
-    loaded, tokenizer, _ = _open_with_tokenizer(model)
-    if state_of(loaded) == "converted" or not observers(loaded):
-        raise UsageError(f"{model} is not a float model that can be calibrated.")
-    start = time.perf_counter()
-    thresholds = calibrate_model(
-        loaded,
-        tokenizer,
-        sources,
-        references,
-        mode=mode,
-        feed=feed,
-        beam_size=beam_size,
-        unsigned=unsigned,
-        progress=True,
-    )
-    figures = {
-        "mode": mode,
-        "sentences": sum(1 for line in sources if line.strip()),
-        "thresholds": len(thresholds),
-        "seconds": time.perf_counter() - start,
-    }
-    description = {
-        "source": Path(data).name,
-        "targets": _fed(feed, targets, beam_size),
-        "sentences": figures["sentences"],
-    }
-    card: dict[str, Any] = {"thresholds_mode": mode, "unsigned": unsigned, "data": description}
-    save_folder(loaded, output, tokenizer, card, force)
-    print(
-        f"{figures['thresholds']} thresholds ({mode}) from {figures['sentences']} sentences in "
-        f"{figures['seconds']:.1f} s: {output}"
-    )
-    return figures
-
-
-def _fed(feed: str, targets: str | None, beam_size: int) -> str:
-    """What the decoder was fed, for the model card."""
-    if targets is not None:
-        return Path(targets).name
-    return f"beam {beam_size}" if feed == "beam" else feed
-
-
-def convert(model: str, output: str, force: bool, weight_bits: int | None = None) -> Figures:
-    """Makes the INT8 model of a calibrated one and saves it."""
-    check_writable(output, force)
-    loaded, tokenizer, card = open_model(model)
-    if state_of(loaded) == "converted":
-        raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded, weight_bits=weight_bits)
-    kept: dict[str, Any] = {k: card[k] for k in _CALIBRATION_ENTRIES if k in card}
-    save_folder(int8, output, tokenizer, kept, force)
-    report = int8.conversion_report
-    done = sum(row.precision == "int8" for row in report.rows)
-    bits = report.weight_bits
-    print(f"{done} of {len(report.rows)} MatMuls in INT8, weights of {bits} bits: {output}")
-    return {"precision": report.precision, **json.loads(report.to_json())}
 
 
 def translate(
@@ -378,7 +288,7 @@ def report(
 
 
 def _print_report(model: str, loaded: Any, state: str, card: dict[str, Any]) -> Figures:
-    for key in _CALIBRATION_ENTRIES:
+    for key in CALIBRATION_ENTRIES:
         if key in card:
             print(f"{key}: {card[key]}")
     if "bleu" in card:
@@ -406,15 +316,8 @@ def write_json(path: str, figures: Figures) -> None:
     write_lines(path, [text])
 
 
-def _open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
-    model, tokenizer, card = open_model(path, quant=quant)
-    if tokenizer is None:
-        raise UsageError(f"{path} has no tokenizer.")
-    return model, tokenizer, card
-
-
 def _make_translator(path: str, search: dict[str, Any]) -> Translator:
-    model, tokenizer, _ = _open_with_tokenizer(path, quant=False)
+    model, tokenizer, _ = open_with_tokenizer(path, quant=False)
     # A float model without its observers: the same answers, faster.
     # No command prints a score.
     return Translator(plain_model(model), tokenizer, return_scores=False, **search)
@@ -422,17 +325,7 @@ def _make_translator(path: str, search: dict[str, Any]) -> Translator:
 
 def _read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]:
     sources, references = read_lines(src), read_lines(ref)
-    _require_same_length(sources, references, src, ref)
+    require_same_length(sources, references, src, ref)
     if not sources:
         raise UsageError(f"{src} has no sentence.")
     return sources, references
-
-
-def _require_same_length(
-    sources: list[str], targets: list[str] | None, source_file: str, target_file: str | None
-) -> None:
-    if targets is not None and len(sources) != len(targets):
-        raise UsageError(
-            f"{source_file} has {len(sources)} lines and {target_file} {len(targets)}; they must "
-            "have as many."
-        )

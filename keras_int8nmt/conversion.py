@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_int8nmt import native
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration import observers, without_statistics
 from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Policy, assign
 from keras_int8nmt.conversion_report import ConversionReport
@@ -27,10 +28,13 @@ def convert(
     policy: Policy = None,
     sample: Any = None,
     weight_bits: int | None = None,
+    weights: str = "per_channel",
+    bias_correction: bool = False,
+    activations: str = "static",
 ) -> keras.Model:
-    """Makes the INT8 inference model of a calibrated model.
+    """Makes the INT8 inference model of a calibrated model, or with dynamic scales of any.
 
-    Weights become int8 with one scale per output channel, zero points go into the biases, and
+    Weights become int8 with scales of their own, zero points go into the biases, and
     layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32.
 
     Args:
@@ -53,35 +57,63 @@ def convert(
             without VNNI multiply nearly twice as fast, since two products of them and a uint8 never
             exceed 16 bits; the step is twice as large. None: what suits the CPU at hand, see
             `native.weight_bits`. Sums are exact on every CPU whichever was chosen.
+        activations: Where the scales of activations come from.
+
+            - "static": from calibration.
+            - "dynamic": each row of a MatMul's input has the scale 127 / max |x|, found when it is
+              multiplied. No calibration is needed, and a `Transformer` may be one of `quant=False`.
+              QK^T, AV and the key/value caches are float32 then. See
+              `quantization.quantize_rows`.
+        weights: "per_channel": one scale for each output channel of a kernel, and for each row of
+            an embedding table. "per_tensor": one for all of it, as in the paper. `simulate` knows
+            the former only.
+        bias_correction: Whether the mean error that int8 weights add to each output channel, on
+            the data that calibration saw, is taken off the bias (Nagel et al. 2019, "Data-Free
+            Quantization Through Weight Equalization and Bias Correction", section 4.2). Errors of
+            the input's rounding and clipping are not in it. The speed is the same.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
         INT8 or float and why, with thresholds, SQNR and clipped mass, and the bits of the weights.
 
     Raises:
-        ConversionError: when a layer was not calibrated (its path is named), when there is nothing
-            to convert, or when the model is of a kind that can't be rebuilt.
-        ValueError: for a `policy` that is not known, or that names a MatMul or a precision that is
-            not; and for other `weight_bits`.
+        ConversionError: when a layer was not calibrated (its path is named) and `activations` is
+            "static", or, for `bias_correction`, by a release that kept no means of channels; when
+            there is nothing to convert, when the model has no weights yet, or is of a kind that
+            can't be rebuilt; and for a `sample` of a model of `quant=False`.
+        ValueError: for an option that is not known, for `bias_correction` with dynamic scales, and
+            for a policy that names a MatMul or a precision that is not known, or asks for INT8
+            where it can't be.
 
     Example:
 
         >>> model.predict(batches, callbacks=[CalibrationCallback(mode="symmetric")])
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
+        >>> int8 = convert(load_marian("opus-mt-en-de"), activations="dynamic")
     """
-    options = ConversionOptions(native.weight_bits() if weight_bits is None else weight_bits)
-    _require_calibrated(model)
+    options = ConversionOptions(
+        weight_bits=native.weight_bits() if weight_bits is None else weight_bits,
+        weights=weights,
+        bias_correction=bias_correction,
+        activations=activations,
+    )
+    if not options.dynamic:
+        _require_calibrated(model)
+    elif not model.built:
+        raise ConversionError(f"Model {model.name!r} has no weights yet; build or call it first.")
+    if options.bias_correction:
+        _require_statistics(model)
+    rebuild: Callable[..., Any]
     if isinstance(model, Transformer):
-        list_matmuls, rebuild = transformer_matmuls, convert_transformer
+        matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
     elif isinstance(model, keras.Sequential) or _is_functional(model):
-        list_matmuls, rebuild = graph_matmuls, convert_graph
+        matmuls, rebuild = graph_matmuls(model), convert_graph
     else:
         raise ConversionError(
             f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is "
             f"a {type(model).__name__}, whose `call` can't be rebuilt from its layers."
         )
-    matmuls = list_matmuls(model)
     if all(matmul.float_reason for matmul in matmuls):
         raise ConversionError(
             f"Model {model.name!r} has no layer to convert: build it with quant=True, or use "
@@ -89,7 +121,9 @@ def convert(
         )
     converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:
-        rows = measure_output_sqnr(model, sample, rows, options.weight_bits)
+        if not observers(model):
+            raise ConversionError("The output SQNR on a `sample` needs a model of quant=True.")
+        rows = measure_output_sqnr(model, sample, rows, options)
     converted.conversion_report = ConversionReport(rows, options.weight_bits)
     return converted
 
@@ -111,4 +145,15 @@ def _require_calibrated(model: keras.Model) -> None:
         raise ConversionError(
             f"{len(missing)} observers of model {model.name!r} have no thresholds; calibrate first "
             f"(CalibrationCallback with evaluate or predict):\n  {listed}"
+        )
+
+
+def _require_statistics(model: keras.Model) -> None:
+    missing = without_statistics(model)
+    if missing:
+        listed = "\n  ".join(missing)
+        raise ConversionError(
+            f"bias_correction needs the mean of each channel, which {len(missing)} observers of "
+            f"model {model.name!r} lack: it was calibrated by a release that did not keep them, or "
+            f"its thresholds were set by hand; calibrate again:\n  {listed}"
         )

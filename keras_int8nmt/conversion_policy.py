@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_int8nmt.conversion_options import ConversionOptions
@@ -64,6 +64,10 @@ class Assignment:
         """Whether all of `names` are INT8."""
         return all(self[name].precision == "int8" for name in names)
 
+    def reads_codes(self, *names: str) -> bool:
+        """Whether all of `names` are INT8 and read codes that others may write for them."""
+        return not self.options.dynamic and self.is_int8(*names)
+
     @property
     def all_float(self) -> bool:
         """Whether nothing is INT8; the embeddings stay float then, too."""
@@ -84,7 +88,7 @@ def assign(
     Raises:
         ValueError: for a policy, a name or a precision that is not known, with what was expected.
     """
-    listed = {m.name: m for m in matmuls}
+    listed = {m.name: _possible(m, options) for m in matmuls}
     choose = _chooser(policy, listed)
     choices = {}
     for name, matmul in listed.items():
@@ -93,6 +97,13 @@ def assign(
         else:
             choices[name] = choose(matmul)
     return Assignment(choices, options)
+
+
+def _possible(matmul: MatMul, options: ConversionOptions) -> MatMul:
+    """`matmul` with the reason why it can't be INT8 under these options."""
+    if options.dynamic and matmul.kind == "dynamic":
+        return replace(matmul, float_reason="dynamic scales, product of two tensors")
+    return matmul
 
 
 def _chooser(policy: Policy, listed: dict[str, MatMul]) -> Callable[[MatMul], Choice]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
+from keras_int8nmt.layers.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul
 from keras_int8nmt.layers.float_dense import FloatDense
 from keras_int8nmt.layers.float_embedding import FloatEmbedding
 from keras_int8nmt.layers.float_matmul import FloatMatmul
@@ -59,7 +61,7 @@ def _norm(layer: ResidualNorm) -> Norm:
 
 
 def _product(
-    matmul: PackedMatmul | FloatMatmul,
+    matmul: PackedMatmul | DynamicMatmul | FloatMatmul,
     input_params: QuantParams | None,
     output: QuantParams | None = None,
     activation: str = "none",
@@ -67,6 +69,15 @@ def _product(
     if isinstance(matmul, FloatMatmul):
         return float_product(
             matmul.shape, lambda: matmul.kernel, matmul.bias, activation, output=output
+        )
+    if isinstance(matmul, DynamicMatmul):
+        return Product(
+            (matmul.shape[0], matmul.shape[1]),
+            Weights(lambda: matmul.packed, matmul.kernel),
+            matmul.scales,
+            matmul.bias,
+            activation,
+            dynamic=True,
         )
     step = PackedMatmul.output_step(output, activation)
     return Product(
@@ -81,12 +92,14 @@ def _product(
     )
 
 
-def _dense(layer: Int8Dense | FloatDense) -> Product:
+def _dense(layer: Int8Dense | DynamicDense | FloatDense) -> Product:
     if isinstance(layer, Int8Dense):
         return _product(layer.matmul, layer.input_params, layer.output_params, layer.fused)
     activation = fused_activation(layer.activation)
     if activation is None:
         raise NotDescribableError(f"The native decoder has no activation {layer.activation!r}.")
+    if isinstance(layer, DynamicDense):
+        return _product(layer.matmul, None, activation=activation)
     return float_product(
         layer.kernel.shape,
         lambda: layer.kernel,

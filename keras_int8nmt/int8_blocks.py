@@ -1,8 +1,9 @@
 """Transformer blocks on INT8 products: codes go from layer to layer, the residual stream is float.
 
 A block takes and gives a pair: the residual stream (float32) and the codes that the next product
-reads, or float32 again where that product is float (mixed precision). One class serves post-norm
-and pre-norm models, because each norm is seen as the end of the sub-layer before it:
+reads, or float32 again where that product is float (mixed precision) or finds a scale for each row
+by itself (dynamic scales). One class serves post-norm and pre-norm models, because each norm is
+seen as the end of the sub-layer before it:
 
     post-norm   carry = norm(sublayer + carry)           codes = quantize(carry)
     pre-norm    carry = sublayer + carry                 codes = quantize(norm(carry))
@@ -17,6 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+from keras_int8nmt.layers.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.float_dense import FloatDense
 from keras_int8nmt.layers.frozen_layer import FrozenLayer
 from keras_int8nmt.layers.int8_attention import Int8Attention
@@ -27,8 +30,8 @@ from keras_int8nmt.layers.residual_norm import ResidualNorm
 Pair = tuple[tf.Tensor, tf.Tensor]
 Cache = tuple[tf.Tensor, tf.Tensor]
 # A layer is INT8 unless a policy of `convert` left it, or a part of it, float.
-Attention = Int8Attention | MixedAttention
-Dense = Int8Dense | FloatDense
+Attention = Int8Attention | MixedAttention | DynamicAttention
+Dense = Int8Dense | DynamicDense | FloatDense
 
 
 class _Block(FrozenLayer):

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.bias_correction import corrected_bias
 from keras_int8nmt.calibration.distribution import clipped_mass, sqnr_db
-from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+from keras_int8nmt.layers.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.dynamic_matmul import Weights
 from keras_int8nmt.layers.float_dense import FloatDense
 from keras_int8nmt.layers.float_embedding import FloatEmbedding
-from keras_int8nmt.layers.frozen_attention import MATMULS
+from keras_int8nmt.layers.frozen_attention import MATMULS, PROJECTIONS
 from keras_int8nmt.layers.int8_attention import Int8Attention
 from keras_int8nmt.layers.int8_dense import Int8Dense
 from keras_int8nmt.layers.int8_embedding import Int8Embedding
@@ -20,6 +23,8 @@ from keras_int8nmt.layers.mixed_attention import MixedAttention
 from keras_int8nmt.layers.observer import Observer
 from keras_int8nmt.layers.residual_norm import ResidualNorm
 from keras_int8nmt.quantization import QuantParams
+
+Dense = Int8Dense | DynamicDense | FloatDense
 
 # What a converter is told of precision unless `convert` says otherwise.
 ALL_INT8 = Assignment()
@@ -30,9 +35,16 @@ def array(variable: Any) -> np.ndarray:
     return np.asarray(variable.numpy())
 
 
-def optional_array(variable: Any) -> np.ndarray | None:
-    """Likewise, or None for None: a bias that is not there."""
-    return None if variable is None else array(variable)
+def product_bias(
+    kernel: np.ndarray, bias: Any, observers: list[Observer], name: str, assignment: Assignment
+) -> np.ndarray | None:
+    """The bias of the product `name` of `[k, n]` weights, corrected where that is asked for."""
+    given = None if bias is None else array(bias).reshape(-1)
+    options = assignment.options
+    if not (options.bias_correction and assignment.is_int8(name)):
+        return given
+    means = observers[0].channel_statistics.means()
+    return corrected_bias(kernel, given, means, **options.weight_rule)
 
 
 def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
@@ -45,10 +57,15 @@ def observed(observer: Observer, stand_in: Observer | None = None) -> Observer:
 def report_row(
     name: str, kind: str, observers: list[Observer], assignment: Assignment
 ) -> MatMulRow:
-    """The row of a product; of an INT8 one with figures of what its sides, `observers`, saw."""
+    """The row of a product; of an INT8 one with figures of what its sides, `observers`, saw.
+
+    They are not looked at where scales are dynamic.
+    """
     precision, reason = assignment[name].precision, assignment[name].reason
     if precision == "float32":
         return MatMulRow(name, kind, precision, reason)
+    if assignment.options.dynamic:
+        return MatMulRow(name, kind, precision, "; ".join(filter(None, [reason, "dynamic scales"])))
     histograms = [o.to_histogram() for o in observers]
     thresholds = [tuple(float(t) for t in o.thresholds()) for o in observers]
     pairs = list(zip(histograms, thresholds, strict=True))
@@ -69,14 +86,20 @@ def dense_layer(
     kernel: np.ndarray,
     bias: np.ndarray | None,
     activation: Any,
+    assignment: Assignment,
     *,
-    int8: bool,
-    input_params: QuantParams,
+    path: str,
+    input_params: QuantParams | None,
     output_params: QuantParams | None = None,
     name: str,
-    options: ConversionOptions,
-) -> Int8Dense | FloatDense:
-    """A frozen dense layer of float weights `[k, n]`."""
+) -> Dense:
+    """A frozen dense layer of float weights `[k, n]`; `path` is its name in the report.
+
+    Without `input_params` scales are dynamic.
+    """
+    int8, rule = assignment.is_int8(path), assignment.options.weight_rule
+    if int8 and input_params is None:
+        return DynamicDense.from_kernel(kernel, bias, activation, name=name, **rule)
     if int8:
         return Int8Dense.from_kernel(
             kernel,
@@ -85,7 +108,7 @@ def dense_layer(
             input_params=input_params,
             output_params=output_params,
             name=name,
-            weight_bits=options.weight_bits,
+            **rule,
         )
     return FloatDense.from_kernel(kernel, bias, activation, output_params=output_params, name=name)
 
@@ -95,19 +118,24 @@ def convert_dense(
     assignment: Assignment = ALL_INT8,
     *,
     output_params: QuantParams | None = None,
-) -> tuple[Int8Dense | FloatDense, list[MatMulRow]]:
-    """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`."""
+) -> tuple[Dense, list[MatMulRow]]:
+    """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`.
+
+    With dynamic scales a plain `keras.layers.Dense` too.
+    """
+    observers = [] if assignment.options.dynamic else [layer.input_observer]
+    kernel = array(layer.kernel)
     dense = dense_layer(
-        array(layer.kernel),
-        optional_array(layer.bias),
+        kernel,
+        product_bias(kernel, layer.bias, observers, layer.path, assignment),
         layer.activation,
-        int8=assignment.is_int8(layer.path),
-        input_params=layer.input_observer.params(),
+        assignment,
+        path=layer.path,
+        input_params=observers[0].params() if observers else None,
         output_params=output_params,
         name=layer.name,
-        options=assignment.options,
     )
-    return dense, [report_row(layer.path, "weights", [layer.input_observer], assignment)]
+    return dense, [report_row(layer.path, "weights", observers, assignment)]
 
 
 def attention_inputs(layer: Any) -> dict[str, Observer]:
@@ -125,53 +153,72 @@ def attention_inputs(layer: Any) -> dict[str, Observer]:
 def attention_matmuls(layer: Any) -> list[MatMul]:
     """The MatMuls of a `QuantAttention`, in the order of the report."""
     kinds = {"QK": "dynamic", "AV": "dynamic"}
-    projections = [name for group in attention_inputs(layer) for name in group.split("_")]
-    return [
-        MatMul(f"{layer.path}/{part}", kinds.get(part, "weights"))
-        for part in (*projections, "QK", "AV", "attention_output")
-    ]
+    return [MatMul(f"{layer.path}/{part}", kinds.get(part, "weights")) for part in MATMULS]
+
+
+def _attention_weights(
+    layer: Any, seen: dict[str, list[Observer]], assignment: Assignment
+) -> tuple[dict[str, Weights], Weights]:
+    """Kernels `[k, n]` and biases of the projections by name, and of the output projection.
+
+    `seen`: the observers of the input of each.
+    """
+
+    def weights(name: str, dense: Any, summed: int) -> Weights:
+        kernel = array(dense.kernel)
+        kernel = kernel.reshape(int(np.prod(kernel.shape[:summed])), -1)
+        path = f"{layer.path}/{name}"
+        return kernel, product_bias(kernel, dense.bias, seen.get(name, []), path, assignment)
+
+    projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
+    kernels = {name: weights(name, dense, 1) for name, dense in projections.items()}
+    return kernels, weights("attention_output", layer.output_dense, 2)
 
 
 def convert_attention(
-    layer: Any, assignment: Assignment = ALL_INT8
-) -> tuple[Int8Attention | MixedAttention, list[MatMulRow]]:
-    """`QuantAttention` to `Int8Attention`, or to `MixedAttention` where a product stays float."""
-    inputs = attention_inputs(layer)
-    heads = {"query": layer.query, "key": layer.key, "value": layer.value}
-    projections = {"query": layer.query_dense, "key": layer.key_dense, "value": layer.value_dense}
-    kernels = {}
-    for name, dense in projections.items():
-        kernel = array(dense.kernel)
-        bias = optional_array(dense.bias)
-        kernels[name] = (
-            kernel.reshape(kernel.shape[0], -1),
-            None if bias is None else bias.reshape(-1),
-        )
-    output_kernel = array(layer.output_dense.kernel)
+    layer: Any, assignment: Assignment = ALL_INT8, inputs: tuple[str, ...] = PROJECTIONS
+) -> tuple[Int8Attention | MixedAttention | DynamicAttention, list[MatMulRow]]:
+    """`QuantAttention` to `Int8Attention`, or to `MixedAttention` where a product stays float.
+
+    With dynamic scales to `DynamicAttention`, and a plain `keras.layers.MultiHeadAttention` too;
+    `inputs` tells which projections read the same tensor, where no calibration has seen it.
+    """
     precision = {part: assignment[f"{layer.path}/{part}"].precision for part in MATMULS}
-    mixed = "float32" in precision.values()
-    attention_class: Any = MixedAttention if mixed else Int8Attention
-    attention = attention_class.from_kernels(
-        kernels,
-        (
-            output_kernel.reshape(-1, output_kernel.shape[-1]),
-            optional_array(layer.output_dense.bias),
-        ),
-        num_heads=layer.num_heads,
-        key_dim=layer.key_dim,
-        value_dim=layer.value_dim,
-        input_params={group: o.params() for group, o in inputs.items()},
-        head_params={name: o.params() for name, o in heads.items()},
-        context_params=layer.context.params(),
-        name=layer.name,
-        weight_bits=assignment.options.weight_bits,
-        **({"precision": precision} if mixed else {}),
-    )
-    seen = {name: [o] for group, o in inputs.items() for name in group.split("_")}
-    # The probabilities have the fixed scale 255 and nothing of them is clipped.
-    seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
+    sizes = {name: getattr(layer, name) for name in ("num_heads", "key_dim", "value_dim", "name")}
+    rule = assignment.options.weight_rule
+    seen: dict[str, list[Observer]] = {}
+    attention: Any
+    if assignment.options.dynamic:
+        kernels, output = _attention_weights(layer, seen, assignment)
+        attention = DynamicAttention.from_kernels(
+            kernels,
+            output,
+            inputs=inputs,
+            precision=precision,
+            **sizes,
+            **rule,
+        )
+    else:
+        mixed = "float32" in precision.values()
+        observers = attention_inputs(layer)
+        heads = {"query": layer.query, "key": layer.key, "value": layer.value}
+        seen = {name: [o] for group, o in observers.items() for name in group.split("_")}
+        # The probabilities have the fixed scale 255 and nothing of them is clipped.
+        seen.update(QK=[layer.query, layer.key], AV=[layer.value], attention_output=[layer.context])
+        attention_class: Any = MixedAttention if mixed else Int8Attention
+        kernels, output = _attention_weights(layer, seen, assignment)
+        attention = attention_class.from_kernels(
+            kernels,
+            output,
+            input_params={group: o.params() for group, o in observers.items()},
+            head_params={name: o.params() for name, o in heads.items()},
+            context_params=layer.context.params(),
+            **sizes,
+            **rule,
+            **({"precision": precision} if mixed else {}),
+        )
     rows = [
-        report_row(m.name, m.kind, seen[m.name.rpartition("/")[2]], assignment)
+        report_row(m.name, m.kind, seen.get(m.name.rpartition("/")[2], []), assignment)
         for m in attention_matmuls(layer)
     ]
     return attention, rows
@@ -184,9 +231,12 @@ def convert_embedding(
 
     The table is INT8 unless the model has no INT8 at all.
     """
-    embedding: Any = FloatEmbedding if assignment.all_float else Int8Embedding
     table = array(layer.embeddings)
-    return embedding.from_table(table, mask_zero=layer.mask_zero, name=layer.name), []
+    settings = {"mask_zero": layer.mask_zero, "name": layer.name}
+    if assignment.all_float:
+        return FloatEmbedding.from_table(table, **settings), []
+    per_channel = assignment.options.per_channel
+    return Int8Embedding.from_table(table, per_channel=per_channel, **settings), []
 
 
 def convert_norm(layer: Any, carry: str, output_params: QuantParams | None) -> ResidualNorm:

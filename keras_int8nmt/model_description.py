@@ -49,10 +49,11 @@ class Product:
         scales: float32 `[n]` of an INT8 product; None for float32.
         bias: float32 `[n]`.
         activation: An activation of the epilogue.
-        input: How the input of an INT8 product is quantized; None for float32.
+        input: How the input of an INT8 product is quantized; None for float32, and where `dynamic`.
         output: How the result is written; None for float32.
         output_scale: What the result is multiplied by before it is rounded, where that is not the
             scale of `output`: 1 where it is folded into `scales` and `bias`.
+        dynamic: Whether it is INT8 and gives each row of its float32 input a scale of its own.
     """
 
     shape: tuple[int, int]
@@ -63,6 +64,7 @@ class Product:
     input: QuantParams | None = None
     output: QuantParams | None = None
     output_scale: float | None = None
+    dynamic: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ class Description:
 
     def _product(self, product: Product) -> None:
         int8 = product.scales is not None
-        self._put(_LINEAR, int8, *product.shape, _ACTIVATIONS[product.activation])
+        # 0: float32, 1: INT8, 2: INT8 with dynamic scales.
+        self._put(_LINEAR, int8 + product.dynamic, *product.shape, _ACTIVATIONS[product.activation])
         self._output(product.input)
         self._output(product.output, product.output_scale)
         self.weights.append(len(self.tensors))

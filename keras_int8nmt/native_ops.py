@@ -48,6 +48,14 @@ def int8_matmul(
     )
 
 
+def dynamic_matmul(
+    x: tf.Tensor, packed: tf.Tensor, scales: tf.Tensor, bias: tf.Tensor, activation: str
+) -> tf.Tensor:
+    return _raw().keras_int8nmt_dynamic_mat_mul(
+        x=x, packed=packed, scales=scales, bias=bias, activation=activation
+    )
+
+
 def quantize(x: tf.Tensor, scale: float, zero_point: int, dtype: str) -> tf.Tensor:
     return _raw().keras_int8nmt_quantize(
         x=x, Tout=tf.as_dtype(dtype), scale=scale, zero_point=zero_point

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_int8nmt.quantization import CODE_RANGE
 
 OUTPUTS = ("float32", "int8", "uint8")
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
 
 
 def as_tensor(
@@ -51,3 +52,20 @@ def check_output(dtype: str, scale: float, zero_point: int) -> None:
             raise ValueError(
                 f"A zero point of {dtype} must be in [{low}, {high}]; received {zero_point}."
             )
+
+
+def as_matmul(
+    x: Any, dtypes: tuple[str, ...], packed: Any, scales: Any, bias: Any, activation: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The operands of a product as tensors; `x` has one of `dtypes`."""
+    operands = (
+        as_tensor("x", x, dtypes, min_rank=1),
+        as_tensor("packed", packed, ("uint8",), rank=1),
+        as_tensor("scales", scales, ("float32",), rank=1),
+        as_tensor("bias", bias, ("float32",), rank=1),
+    )
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
+        )
+    return operands

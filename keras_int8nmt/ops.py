@@ -16,11 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native, stock_ops
-from keras_int8nmt.op_checks import as_tensor, check_output
+from keras_int8nmt.op_checks import as_matmul, as_tensor, check_output
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.translate_op import translate as translate
 
-ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "swish")
 _CODES = ("int8", "uint8")
 # Of queries, keys and values: float32 where mixed precision leaves a product of attention float.
 _HEADS = ("int8", "float32")
@@ -100,18 +99,39 @@ def int8_matmul(
         >>> int8_matmul(tf.constant([[1, 1]], tf.int8), packed, [0.5, 0.5], [0.0, 1.0])
         <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[2., 4.]], dtype=float32)>
     """
-    x = as_tensor("x", x, _CODES, min_rank=1)
-    packed = as_tensor("packed", packed, ("uint8",), rank=1)
-    scales = as_tensor("scales", scales, ("float32",), rank=1)
-    bias = as_tensor("bias", bias, ("float32",), rank=1)
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"`activation` must be one of {', '.join(ACTIVATIONS)}; received {activation!r}."
-        )
+    operands = as_matmul(x, _CODES, packed, scales, bias, activation)
     check_output(out_dtype, out_scale, out_zero_point)
     return _backend().int8_matmul(
-        x, packed, scales, bias, activation, float(out_scale), int(out_zero_point), out_dtype
+        *operands, activation, float(out_scale), int(out_zero_point), out_dtype
     )
+
+
+def dynamic_matmul(
+    x: Any, packed: Any, scales: Any, bias: Any, *, activation: str = "none"
+) -> tf.Tensor:
+    """`act((float(codes @ weights) * scales) * inverse + bias)`: rows of `x` have own scales.
+
+    Codes and inverses are those of `quantization.quantize_rows`, the result to the bit that of
+    `quantization.dynamic_matmul`.
+
+    Args:
+        x: float32 `[..., k]`.
+        packed: What `pack_weights` made of int8 `[k, n]`.
+        scales: float32 `[n]`: the value of one step of each column's weights.
+        bias: float32 `[n]`.
+        activation: As in `int8_matmul`.
+
+    Returns:
+        float32 `[..., n]`.
+
+    Example:
+
+        >>> packed = pack_weights(tf.constant([[127], [0]], tf.int8))
+        >>> dynamic_matmul(tf.constant([[2.0, 1.0]]), packed, [1 / 127], [1.0])
+        <tf.Tensor: shape=(1, 1), dtype=float32, numpy=array([[3.]], dtype=float32)>
+    """
+    operands = as_matmul(x, ("float32",), packed, scales, bias, activation)
+    return _backend().dynamic_matmul(*operands, activation)
 
 
 def quantize(x: Any, scale: float, zero_point: int = 0, dtype: str = "int8") -> tf.Tensor:

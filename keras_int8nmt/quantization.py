@@ -21,6 +21,11 @@ WEIGHT_MAX = 127
 # By the bits of weights: their largest magnitude. The product of 7-bit weights and codes of inputs,
 # added up in pairs, fits 16 bits: 2 * 255 * 63 < 2^15.
 WEIGHT_RANGE = {8: WEIGHT_MAX, 7: 63}
+# How a MatMul's input gets its scale: from calibration, or each row from its own largest value.
+ACTIVATION_SCALES = ("static", "dynamic")
+# A row whose largest magnitude is at most this has no scale of its own: 127 / maximum, or the
+# inverse of that, would be no normal float32 (the bound of `_scale`, in float32).
+LEAST_ROW_MAXIMUM = np.float32(1.5e-36)
 # What a MatMul may compute in.
 PRECISIONS = ("int8", "float32")
 
@@ -203,3 +208,71 @@ def fold_output_scale(
         (scales.astype(np.float64) * factor).astype(np.float32),
         (bias.astype(np.float64) * factor).astype(np.float32),
     )
+
+
+# ---- scales that are not calibrated: each row of a MatMul's input has its own ----
+
+
+def quantize_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of rows by their own largest magnitude (dynamic quantization, as in CTranslate2).
+
+    For a row with the largest magnitude m: scale = 127 / m, or 1 where m is at most
+    `LEAST_ROW_MAXIMUM`, whose codes are then all 0; codes = clip(round_half_even(x * scale)) to
+    [-127, 127]; inverse = 1 / scale. A row with a NaN or an infinity has the codes of scale 1, as
+    `quantize` gives them, and the inverse NaN: all that comes of it is NaN, as in float32.
+
+    Args:
+        x: float32 `[..., k]`, k at least 1.
+
+    Returns:
+        `(codes, inverses)`: int8 `[..., k]` and float32 `[..., 1]`.
+
+    Example:
+
+        >>> quantize_rows(np.float32([[1, -2], [0, 0]]))
+        (array([[  64, -127],
+               [   0,    0]], dtype=int8), array([[0.01574803],
+               [1.        ]], dtype=float32))
+    """
+    x = np.asarray(x, np.float32)
+    largest = np.max(np.abs(x), axis=-1, keepdims=True)
+    finite = np.isfinite(largest)
+    usable = finite & (largest > LEAST_ROW_MAXIMUM)
+    scale = np.where(usable, np.float32(WEIGHT_MAX) / np.where(usable, largest, 1), 1)
+    scale = scale.astype(np.float32)
+    low, high = np.float32(-WEIGHT_MAX), np.float32(WEIGHT_MAX)
+    with np.errstate(invalid="ignore", over="ignore"):
+        v = np.rint(x * scale)
+        v = np.where(v > low, v, low)
+        v = np.where(v < high, v, high)
+    inverses = np.where(finite, np.float32(1) / scale, np.float32(np.nan))
+    return v.astype(np.int8), inverses.astype(np.float32)
+
+
+def dynamic_matmul(
+    x: np.ndarray, kernel: np.ndarray, weight_scale: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
+    """`x @ weights + bias` by codes whose rows have scales of their own: the reference.
+
+        y = (float32(codes @ kernel) * (1 / weight_scale)) * inverse + bias
+
+    The sum of products of codes is exact; its conversion, both products and the sum are rounded to
+    float32 one by one, in this order, everywhere.
+
+    Args:
+        x: float32 `[..., k]`.
+        kernel, weight_scale: What `quantize_weights` gives for `[k, n]`.
+        bias: float32 `[n]`.
+
+    Returns:
+        float32 `[..., n]`.
+    """
+    codes, inverses = quantize_rows(x)
+    sums = codes.astype(np.int64) @ kernel.astype(np.int64)
+    y = sums.astype(np.float32) * inverse_weight_scales(weight_scale)
+    return y * inverses + bias
+
+
+def inverse_weight_scales(weight_scale: np.ndarray) -> np.ndarray:
+    """float32 `[n]`: the value of one step of each output channel's weights."""
+    return np.float32(1) / weight_scale

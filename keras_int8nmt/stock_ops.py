@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.quantization import CODE_RANGE
+from keras_int8nmt.quantization import CODE_RANGE, LEAST_ROW_MAXIMUM
 
 # 512 * 255 * 127 < 2^24: sums of so many products of codes are exact in float32.
 _EXACT_TERMS = 512
@@ -65,6 +65,39 @@ def int8_matmul(
     out_zero_point: int,
     out_dtype: str,
 ) -> tf.Tensor:
+    y = _scaled_sums(x, packed, scales, bias)
+    y = _ACTIVATIONS[activation](_kept(y + bias))
+    return _as_rows_of(x, _written(y, out_scale, out_zero_point, out_dtype))
+
+
+def dynamic_matmul(
+    x: tf.Tensor, packed: tf.Tensor, scales: tf.Tensor, bias: tf.Tensor, activation: str
+) -> tf.Tensor:
+    # As whole numbers: these have the order of the magnitudes, with NaN above all of them.
+    magnitudes = tf.bitwise.bitwise_and(tf.bitcast(x, tf.int32), 0x7FFFFFFF)
+    largest = tf.reduce_max(magnitudes, axis=-1, keepdims=True)
+    finite = largest < 0x7F800000
+    largest = tf.bitcast(tf.where(finite, largest, 0), tf.float32)
+    usable = largest > LEAST_ROW_MAXIMUM
+    # Where there is no scale the largest value stands for 127, and the scale is 1.
+    scale = 127.0 / tf.where(usable, largest, 127.0)
+    codes = quantize(x, scale, 0, "int8")
+    y = _kept(_scaled_sums(codes, packed, scales, bias))
+    inverse = tf.reshape(_inverse(scale), (-1, 1))
+    y = tf.where(tf.reshape(finite, (-1, 1)), _kept(y * inverse) + bias, np.nan)
+    return _as_rows_of(x, _ACTIVATIONS[activation](y))
+
+
+def _as_rows_of(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """`y` `[rows, n]` with the leading axes of `x`."""
+    n = y.shape[-1]
+    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
+    y.set_shape([*x.shape[:-1], n])
+    return y
+
+
+def _scaled_sums(x: tf.Tensor, packed: tf.Tensor, scales: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """`float(x @ weights) * scales`, `[rows, n]`; checks the shapes, that of `bias` too."""
     n, size = scales.shape[0], packed.shape[0]
     k = x.shape[-1]
     if None in (n, size):
@@ -86,15 +119,10 @@ def int8_matmul(
     for first in range(0, k, _EXACT_TERMS):
         part = slice(first, first + _EXACT_TERMS)
         acc += tf.cast(tf.matmul(rows[:, part], weights[part]), tf.int32)
-    y = tf.cast(acc, tf.float32) * scales
-    y = _ACTIVATIONS[activation](_kept(y + bias))
-    y = _written(y, out_scale, out_zero_point, out_dtype)
-    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
-    y.set_shape([*x.shape[:-1], n])
-    return y
+    return tf.cast(acc, tf.float32) * scales
 
 
-def quantize(x: tf.Tensor, scale: float, zero_point: int, dtype: str) -> tf.Tensor:
+def quantize(x: tf.Tensor, scale: float | tf.Tensor, zero_point: int, dtype: str) -> tf.Tensor:
     low, high = CODE_RANGE[dtype]
     v = tf.round(x * scale) + float(zero_point)
     # In this order NaN gives the lowest code.

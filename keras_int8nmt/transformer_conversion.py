@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
 from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.layer_conversion import (
+    ALL_INT8,
+    Dense,
     array,
     attention_inputs,
     attention_matmuls,
@@ -19,22 +22,33 @@ from keras_int8nmt.layer_conversion import (
     convert_embedding,
     convert_norm,
     dense_layer,
-    optional_array,
+    product_bias,
     report_row,
 )
-from keras_int8nmt.layers.float_dense import FloatDense
-from keras_int8nmt.layers.int8_dense import Int8Dense, fused_activation
+from keras_int8nmt.layers.int8_dense import fused_activation
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer import Transformer
+
+# Which projections of an attention read one tensor.
+_INPUTS = {
+    "attention": ("query_key_value",),
+    "self_attention": ("query_key_value",),
+    "cross_attention": ("query", "key_value"),
+}
 
 # The norm, or the entry, before a sub-layer, and the codes that the sub-layer reads from it: None
 # where one of the products that read it is float, which then is what all of them are handed.
 Reader = tuple[Any, QuantParams | None]
 
 
-def transformer_matmuls(model: Transformer) -> list[MatMul]:
-    """Every MatMul of a `Transformer`, in the order of the report; none of a plain one."""
-    if not model.quant:
+def transformer_matmuls(
+    model: Transformer, options: ConversionOptions = ALL_INT8.options
+) -> list[MatMul]:
+    """Every MatMul of a `Transformer`, in the order of the report.
+
+    None of a plain one, which can't be calibrated, unless scales are dynamic.
+    """
+    if not (model.quant or options.dynamic):
         return []
     found = []
     for block in (*model.encoder_blocks, *model.decoder_blocks):
@@ -51,12 +65,14 @@ def _output_name(model: Transformer) -> str:
 
 
 def _dense_codes(layer: Any, assignment: Assignment) -> QuantParams | None:
-    """The codes that a dense layer reads; None where it is float."""
-    return layer.input_observer.params() if assignment.is_int8(layer.path) else None
+    """The codes that a dense layer reads; None where it reads float32."""
+    return layer.input_observer.params() if assignment.reads_codes(layer.path) else None
 
 
 def _attention_codes(attention: Any, assignment: Assignment, index: int = 0) -> QuantParams | None:
     """Likewise the codes of an attention layer's query input, or of another one of its inputs."""
+    if assignment.options.dynamic:
+        return None
     group, observer = list(attention_inputs(attention).items())[index]
     readers = [f"{attention.path}/{name}" for name in group.split("_")]
     return observer.params() if assignment.is_int8(*readers) else None
@@ -129,7 +145,8 @@ def _convert_blocks(
                 parts["ffn_in"] = stack.keep(ffn_in)
                 parts["ffn_out"] = stack.keep(convert_dense(block.ffn_out, assignment))
             else:
-                parts[name] = stack.keep(convert_attention(getattr(block, name), assignment))
+                attention = getattr(block, name)
+                parts[name] = stack.keep(convert_attention(attention, assignment, _INPUTS[name]))
             parts[name + "_norm"] = convert_norm(norm, stack.carry, params)
         converted.append(block_class(parts=parts, name=block.name))
     return entry, converted
@@ -137,26 +154,27 @@ def _convert_blocks(
 
 def _convert_output(
     model: Transformer, assignment: Assignment
-) -> tuple[Int8Dense | FloatDense, QuantParams | None, list[MatMulRow]]:
+) -> tuple[Dense, QuantParams | None, list[MatMulRow]]:
     """The output projection, the codes that it reads, and its row."""
     if model.output_projection is not None:
         dense, rows = convert_dense(model.output_projection, assignment)
         return dense, _dense_codes(model.output_projection, assignment), rows
     table = array(model.target_embedding.embeddings)
-    observer: Any = model.output_observer
     name = _output_name(model)
-    int8 = assignment.is_int8(name)
+    observers = [] if assignment.options.dynamic else [model.output_observer]
+    params = observers[0].params() if observers else None
+    kernel = np.ascontiguousarray(table.T)
     projection = dense_layer(
-        np.ascontiguousarray(table.T),
-        optional_array(model.output_bias),
+        kernel,
+        product_bias(kernel, model.output_bias, observers, name, assignment),
         None,
-        int8=int8,
-        input_params=observer.params(),
+        assignment,
+        path=name,
+        input_params=params,
         name="output_projection",
-        options=assignment.options,
     )
-    rows = [report_row(name, "weights", [observer], assignment)]
-    return projection, observer.params() if int8 else None, rows
+    rows = [report_row(name, "weights", observers, assignment)]
+    return projection, params if assignment.reads_codes(name) else None, rows
 
 
 def convert_transformer(

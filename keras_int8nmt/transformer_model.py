@@ -148,7 +148,7 @@ class Transformer(keras.Model):
             if part is not None:
                 part.build(shape)
         if self.output_observer is not None:
-            self.output_observer.build()
+            self.output_observer.build(shape)
         if self.output_projection is None and self.settings["output_bias"]:
             self.output_bias = self.add_weight(
                 name="output_bias", shape=(self.target_vocabulary_size,), initializer="zeros"

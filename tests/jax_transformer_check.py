@@ -5,6 +5,7 @@ import sys
 import keras
 import numpy as np
 
+from keras_int8nmt.balancing import balance
 from keras_int8nmt.calibration import observers, simulate
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
 from keras_int8nmt.transformer import build_transformer, copy_weights
@@ -53,6 +54,11 @@ def check_training_and_calibration(model):
     model.evaluate(DATA, SOURCE, verbose=0, callbacks=[CalibrationCallback()])
     totals = {path.partition("/")[2]: o.to_histogram().total for path, o in observers(model)}
     assert totals["encoder_block_0/ffn_in/input_observer"] == 16 * (SOURCE > 0).sum()
+    balanced = balance(model)
+    assert np.any(balanced.encoder_blocks[0].ffn_in.kernel != model.encoder_blocks[0].ffn_in.kernel)
+    np.testing.assert_allclose(
+        balanced.predict(DATA, verbose=0), before, atol=2e-5 * np.abs(before).max()
+    )
     simulate(model)
     simulated = model.predict(DATA, verbose=0)
     assert 0 < np.abs(simulated - before).max() < 0.2 * np.abs(before).max()

@@ -18,6 +18,8 @@ SOURCES = Path(__file__).resolve().parents[1]
 # What a module may import besides the standard library and NumPy. A folder stands for all in it.
 NUMPY_ONLY = (
     "quantization.py",
+    "bias_correction.py",
+    "conversion_options.py",
     "calibration/histogram.py",
     "calibration/threshold.py",
     "calibration/modes.py",
@@ -50,9 +52,13 @@ KERAS_OPS_ONLY = (
     "transformer_settings.py",
     "plain_attention.py",
     "marian.py",
+    "channel_scaling.py",
+    "balancing.py",
+    "bench/accuracy_hard.py",
     "calibration/state.py",
     "callbacks/calibration.py",
     "layers/observer.py",
+    "layers/channel_statistics.py",
     "layers/quant_dense.py",
     "layers/quant_attention.py",
     "layers/int8_gather.py",

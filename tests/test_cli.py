@@ -138,6 +138,29 @@ def test_an_unknown_mode_is_named(capfd, mode):
     assert mode in capfd.readouterr().err
 
 
+def test_a_balanced_model_is_calibrated_and_converted_by_a_recipe(folders, tmp_path):
+    options = ["calibrate", folders / "float", "--data", folders / "data.en", "--balance"]
+    run(*options, "-o", tmp_path / "half")
+    run(*options, "0.25", "-o", tmp_path / "quarter")
+    recipe = ["--weights", "per_tensor", "--bias-correction"]
+    run("convert", tmp_path / "quarter", *recipe, "-o", tmp_path / "int8")
+    cards = {
+        name: json.loads((tmp_path / name / "model_card.json").read_text())
+        for name in ("half", "quarter", "int8")
+    }
+    assert (cards["half"]["state"], cards["half"]["balance"]) == ("calibrated", 0.5)
+    assert (cards["quarter"]["state"], cards["quarter"]["balance"]) == ("calibrated", 0.25)
+    converted = cards["int8"]
+    assert (converted["state"], converted["balance"]) == ("converted", 0.25)
+    assert (converted["weights"], converted["bias_correction"]) == ("per_tensor", True)
+    source = write(tmp_path / "in.en", SENTENCES)
+    # The same float function: the same translations, thresholds or not.
+    for kind in (folders / "float", tmp_path / "half", tmp_path / "int8"):
+        run("translate", kind, source, "-o", tmp_path / f"{kind.name}.de", *SHORT)
+    texts = [(tmp_path / f"{name}.de").read_text() for name in ("float", "half")]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("kind", ["float", "int8"])
 def test_a_file_is_translated_line_by_line(folders, tmp_path, kind):
     source = tmp_path / "in.en"
@@ -239,6 +262,20 @@ def test_bad_input_is_one_line(folders, tmp_path, capfd):
 def test_bad_options_are_named(capfd, words):
     with pytest.raises(SystemExit) as error:
         main(["translate", "model", *words])
+    assert error.value.code == 2
+    assert words[0] in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["calibrate", "model", "--data", "f", "-o", "x"], ["--balance", "1.5"]),
+        (["convert", "model", "-o", "x"], ["--weights", "per_row"]),
+    ],
+)
+def test_bad_recipes_are_named(capfd, command, words):
+    with pytest.raises(SystemExit) as error:
+        main([*command, *words])
     assert error.value.code == 2
     assert words[0] in capfd.readouterr().err
 

@@ -16,9 +16,23 @@ from keras_int8nmt.calibration.modes import MODES, parse_mode
 from keras_int8nmt.calibration.threshold import find_thresholds
 
 if TYPE_CHECKING:
-    from keras_int8nmt.calibration.state import observers, reset, set_state, settle, simulate
+    from keras_int8nmt.calibration.state import (
+        observers,
+        reset,
+        set_state,
+        settle,
+        simulate,
+        without_statistics,
+    )
 
-_MODEL_FUNCTIONS = ("observers", "reset", "set_state", "settle", "simulate")
+_MODEL_FUNCTIONS = (
+    "observers",
+    "reset",
+    "set_state",
+    "settle",
+    "simulate",
+    "without_statistics",
+)
 
 __all__ = [
     "MODES",
@@ -35,6 +49,7 @@ __all__ = [
     "settle",
     "simulate",
     "sqnr_db",
+    "without_statistics",
 ]
 
 

@@ -86,6 +86,18 @@ def observers(model: keras.layers.Layer) -> list[tuple[str, Observer]]:
     return [(o.path or o.name, o) for o in found]
 
 
+def without_statistics(model: keras.layers.Layer) -> list[str]:
+    """The paths of observers that have thresholds but saw nothing by channel.
+
+    So it is in a model that was calibrated by a release without `ChannelStatistics`.
+    """
+    return [
+        path
+        for path, observer in observers(model)
+        if observer.is_calibrated and not observer.channel_statistics.is_seen
+    ]
+
+
 def set_state(model: keras.layers.Layer, state: str) -> None:
     """Sets what every quantizable layer of a model does.
 

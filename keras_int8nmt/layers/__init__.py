@@ -1,7 +1,8 @@
 """Keras layers: `Quant*` trains and is calibrated, `Int8*` is what conversion makes of it.
 
-`Float*` and `Mixed*` are what it makes where a policy leaves something float. Loaded on first use:
-the converted layers import TensorFlow, the others run on JAX too.
+`Float*` and `Mixed*` are what it makes where a policy leaves something float, `Dynamic*` where each
+row gets a scale of its own. Loaded on first use: the converted layers import TensorFlow, the others
+run on JAX too.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ _HOMES = {
     "Int8Dense": "int8_dense",
     "Int8Attention": "int8_attention",
     "Int8Embedding": "int8_embedding",
+    "DynamicDense": "dynamic_dense",
+    "DynamicAttention": "dynamic_attention",
     "FloatDense": "float_dense",
     "FloatEmbedding": "float_embedding",
     "MixedAttention": "mixed_attention",
 }
 
 __all__ = [
+    "DynamicAttention",
+    "DynamicDense",
     "FloatDense",
     "FloatEmbedding",
     "Int8Attention",
@@ -36,6 +41,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from keras_int8nmt.layers.dynamic_attention import DynamicAttention
+    from keras_int8nmt.layers.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.float_dense import FloatDense
     from keras_int8nmt.layers.float_embedding import FloatEmbedding
     from keras_int8nmt.layers.int8_attention import Int8Attention

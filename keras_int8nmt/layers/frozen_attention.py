@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 import keras
@@ -10,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
+from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul, Weights
 from keras_int8nmt.layers.float_matmul import FloatMatmul
 from keras_int8nmt.layers.frozen_layer import (
     FrozenLayer,
     as_codes,
+    optional_params,
     params_config,
     params_from_config,
 )
@@ -21,10 +24,9 @@ from keras_int8nmt.layers.packed_matmul import PackedMatmul, Section
 from keras_int8nmt.quantization import QuantParams
 
 Params = QuantParams | dict[str, Any]
-# A float kernel `[k, n]` and its bias `[n]` or None.
-Weights = tuple[np.ndarray, np.ndarray | None]
 # A projection: the tensor that it lies in, and its first column there.
 Projected = tuple[tf.Tensor, int]
+Product = PackedMatmul | DynamicMatmul | FloatMatmul
 
 PROJECTIONS = ("query", "key", "value")
 # The MatMuls of an attention, by the names that they have in a conversion report.
@@ -50,9 +52,9 @@ class FrozenAttention(FrozenLayer):
         value_dim: int,
         output_units: int,
         *,
-        input_params: dict[str, Params],
-        head_params: dict[str, Params],
-        context_params: Params,
+        input_params: Mapping[str, Params | None],
+        head_params: Mapping[str, Params],
+        context_params: Params | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,9 +62,10 @@ class FrozenAttention(FrozenLayer):
         self.key_dim = key_dim
         self.value_dim = value_dim
         self.output_units = output_units
-        self.input_params = {k: params_from_config(v) for k, v in input_params.items()}
+        # None where scales are dynamic.
+        self.input_params: dict[str, Any] = {k: optional_params(v) for k, v in input_params.items()}
         self.head_params = {k: params_from_config(v) for k, v in head_params.items()}
-        self.context_params = params_from_config(context_params)
+        self.context_params: Any = optional_params(context_params)
         self._products: dict[str, Any] = {}
         self._output: Any = None
 
@@ -72,6 +75,7 @@ class FrozenAttention(FrozenLayer):
         kernels: dict[str, Weights],
         output: Weights,
         *,
+        per_channel: bool = True,
         weight_bits: int = 8,
         **kwargs: Any,
     ) -> Self:
@@ -80,32 +84,44 @@ class FrozenAttention(FrozenLayer):
         Args:
             kernels: `(kernel [d, columns], bias [columns] or None)` of "query", "key", "value".
             output: `(kernel [num_heads * value_dim, output_units], bias)`.
+            per_channel: As in `quantize_weights`, for each of the kernels.
             weight_bits: Of the INT8 products, 8 or 7.
             **kwargs: The constructor's arguments, without `output_units`.
         """
         layer = cls(output_units=output[0].shape[1], **kwargs)
+        rule = {"per_channel": per_channel, "weight_bits": weight_bits}
         for group in layer.groups:
-            names = group.split("_")
-            if layer._is_int8(names[0]):
-                sections = [Section(*kernels[n], layer.head_output(n)) for n in names]
-                product: Any = PackedMatmul.from_float(
-                    sections, layer.group_params(group), weight_bits=weight_bits
-                )
-            else:
-                product = FloatMatmul(*kernels[group])
-            layer._products[group] = product
-        if layer._is_int8("attention_output"):
-            layer._output = PackedMatmul.from_float(
-                [Section(*output)], layer.context_params, weight_bits=weight_bits
-            )
-        else:
-            layer._output = FloatMatmul(*output)
+            members = {name: kernels[name] for name in group.split("_")}
+            layer._products[group] = layer._make_product(group, members, **rule)
+        members = {"attention_output": output}
+        layer._output = layer._make_product("attention_output", members, **rule)
         return layer
+
+    def _make_product(self, group: str, members: dict[str, Weights], **rule: Any) -> Product:
+        """The product of a group, or the output projection, of float weights by name.
+
+        `rule`: how weights are quantized, see `PackedMatmul.from_float`.
+        """
+        if not self._is_int8(next(iter(members))):
+            return FloatMatmul(*members[group])
+        if group == "attention_output":
+            return PackedMatmul.from_float([Section(*members[group])], self.context_params, **rule)
+        sections = [Section(*weights, self.head_output(n)) for n, weights in members.items()]
+        return PackedMatmul.from_float(sections, self.group_params(group), **rule)
+
+    def _product_class(self, name: str) -> Any:
+        """Of the product that `name` of MATMULS is in."""
+        return PackedMatmul if self._is_int8(name) else FloatMatmul
 
     # ---- what is INT8, and the scales that follow ----
 
     def _is_int8(self, name: str) -> bool:
+        """Whether `name` multiplies codes of calibrated scales."""
         return self.precision[name] == "int8"
+
+    def _kind(self, name: str) -> str:
+        """Projections of one input and one kind share a product."""
+        return self._head_dtype(name) if self._is_int8(name) else name
 
     def _head_dtype(self, name: str) -> str:
         """How a projection is handed on: as its reader computes, whatever it computes in itself."""
@@ -124,13 +140,12 @@ class FrozenAttention(FrozenLayer):
         for names in self.input_params:
             parts: dict[str, list[str]] = {}
             for name in names.split("_"):
-                shared = self._head_dtype(name) if self._is_int8(name) else name
-                parts.setdefault(shared, []).append(name)
+                parts.setdefault(self._kind(name), []).append(name)
             found.extend("_".join(part) for part in parts.values())
         return tuple(found)
 
     @property
-    def products(self) -> dict[str, PackedMatmul | FloatMatmul]:
+    def products(self) -> dict[str, Product]:
         """The product of each group, and of "attention_output"."""
         return {**self._products, "attention_output": self._require(self._output)}
 
@@ -304,13 +319,10 @@ class FrozenAttention(FrozenLayer):
         self._require(self._output).save(store, "output_")
 
     def load_own_variables(self, store: Any) -> None:
-        def load(name: str, prefix: str) -> PackedMatmul | FloatMatmul:
-            product = PackedMatmul if self._is_int8(name) else FloatMatmul
-            return product.load(store, prefix)
-
         for group in self.groups:
-            self._products[group] = load(group.split("_")[0], group + "_")
-        self._output = load("attention_output", "output_")
+            product = self._product_class(group.split("_")[0])
+            self._products[group] = product.load(store, group + "_")
+        self._output = self._product_class("attention_output").load(store, "output_")
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

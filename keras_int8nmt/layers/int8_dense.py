@@ -89,14 +89,22 @@ class Int8Dense(FrozenLayer):
 
     @classmethod
     def from_kernel(
-        cls, kernel: Any, bias: Any, activation: Any, *, weight_bits: int = 8, **kwargs: Any
+        cls,
+        kernel: Any,
+        bias: Any,
+        activation: Any,
+        *,
+        per_channel: bool = True,
+        weight_bits: int = 8,
+        **kwargs: Any,
     ) -> Int8Dense:
-        """The layer for float weights `[k, units]`, quantized per output channel."""
+        """The layer for float weights `[k, units]`; these are quantized by `quantize_weights`."""
         layer = cls(kernel.shape[1], activation, **kwargs)
         layer._matmul = PackedMatmul.from_float(
             [Section(kernel, bias, layer.output_params)],
             layer.input_params,
             layer._fused,
+            per_channel,
             weight_bits,
         )
         return layer

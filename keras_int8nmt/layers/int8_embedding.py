@@ -41,12 +41,19 @@ class Int8Embedding(FrozenLayer):
         self._inv_scales: Any = None
 
     @classmethod
-    def from_table(cls, table: np.ndarray, mask_zero: bool = False, **kwargs: Any) -> Int8Embedding:
-        """The layer for a float table `[input_dim, output_dim]`."""
+    def from_table(
+        cls,
+        table: np.ndarray,
+        mask_zero: bool = False,
+        *,
+        per_channel: bool = True,
+        **kwargs: Any,
+    ) -> Int8Embedding:
+        """The layer for a float table `[input_dim, output_dim]`; a channel is one of its rows."""
         rows, columns = table.shape
         layer = cls(rows, columns, mask_zero, **kwargs)
         # A row of the table is a column of the tied output projection: same codes, same scales.
-        codes, scale = quantize_weights(np.ascontiguousarray(table.T))
+        codes, scale = quantize_weights(np.ascontiguousarray(table.T), per_channel)
         layer._table = tf.constant(np.ascontiguousarray(codes.T), tf.int8)
         layer._inv_scales = tf.constant(np.float32(1) / scale, tf.float32)
         return layer

@@ -13,6 +13,7 @@ from keras_int8nmt.calibration.errors import NotCalibratedError
 from keras_int8nmt.calibration.histogram import BINS, MIN_EXPONENT, Histogram
 from keras_int8nmt.calibration.threshold import find_thresholds
 from keras_int8nmt.layers.branches import when
+from keras_int8nmt.layers.channel_statistics import ChannelStatistics
 from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
 from keras_int8nmt.layers.graph_histogram import add_batch
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OFF, OBSERVING, SIMULATING = 0, 1, 2
 
+# Histogram, exponent, minimum, maximum and nonfinite of an observer that saw nothing.
+_NOTHING_SEEN = (0, MIN_EXPONENT, np.inf, -np.inf, 0)
 _CODE_RANGE = {"int8": (-127.0, 127.0), "uint8": (0.0, 255.0)}
 
 
@@ -36,12 +39,14 @@ class Observer(keras.layers.Layer):
     [-2^e, 2^e), `exponent` (e) int32, `minimum` and `maximum` float32, `nonfinite` int32 (values
     that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until calibrated),
     `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow from the
-    thresholds) and `switch` int32. Counts stop at 2^31 - 1.
+    thresholds) and `switch` int32. Counts stop at 2^31 - 1. `channel_statistics` holds the mean and
+    the largest magnitude of each channel.
 
     Args:
         signed: Whether the tensor is always symmetric int8, whatever the mode (Q, K and V, which
             are multiplied with each other).
         optional: Whether it may see nothing: the layer then has another observer stand in.
+        channel_axes: How many of the last axes number the channels, see `ChannelStatistics`.
 
     Call arguments:
         inputs: Float tensor of any shape.
@@ -51,11 +56,14 @@ class Observer(keras.layers.Layer):
         `inputs`, or when simulating the values that its codes stand for; same shape and dtype.
     """
 
-    def __init__(self, signed: bool = False, optional: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, signed: bool = False, optional: bool = False, channel_axes: int = 1, **kwargs: Any
+    ) -> None:
         kwargs.update(dtype="float32", trainable=False, autocast=False)
         super().__init__(**kwargs)
         self.signed = signed
         self.optional = optional
+        self.channel_statistics = ChannelStatistics(channel_axes, name="channel_statistics")
         self.supports_masking = True
         # Read while tracing or running eagerly: a function that is shown each tensor, or None.
         self.tap: Callable[[Any], None] | None = None
@@ -80,6 +88,7 @@ class Observer(keras.layers.Layer):
         self.threshold_max = weight("threshold_max", "float32", np.nan)
         self.quantizer = weight("quantizer", "float32", np.nan, (4,))
         self.switch = weight("switch", "int32", OFF)
+        self.channel_statistics.build(input_shape)
         self.built = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
@@ -115,7 +124,7 @@ class Observer(keras.layers.Layer):
         if keras.config.backend() == "tensorflow":
             # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
             def observed() -> Any:
-                new_state = add_batch(self._state(), x, mask_now())
+                new_state = self._added(self._state(), x, mask_now())
                 for variable, value in zip(self._state_variables(), new_state, strict=True):
                     variable.value.assign(value)
                 return x
@@ -132,7 +141,7 @@ class Observer(keras.layers.Layer):
             lambda: (x, state),
             lambda: ops.cond(
                 observing,
-                lambda: (x, add_batch(state, x, mask_now())),
+                lambda: (x, self._added(state, x, mask_now())),
                 lambda: (simulated(), state),
             ),
         )
@@ -141,15 +150,24 @@ class Observer(keras.layers.Layer):
         return output
 
     def _state_variables(self) -> tuple[Any, ...]:
-        return self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
+        own = self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
+        return (*own, *self.channel_statistics.state_variables())
 
     def _state(self) -> tuple[Any, ...]:
         return tuple(ops.convert_to_tensor(v) for v in self._state_variables())
 
+    def _added(self, state: tuple[Any, ...], x: Any, mask: Any) -> tuple[Any, ...]:
+        """The state after one more batch."""
+        histogram, channels = state[: len(_NOTHING_SEEN)], state[len(_NOTHING_SEEN) :]
+        return (
+            *add_batch(histogram, x, mask),
+            *self.channel_statistics.add(channels, x, mask),
+        )
+
     def observe(self, x: Any, mask: Any = None) -> None:
         """Counts `x` now, whatever the switch says."""
         for variable, value in zip(
-            self._state_variables(), add_batch(self._state(), x, mask), strict=True
+            self._state_variables(), self._added(self._state(), x, mask), strict=True
         ):
             variable.assign(value)
 
@@ -239,14 +257,16 @@ class Observer(keras.layers.Layer):
 
     def reset(self) -> None:
         """Forgets what was seen; thresholds stay."""
+        channels = [0] * len(self.channel_statistics.state_variables())
         for variable, value in zip(
-            self._state_variables(), (0, MIN_EXPONENT, np.inf, -np.inf, 0), strict=True
+            self._state_variables(), (*_NOTHING_SEEN, *channels), strict=True
         ):
             variable.assign(np.full(variable.shape, value, variable.dtype))
 
     def to_histogram(self) -> Histogram:
         """What was seen, as NumPy."""
-        values = [np.asarray(v.numpy()) for v in self._state_variables()]
+        seen = self._state_variables()[: len(_NOTHING_SEEN)]
+        values = [np.asarray(v.numpy()) for v in seen]
         return Histogram(
             counts=values[0].astype(np.int64),
             exponent=int(values[1]),
@@ -256,4 +276,9 @@ class Observer(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "signed": self.signed, "optional": self.optional}
+        return {
+            **super().get_config(),
+            "signed": self.signed,
+            "optional": self.optional,
+            "channel_axes": self.channel_statistics.axes,
+        }

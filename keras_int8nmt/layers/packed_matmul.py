@@ -54,16 +54,20 @@ class PackedMatmul:
         sections: list[Section],
         input_params: QuantParams,
         activation: str = "none",
+        per_channel: bool = True,
         weight_bits: int = 8,
     ) -> PackedMatmul:
-        """Quantizes float weights per output channel and folds what calibration knows.
+        """Quantizes float weights and folds what calibration knows.
+
+        Each output channel has a weight scale of its own; without `per_channel` each section has
+        one.
 
         The zero point of the input goes into the bias; the scale of an integer output goes into
         scales and bias where the activation allows it (see `output_step`).
         """
         kernels, all_scales, biases = [], [], []
         for section in sections:
-            kernel, weight_scale = quantize_weights(section.kernel, bits=weight_bits)
+            kernel, weight_scale = quantize_weights(section.kernel, per_channel, weight_bits)
             scales = combine_scales(input_params, weight_scale)
             bias = fold_bias(section.bias, kernel, weight_scale, input_params)
             if section.output is not None and cls._folds(section.output, activation):

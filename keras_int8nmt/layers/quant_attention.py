@@ -107,10 +107,10 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         self.query_input = Observer(name="query_input")
         self.value_input = Observer(name="value_input", optional=True)
         self.key_input = Observer(name="key_input", optional=True)
-        self.query = Observer(signed=True, name="query_observer")
-        self.key = Observer(signed=True, name="key_observer")
-        self.value = Observer(signed=True, name="value_observer")
-        self.context = Observer(name="context_observer")
+        self.query = Observer(signed=True, channel_axes=2, name="query_observer")
+        self.key = Observer(signed=True, channel_axes=2, name="key_observer")
+        self.value = Observer(signed=True, channel_axes=2, name="value_observer")
+        self.context = Observer(channel_axes=2, name="context_observer")
 
     # The arguments of the installed Keras, which differ from version to version.
     __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]
@@ -119,12 +119,16 @@ class QuantAttention(keras.layers.MultiHeadAttention):
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         super().build(query_shape, value_shape, key_shape)
-        for observer in self._observers():
-            observer.build()
-
-    def _observers(self) -> tuple[Observer, ...]:
-        inputs = self.query_input, self.value_input, self.key_input
-        return (*inputs, self.query, self.key, self.value, self.context)
+        self.query_input.build(query_shape)
+        self.value_input.build(value_shape)
+        self.key_input.build(value_shape if key_shape is None else key_shape)
+        for observer, width in (
+            (self.query, self.key_dim),
+            (self.key, self.key_dim),
+            (self.value, self.value_dim),
+            (self.context, self.value_dim),
+        ):
+            observer.build((None, None, self.num_heads, width))
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can. Complete once the layer was called."""

@@ -111,6 +111,21 @@ struct Case {
   std::vector<float> scales, bias;
 };
 
+// Scales of rows, or none.
+std::vector<std::vector<float>> RowScales(int64_t m) {
+  std::vector<float> scales(m);
+  for (int64_t i = 0; i < m; ++i) scales[i] = 0.013f * static_cast<float>(1 + i * 7 % 97);
+  return {{}, scales};
+}
+
+Epilogue MakeEpilogue(const Case& test, const std::vector<float>& row_scales) {
+  Epilogue epilogue;
+  epilogue.scales = test.scales.data();
+  epilogue.bias = test.bias.data();
+  if (!row_scales.empty()) epilogue.row_scales = row_scales.data();
+  return epilogue;
+}
+
 std::vector<int32_t> PlainSums(const Case& test, Type type, const uint8_t* a) {
   const Size& s = test.size;
   std::vector<int32_t> acc(s.m * s.n, 0);
@@ -129,7 +144,8 @@ std::string Name(const GemmBackend& backend, const Size& s, Type a_type, const E
          " n" + std::to_string(s.n) + " input " + std::to_string(static_cast<int>(a_type)) +
          " output " + std::to_string(static_cast<int>(epilogue.output.type)) + " activation " +
          std::to_string(static_cast<int>(epilogue.activation)) + " out_scale " +
-         std::to_string(epilogue.output.scale);
+         std::to_string(epilogue.output.scale) +
+         (epilogue.row_scales == nullptr ? "" : " scales of rows");
 }
 
 std::vector<Output> Outputs() {
@@ -141,10 +157,14 @@ void CheckEpilogues(const GemmBackend& backend, const PackedInfo& packed, const 
                     Type a_type, const uint8_t* a) {
   const Size& s = test.size;
   const std::vector<int32_t> acc = PlainSums(test, a_type, a);
-  for (int activation = 0; activation < 5; ++activation) {
+  const auto all = RowScales(s.m);
+  for (int i = 0; i < 10; ++i) {
     for (const Output& output : Outputs()) {
-      const Epilogue epilogue = {test.scales.data(), test.bias.data(),
-                                 static_cast<Activation>(activation), output};
+      Epilogue epilogue = MakeEpilogue(test, all[i / 5]);
+      epilogue.activation = static_cast<Activation>(i % 5);
+      epilogue.output = output;
+      // Of codes with a scale of their own one kind is enough there.
+      if (i >= 5 && output.zero_point > 0) continue;
       const size_t bytes = s.m * s.n * (output.type == Type::kFloat32 ? 4 : 1);
       std::vector<char> expected(bytes);
       KernelsFor("reference")->epilogue(acc.data(), s.m, s.n, epilogue, expected.data());
@@ -195,7 +215,8 @@ void CheckRowsAndThreads(const GemmBackend& backend, std::mt19937* random) {
   const PackedInfo packed = ReadPacked(blob.data(), bytes);
   std::vector<uint8_t> a(size.m * size.k);
   test.FillInput(Type::kUint8, a.data(), random);
-  const Epilogue epilogue = {test.scales.data(), test.bias.data(), Activation::kGelu, {}};
+  Epilogue epilogue = MakeEpilogue(test, {});
+  epilogue.activation = Activation::kGelu;
   std::vector<float> all(size.m * size.n), row(size.n), other(all.size());
   const auto multiply = [&](int64_t m, int64_t first, float* out) {
     backend.multiply(a.data() + first * size.k, Type::kUint8, m, packed.body, size.k, size.n,
@@ -259,24 +280,24 @@ void CheckShares(const GemmBackend& backend, std::mt19937* random) {
     const PackedInfo packed = ReadPacked(blob.data(), blob.size());
     std::vector<uint8_t> a(size.m * size.k);
     test.FillInput(Type::kInt8, a.data(), random);
-    Epilogue epilogue;
-    epilogue.scales = test.scales.data();
-    epilogue.bias = test.bias.data();
-    std::vector<float> whole(size.m * size.n), shared(size.m * size.n, -1e30f);
-    backend.multiply(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
-                     whole.data());
-    for (int count : {2, 3, 5}) {
-      for (int i = 0; i < count; ++i) {
-        backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
-                               shared.data(), {i, count});
+    for (const std::vector<float>& row_scales : RowScales(size.m)) {
+      const Epilogue epilogue = MakeEpilogue(test, row_scales);
+      std::vector<float> whole(size.m * size.n), shared(size.m * size.n, -1e30f);
+      backend.multiply(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
+                       whole.data());
+      for (int count : {2, 3, 5}) {
+        for (int i = 0; i < count; ++i) {
+          backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n,
+                                 epilogue, shared.data(), {i, count});
+        }
+        if (whole != shared) Fail("shares of a product");
       }
-      if (whole != shared) Fail("shares of a product");
     }
   }
 }
 
 // What is kept of a product's columns is what the kernel finds in its float32 results.
-void CheckTopK(const GemmBackend& backend, std::mt19937* random) {
+void CheckTopK(const GemmBackend& backend, bool rows, std::mt19937* random) {
   for (const Size& size : {Size{1, 64, 7}, Size{13, 37, 512}, Size{40, 130, 3001}}) {
     const Case test(size, random);
     std::vector<char> blob(PackedBytes(backend, size.k, size.n));
@@ -284,9 +305,8 @@ void CheckTopK(const GemmBackend& backend, std::mt19937* random) {
     const PackedInfo packed = ReadPacked(blob.data(), blob.size());
     std::vector<uint8_t> a(size.m * size.k);
     test.FillInput(Type::kUint8, a.data(), random);
-    Epilogue epilogue;
-    epilogue.scales = test.scales.data();
-    epilogue.bias = test.bias.data();
+    const std::vector<float> row_scales = RowScales(size.m)[rows];
+    const Epilogue epilogue = MakeEpilogue(test, row_scales);
     std::vector<float> logits(size.m * size.n);
     backend.multiply(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n, epilogue,
                      logits.data());
@@ -310,8 +330,8 @@ void CheckTopK(const GemmBackend& backend, std::mt19937* random) {
                                 maxima.data(),
                                 sums.data(),
                                 finite.data()};
-    backend.top_k_share(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n,
-                        epilogue.scales, epilogue.bias, result, Share());
+    backend.top_k_share(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n, epilogue,
+                        result, Share());
     if (found != best || found_ids != ids) Fail("the best columns of a product");
     for (int64_t r = 0; r < size.m; ++r) {
       float log_sum = 0.0f;
@@ -355,7 +375,10 @@ int Run() {
     CheckRefusals(*backend);
     if (std::strcmp(name, "onednn") == 0) CheckSaturation(*backend);
     if (backend->multiply_share != nullptr) CheckShares(*backend, &random);
-    if (backend->top_k_share != nullptr) CheckTopK(*backend, &random);
+    if (backend->top_k_share != nullptr) {
+      CheckTopK(*backend, false, &random);
+      CheckTopK(*backend, true, &random);
+    }
     std::printf("ran back end %s (%s): %d failures\n", name, backend->way, failures - before);
   }
   return failures == 0 ? 0 : 1;

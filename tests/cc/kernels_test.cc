@@ -77,15 +77,57 @@ void TestQuantize(int64_t n) {
   }
 }
 
+// Rows of ordinary numbers, of zeros, of numbers too small for a scale, and of special ones.
+void TestRows(int64_t n) {
+  const int64_t rows = 5;
+  Guarded<float> x = Normal(rows * n);
+  const float tiny[] = {0.0f, kLeastRowMaximum, 1e-41f};
+  for (int64_t i = 0; i < n; ++i) {
+    x[n + i] = Integer(0, 1) == 0 ? 0.0f : -tiny[Integer(0, 2)];
+    x[2 * n + i] = AnyFloat();
+    x[3 * n + i] = static_cast<float>(Integer(-254, 254)) * 0.5f;
+  }
+  x[3 * n + n / 2] = -127.0f;  // so that the scale is 1 and halves are ties
+  x[4 * n + Integer(0, static_cast<int32_t>(n) - 1)] = std::nanf("");
+  const std::string what = "quantize_rows " + std::to_string(n);
+  Compare(what, rows * n, false, [&](const Kernels& k, void* out) {
+    Guarded<float> inverses(rows);
+    k.quantize_rows(x.data(), rows, n, static_cast<int8_t*>(out), inverses.data());
+  });
+  Compare(what + " scales", rows * 4, true, [&](const Kernels& k, void* out) {
+    Guarded<int8_t> codes(rows * n);
+    k.quantize_rows(x.data(), rows, n, codes.data(), static_cast<float*>(out));
+  });
+  const Guarded<float> scales = Filled<float>(rows, [] { return Uniform(0.01f, 1.0f); });
+  const Guarded<float> bias = Normal(n);
+  for (Type type : kTypes) {
+    for (Activation activation : kActivations) {
+      Epilogue epilogue;
+      epilogue.bias = bias.data();
+      epilogue.row_scales = scales.data();
+      epilogue.activation = activation;
+      epilogue.output = MakeOutput(type, 12.3f);
+      Compare("finish_rows " + std::to_string(n), rows * n * SizeOf(type), type == Type::kFloat32,
+              [&](const Kernels& k, void* out) {
+                const void* y = x.data();
+                if (type == Type::kFloat32) y = std::memcpy(out, y, rows * n * 4);
+                k.finish_rows(static_cast<const float*>(y), rows, n, epilogue, out);
+              });
+    }
+  }
+}
+
 void TestEpilogue(int64_t n) {
   const int64_t rows = Integer(1, 4);
   const Guarded<int32_t> acc =
       Filled<int32_t>(rows * n, [] { return Integer(-60000000, 60000000); });
   const Guarded<float> scales = Filled<float>(n, [] { return Uniform(1e-8f, 1e-6f); });
   const Guarded<float> bias = Normal(n);
+  const Guarded<float> row_scales = Filled<float>(rows, [] { return Uniform(0.5f, 2.0f); });
   for (Type type : kTypes) {
     for (Activation activation : kActivations) {
       Epilogue epilogue;
+      if (Integer(0, 1) == 0) epilogue.row_scales = row_scales.data();
       epilogue.scales = scales.data();
       epilogue.bias = bias.data();
       epilogue.activation = activation;
@@ -235,6 +277,8 @@ void TestCaches() {
 void TestEmpty() {
   const Output output = MakeOutput(Type::kInt8, 1.0f);
   tested->quantize(nullptr, 0, output, nullptr);
+  tested->quantize_rows(nullptr, 0, 5, nullptr, nullptr);
+  tested->finish_rows(nullptr, 0, 5, Epilogue(), nullptr);
   tested->finish(nullptr, 0, 5, Activation::kGelu, output, nullptr);
   tested->embedding(nullptr, 5, nullptr, nullptr, 0, 1.0f, nullptr);
   tested->attention(AttentionArgs());
@@ -248,6 +292,7 @@ void TestSet(const Kernels* kernels) {
     for (int64_t n : kSizes) {
       TestQuantize(n);
       TestEpilogue(n);
+      TestRows(n);
       TestLayerNorm(n);
       TestEmbedding(n);
       TestTopK(n);

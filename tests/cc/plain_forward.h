@@ -128,7 +128,13 @@ class PlainForward {
                       out.bytes.data());
       return out;
     }
-    const PlainTensor codes = Quantize(x, product.input);
+    PlainTensor codes = Quantize(x, product.input);
+    std::vector<float> row_scales(x.rows);
+    if (product.dynamic) {
+      codes = PlainTensor(Type::kInt8, x.rows, k);
+      kernels_.quantize_rows(x.floats(), x.rows, k, reinterpret_cast<int8_t*>(codes.bytes.data()),
+                             row_scales.data());
+    }
     std::vector<int32_t> acc(x.rows * n, 0);
     for (int64_t r = 0; r < x.rows; ++r) {
       for (int64_t i = 0; i < k; ++i) {
@@ -137,7 +143,7 @@ class PlainForward {
       }
     }
     const Epilogue epilogue = {product.scales.data(), product.bias.data(), product.activation,
-                               product.output};
+                               product.output, product.dynamic ? row_scales.data() : nullptr};
     kernels_.epilogue(acc.data(), x.rows, n, epilogue, out.bytes.data());
     return out;
   }

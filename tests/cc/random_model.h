@@ -31,6 +31,7 @@ struct Shape {
   bool float_embedding = false;  // of an INT8 model
   bool asymmetric = false;       // activations are uint8 with a zero point
   bool folded = false;           // scales of int8 heads are in the products themselves
+  bool dynamic = false;          // INT8 products give each row of their input a scale of its own
   bool float_flow = false;       // norms and contexts hand on float32, which products quantize
   float end_bias = 2.0f;         // how eager the model is to end
   uint32_t seed = 1;
@@ -98,7 +99,7 @@ class ModelMaker {
 
   // How a tensor that is read as `codes` is written: so, if all of its readers want it.
   Output Written(const Output& codes, const Products& readers) const {
-    const auto reads = [](const small::Product* product) { return product->int8; };
+    const auto reads = [](const small::Product* p) { return p->int8 && !p->dynamic; };
     if (shape_.float_flow || !std::all_of(readers.begin(), readers.end(), reads)) return Output();
     return codes;
   }
@@ -157,7 +158,7 @@ class ModelMaker {
   }
 
   // INT8 or float32, as is drawn; the input's zero point is folded into the bias.
-  small::Product Quantized(int64_t k, int64_t n, std::vector<float> weights, const Output& input) {
+  small::Product Quantized(int64_t k, int64_t n, std::vector<float> weights, Output input) {
     small::Product product;
     product.k = k;
     product.n = n;
@@ -167,6 +168,8 @@ class ModelMaker {
       product.weights = std::move(weights);
       return product;
     }
+    product.dynamic = shape_.dynamic;
+    if (shape_.dynamic) input = Output();
     product.input = input;
     product.codes.resize(k * n);
     for (int64_t j = 0; j < n; ++j) {

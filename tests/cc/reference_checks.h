@@ -37,6 +37,33 @@ void TestReferenceActivations(const Kernels& reference) {
   }
 }
 
+// What the codes of a row stand for is the row, to half a step of its own maximum.
+void TestReferenceRows(const Kernels& reference) {
+  const int64_t rows = 3, n = 100;
+  Guarded<float> x = Normal(rows * n);
+  for (int64_t i = 0; i < n; ++i) {
+    x[n + i] *= 1e6f;
+    x[2 * n + i] = 0.0f;
+  }
+  Guarded<int8_t> codes(rows * n);
+  Guarded<float> inverses(rows);
+  reference.quantize_rows(x.data(), rows, n, codes.data(), inverses.data());
+  for (int64_t r = 0; r < rows; ++r) {
+    double largest = 0;
+    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(double{x[r * n + i]}));
+    CheckNear("scale of a row", inverses[r], r == 2 ? 1.0 : largest / 127, 1e-6 * largest);
+    for (int64_t i = 0; i < n; ++i) {
+      CheckNear("codes of a row", codes[r * n + i] * double{inverses[r]}, x[r * n + i],
+                largest / 254 * 1.00001);
+    }
+  }
+  const float special[] = {1.0f, std::nanf(""), 1.0f, HUGE_VALF, 1.0f, -HUGE_VALF};
+  reference.quantize_rows(special, 3, 2, codes.data(), inverses.data());
+  for (int64_t r = 0; r < 3; ++r) {
+    if (!std::isnan(inverses[r])) Fail("a row that is not finite has a scale");
+  }
+}
+
 void TestReferenceLayerNorm(const Kernels& reference) {
   const int64_t n = 777;
   const Guarded<float> x = Normal(n), residual = Normal(n), gamma = Normal(n), beta = Normal(n);
@@ -103,6 +130,7 @@ void TestReferenceTopK(const Kernels& reference) {
 
 void TestReference(const Kernels& reference) {
   TestReferenceActivations(reference);
+  TestReferenceRows(reference);
   TestReferenceLayerNorm(reference);
   TestReferenceAttention(reference);
   TestReferenceTopK(reference);

@@ -76,6 +76,20 @@ inline std::vector<Shape> Shapes() {
     s->key_type = s->value_type = kFloat;
     s->end_bias = 3.5f;
   });
+  add("INT8, dynamic", [&](Shape* s) {
+    s->dynamic = true;
+    s->key_type = s->value_type = kFloat;
+    s->end_bias = 3.5f;
+  });
+  add("INT8, dynamic, pre-norm, GELU, tied, wide vocabulary, odd sizes", [&](Shape* s) {
+    s->dynamic = s->pre_norm = s->tied = s->separate = true;
+    s->key_type = s->value_type = kFloat;
+    s->activation = Activation::kGelu;
+    head(s, 3, 7, 5);
+    s->dim = 33;
+    s->words = 700;
+    s->decoders = 1;
+  });
   add("INT8, wide vocabulary", [&](Shape* s) {
     s->words = 1300;
     s->decoders = 1;
@@ -92,6 +106,11 @@ inline std::vector<Shape> Shapes() {
     s->activation = Activation::kGelu;
     head(s, 3, 7, 5);
     s->dim = 33;
+  });
+  add("mixed, dynamic", [&](Shape* s) {
+    s->precision = Precision::kMixed;
+    s->dynamic = true;
+    s->key_type = s->value_type = kFloat;
   });
   add("mixed", [](Shape* s) { s->precision = Precision::kMixed; });
   add("mixed, pre-norm, QK in float, swish", [&](Shape* s) {

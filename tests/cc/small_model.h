@@ -14,6 +14,7 @@ namespace small {
 struct Product {
   int64_t k = 0, n = 0;
   bool int8 = false;
+  bool dynamic = false;  // INT8 of float32, each row with a scale of its own
   std::vector<int8_t> codes;
   std::vector<float> scales, weights, bias;
   Activation activation = Activation::kNone;

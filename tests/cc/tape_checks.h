@@ -162,6 +162,10 @@ class TapeChecks {
     refuse("self of memory", [&](M*, L* e, L*) { e->self.projections[0].of_memory = true; });
     refuse("query of memory", [&](M*, L*, L* d) { d->cross.projections[0].of_memory = true; });
     refuse("keys of the input", [&](M*, L*, L* d) { d->cross.projections[1].of_memory = false; });
+    if (shape_.dynamic) {
+      refuse("codes for a dynamic product", [&](M*, L*, L* d) { other(&d->ffn_in.input); });
+      refuse("a dynamic product as another one", [&](M*, L* e, L*) { e->ffn_out.dynamic = false; });
+    }
     refuse("end token", [&](M* m, L*, L*) { m->eos_id = static_cast<int32_t>(shape_.words); });
     refuse("start token", [&](M* m, L*, L*) { m->start_id = static_cast<int32_t>(shape_.words); });
   }
@@ -194,13 +198,21 @@ class TapeChecks {
 };
 
 inline void CheckTapes() {
-  for (Precision precision : {Precision::kInt8, Precision::kMixed, Precision::kFloat}) {
+  struct Kind {
+    Precision precision;
+    bool dynamic;
+  };
+  for (const Kind& kind : {Kind{Precision::kInt8, false}, Kind{Precision::kInt8, true},
+                           Kind{Precision::kMixed, false}, Kind{Precision::kFloat, false}}) {
     for (bool pre_norm : {false, true}) {
       Shape shape;
-      shape.name = pre_norm ? "pre-norm" : "post-norm";
-      shape.precision = precision;
-      if (precision != Precision::kInt8) shape.key_type = Type::kFloat32;
-      if (precision == Precision::kFloat) shape.value_type = Type::kFloat32;
+      shape.name =
+          std::string(kind.dynamic ? "dynamic, " : "") + (pre_norm ? "pre" : "post") + "-norm";
+      shape.precision = kind.precision;
+      shape.dynamic = kind.dynamic;
+      const bool int8 = kind.precision == Precision::kInt8 && !kind.dynamic;
+      if (!int8) shape.key_type = Type::kFloat32;
+      if (kind.precision == Precision::kFloat || kind.dynamic) shape.value_type = Type::kFloat32;
       shape.pre_norm = shape.separate = pre_norm;
       shape.decoders = 1;
       shape.max_length = 5;

@@ -66,7 +66,7 @@ class TapeWriter {
 
   void PutProduct(const small::Product& product) {
     const int64_t k = product.k, n = product.n;
-    Put({9001, product.int8, k, n, static_cast<int64_t>(product.activation)});
+    Put({9001, product.int8 + product.dynamic, k, n, static_cast<int64_t>(product.activation)});
     PutOutput(product.input);
     PutOutput(product.output);
     packed_.emplace_back(product.int8 ? PackedBytes(gemm_, k, n) : PackedFloatBytes(k, n));

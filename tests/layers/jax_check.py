@@ -51,6 +51,10 @@ def check_calibration_and_training():
         watched = dict(observers(model))["attention/query_input"]
         counts = watched.to_histogram().counts
         np.testing.assert_array_equal(counts, Histogram().add(table[IDS]).counts)
+        seen = watched.channel_statistics
+        assert np.all(np.asarray(seen.count) == IDS.size)
+        np.testing.assert_allclose(seen.means(), table[IDS].mean((0, 1)), atol=1e-6)
+        np.testing.assert_array_equal(seen.largest_magnitudes(), abs(table[IDS]).max((0, 1)))
     np.testing.assert_array_equal(model.predict(IDS, verbose=0), expected)
     simulate(model)
     simulated = model.predict(IDS, verbose=0)

@@ -25,6 +25,8 @@ enum Mark : int64_t {
   kEndMark
 };
 
+enum Precision : int64_t { kFloatProduct, kInt8Product, kDynamicProduct };
+
 void Require(bool fits, const char* what) {
   if (!fits) throw std::invalid_argument("the model's description: " + std::string(what));
 }
@@ -43,7 +45,9 @@ Output ReadOutput(Tape* tape) {
 Linear ReadLinear(Tape* tape) {
   tape->Mark(kLinearMark);
   Linear linear;
-  linear.int8 = tape->Flag("precision of a product");
+  const int64_t precision = tape->Int("precision of a product", kFloatProduct, kDynamicProduct);
+  linear.int8 = precision != kFloatProduct;
+  linear.dynamic = precision == kDynamicProduct;
   linear.k = tape->Int("rows of weights", 1, linear.int8 ? kMaxDepth : kMost);
   linear.n = tape->Int("columns of weights", 1, kMost);
   linear.activation = static_cast<Activation>(tape->Int("activation", 0, 4));
@@ -54,7 +58,9 @@ Linear ReadLinear(Tape* tape) {
     linear.packed = ReadPacked(packed.data, static_cast<size_t>(packed.count()));
     Require(linear.packed.k == linear.k && linear.packed.n == linear.n,
             "packed weights of another shape");
-    Require(linear.input.type != Type::kFloat32, "an INT8 product with float input");
+    Require(linear.dynamic == (linear.input.type == Type::kFloat32),
+            linear.dynamic ? "a product of dynamic scales with integer input"
+                           : "an INT8 product with float input");
     linear.scales = tape->Floats("scales", {linear.n});
   } else {
     // oneDNN is not asked about a size that cannot be.

@@ -21,7 +21,8 @@ struct Linear {
   int index = 0;  // among all products of the model
   int64_t k = 0, n = 0;
   bool int8 = false;
-  Output input;  // what x is: codes, or float32 which INT8 products quantize so
+  bool dynamic = false;  // INT8 whose input is float32, each row of it with a scale of its own
+  Output input;          // what x is: codes, or float32 which INT8 products quantize so
   Activation activation = Activation::kNone;
   Output output;
   PackedInfo packed;                   // INT8

@@ -52,6 +52,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
     }
   }
   codes_ = Buffer(codes);
+  row_scales_ = Buffer(rows * sizeof(float));
   floats_ = Buffer(floats * sizeof(float));
   const Linear& last = model.projection;
   if (!last.int8 || last.packed.backend->top_k_share == nullptr) {
@@ -72,6 +73,11 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
 }
 
 const void* Products::Codes(const Linear& linear, const void* x, Type x_type, int64_t m) {
+  if (linear.dynamic) {
+    kernels_.quantize_rows(static_cast<const float*>(x), m, linear.k, codes_.as<int8_t>(),
+                           row_scales_.as<float>());
+    return codes_.as();
+  }
   if (x_type != Type::kFloat32) return x;
   kernels_.quantize(static_cast<const float*>(x), m * linear.k, linear.input, codes_.as());
   return codes_.as();
@@ -86,23 +92,33 @@ void Products::Run(const Linear& linear, const void* x, Type x_type, int64_t m, 
   }
 }
 
-void Products::RunInt8(const Linear& linear, const void* codes, int64_t m, void* out) {
-  const GemmBackend& gemm = *linear.packed.backend;
+Type Products::CodeType(const Linear& linear) {
+  return linear.dynamic ? Type::kInt8 : linear.input.type;
+}
+
+Epilogue Products::EpilogueOf(const Linear& linear) const {
   Epilogue epilogue;
   epilogue.scales = linear.scales;
   epilogue.bias = linear.bias;
   epilogue.activation = linear.activation;
   epilogue.output = linear.output;
+  if (linear.dynamic) epilogue.row_scales = row_scales_.as<float>();
+  return epilogue;
+}
+
+void Products::RunInt8(const Linear& linear, const void* codes, int64_t m, void* out) {
+  const GemmBackend& gemm = *linear.packed.backend;
+  const Type type = CodeType(linear);
+  const Epilogue epilogue = EpilogueOf(linear);
   const bool shared = team_->size() > 1 && gemm.multiply_share != nullptr &&
                       m * linear.k * linear.n >= kWorthSharing;
   if (!shared) {
-    gemm.multiply(codes, linear.input.type, m, linear.packed.body, linear.k, linear.n, epilogue,
-                  out);
+    gemm.multiply(codes, type, m, linear.packed.body, linear.k, linear.n, epilogue, out);
     return;
   }
   team_->Run([&](int member) {
-    gemm.multiply_share(codes, linear.input.type, m, linear.packed.body, linear.k, linear.n,
-                        epilogue, out, {member, team_->size()});
+    gemm.multiply_share(codes, type, m, linear.packed.body, linear.k, linear.n, epilogue, out,
+                        {member, team_->size()});
   });
 }
 
@@ -129,6 +145,8 @@ BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidd
 void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched) {
   const Linear& last = model_.projection;
   const int shares = team_->size();
+  const Type type = CodeType(last);
+  const Epilogue epilogue = EpilogueOf(last);
   team_->Run([&](int member) {
     const int64_t first = member * best_rows_;
     const ProductTopK result = {k_,
@@ -141,8 +159,8 @@ void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, in
                                 maxima_.data(),
                                 wants_log_sums_ ? sums_.data() : nullptr,
                                 finite_.data() + first};
-    last.packed.backend->top_k_share(codes, last.input.type, m, last.packed.body, last.k, last.n,
-                                     last.scales, last.bias, result, {member, shares});
+    last.packed.backend->top_k_share(codes, type, m, last.packed.body, last.k, last.n, epilogue,
+                                     result, {member, shares});
   });
   if (shares > 1) MergeShares(m, shares);
   for (int64_t r = 0; r < m; ++r) {

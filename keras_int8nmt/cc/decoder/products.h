@@ -42,7 +42,10 @@ class Products {
   // What a float product is chosen by.
   using Shape = std::vector<int64_t>;  // k, n, relu
 
+  // The codes of x; a dynamic product's scales of rows are in row_scales_ then.
   const void* Codes(const Linear& linear, const void* x, Type x_type, int64_t m);
+  static Type CodeType(const Linear& linear);
+  Epilogue EpilogueOf(const Linear& linear) const;
   void RunInt8(const Linear& linear, const void* codes, int64_t m, void* out);
   void RunFloat(const Linear& linear, const float* x, int64_t m, void* out);
   void TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched);
@@ -56,7 +59,7 @@ class Products {
   int64_t chunks_;
   std::vector<FloatProduct*> float_of_;  // by Linear::index; null for INT8
   std::map<Shape, FloatProduct> float_products_;
-  Buffer codes_, floats_, logits_;
+  Buffer codes_, row_scales_, floats_, logits_;
   int64_t logits_rows_ = 0;
   // [share, rows, k] and so on.
   std::vector<float> best_, log_sums_, watched_, maxima_, sums_;

@@ -51,9 +51,9 @@ struct GemmBackend {
   // and `finite` of its own, while `maxima`, `sums` and `watched_logits` may be common.
   void (*multiply_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k,
                          int64_t n, const Epilogue& epilogue, void* out, Share share);
+  // Of `epilogue` what comes before the activation counts here.
   void (*top_k_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                      const float* scales, const float* bias, const ProductTopK& result,
-                      Share share);
+                      const Epilogue& epilogue, const ProductTopK& result, Share share);
   // Bits of the widest weights that it multiplies at its best speed. 7 where pairs of products
   // saturate on this CPU: wider weights then take two products, which is exact, too.
   int32_t weight_bits;

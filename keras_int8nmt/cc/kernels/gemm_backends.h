@@ -24,6 +24,13 @@ T* Scratch(size_t count) {
   return buffer.data();
 }
 
+// The epilogue of the rows from `row` on.
+inline Epilogue EpilogueFrom(const Epilogue& epilogue, int64_t row) {
+  Epilogue part = epilogue;
+  if (part.row_scales != nullptr) part.row_scales += row;
+  return part;
+}
+
 inline size_t TypeSize(Type type) { return type == Type::kFloat32 ? 4 : 1; }
 
 // Some CPUs add pairs of u8 x s8 products in saturating 16 bits: exact only for inputs up to 127.

@@ -40,7 +40,7 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t 
   std::vector<uint8_t> a;
   FillInputs(a_type, m * k, &a);
   std::vector<int8_t> weights(k * n);
-  std::vector<float> scales(n), bias(n);
+  std::vector<float> scales(n), bias(n), row_scales(m);
   for (int64_t i = 0; i < k * n; ++i) {
     const int64_t column = i % n;
     const int64_t mixed = i % (2 * largest + 1) - largest;
@@ -52,20 +52,26 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t 
     scales[j] = 1.1e-4f + 3.7e-6f * static_cast<float>(j);
     bias[j] = -7.3f + 0.137f * static_cast<float>(j * 5 % 113);
   }
+  for (int64_t i = 0; i < m; ++i) row_scales[i] = 0.3f + 0.071f * static_cast<float>(i);
+  const float* scaled = row_scales.data();
   std::vector<char> body(backend.packed_size(k, n)), plain(k * n);
   backend.pack(weights.data(), k, n, body.data());
   ReferenceGemm().pack(weights.data(), k, n, plain.data());
   for (Type type : {Type::kFloat32, Type::kInt8, Type::kUint8}) {
     for (Activation activation : {Activation::kNone, Activation::kRelu}) {
-      Epilogue epilogue;
-      epilogue.scales = scales.data();
-      epilogue.bias = bias.data();
-      epilogue.activation = activation;
-      epilogue.output.type = type;
-      std::vector<char> got(m * n * TypeSize(type)), expected(got.size());
-      backend.multiply(a.data(), a_type, m, body.data(), k, n, epilogue, got.data());
-      ReferenceGemm().multiply(a.data(), a_type, m, plain.data(), k, n, epilogue, expected.data());
-      if (got != expected) return false;
+      for (const float* rows : {static_cast<const float*>(nullptr), scaled}) {
+        Epilogue epilogue;
+        epilogue.scales = scales.data();
+        epilogue.bias = bias.data();
+        epilogue.activation = activation;
+        epilogue.output.type = type;
+        epilogue.row_scales = rows;
+        std::vector<char> got(m * n * TypeSize(type)), expected(got.size());
+        backend.multiply(a.data(), a_type, m, body.data(), k, n, epilogue, got.data());
+        ReferenceGemm().multiply(a.data(), a_type, m, plain.data(), k, n, epilogue,
+                                 expected.data());
+        if (got != expected) return false;
+      }
     }
   }
   return true;

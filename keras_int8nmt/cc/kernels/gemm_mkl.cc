@@ -199,7 +199,7 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
     input.rows = std::min<int64_t>(kRows, m - row);
     int32_t* acc = Scratch<int32_t, 7>(input.rows * n);
     (split ? SplitSums : ShiftedSums)(input, body, acc);
-    ActiveKernels().epilogue(acc, input.rows, n, epilogue,
+    ActiveKernels().epilogue(acc, input.rows, n, EpilogueFrom(epilogue, row),
                              static_cast<char*>(out) + row * out_stride);
   }
 }

@@ -40,7 +40,8 @@ void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k
     } else {
       MultiplyRow(static_cast<const int8_t*>(a) + i * k, weights, k, n, acc);
     }
-    kernels.epilogue(acc, 1, n, epilogue, static_cast<char*>(out) + i * out_stride);
+    kernels.epilogue(acc, 1, n, EpilogueFrom(epilogue, i),
+                     static_cast<char*>(out) + i * out_stride);
   }
 }
 

@@ -116,8 +116,8 @@ void MultiplyAll(const void* a, Type a_type, int64_t m, const void* body, int64_
 }
 
 void TopKShare(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-               const float* scales, const float* bias, const ProductTopK& result, Share share) {
-  TopK(ShareOf(a, a_type, m, body, k, n, share, kLogSumChunk / kPanel), scales, bias, result);
+               const Epilogue& epilogue, const ProductTopK& result, Share share) {
+  TopK(ShareOf(a, a_type, m, body, k, n, share, kLogSumChunk / kPanel), epilogue, result);
 }
 
 constexpr GemmBackend kVnni = {"vnni",     "own kernel", Layout,        PackedSize, PackBody,

@@ -37,14 +37,13 @@ struct Product {
 };
 
 // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not write by
-// themselves: activations but ReLU, ReLU as float32, codes with a scale or a zero point of their
-// own.
+// themselves: activations but ReLU, codes with a scale or a zero point of their own; without scales
+// of rows ReLU as float32, and with them codes.
 bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
 
 // The k best of each row of a product whose float32 results are not kept; first_panel and
 // last_panel are at whole chunks of kLogSumChunk columns, or at the end.
-void TopK(const Product& product, const float* scales, const float* bias,
-          const ProductTopK& result);
+void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 
 // The most operations (a product and an addition are two) a second, in 10^9, that a loop of the
 // instruction alone reaches on this core within `seconds`.

@@ -90,15 +90,25 @@ INLINE void Sums(const uint8_t* a, int64_t a_stride, int64_t groups, const Panel
   }
 }
 
+// What becomes of a scaled sum in row `row` before the bias.
+struct OneScale {
+  INLINE Floats operator()(int64_t, Floats product) const { return product; }
+};
+struct RowScales {
+  const float* scales;
+  INLINE Floats operator()(int64_t row, Floats product) const { return product * Set(scales[row]); }
+};
+
 // writer(row, column, values, lanes) for the `columns` (1 to 64) real ones of the tile.
-template <int kRows, class Write>
+template <int kRows, class Rows, class Write>
 INLINE void ForTile(const Tile<kRows>& tile, const float* scales, const float* bias,
-                    int64_t columns, Write write) {
+                    int64_t columns, int64_t first_row, Rows rows, Write write) {
   const auto vector = [&](int v, auto lanes) {
     const Floats scale = Load(scales + v * kLanes, lanes);
     const Floats shift = Load(bias + v * kLanes, lanes);
     for (int r = 0; r < kRows; ++r) {
-      write(r, v * kLanes, ToFloats(Ints{tile.sum[r][v]}) * scale + shift, lanes);
+      const Floats product = ToFloats(Ints{tile.sum[r][v]}) * scale;
+      write(r, v * kLanes, rows(first_row + r, product) + shift, lanes);
     }
   };
   if (columns == kPanel) {
@@ -154,8 +164,8 @@ INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, i
 }
 
 // write(row, column, y, lanes) for all results after scales and bias.
-template <class Write>
-INLINE void ForResults(const Product& p, const float* scales, const float* bias, Write write) {
+template <class Rows, class Write>
+INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scales, Write write) {
   for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
     const int64_t column = panel * kPanel;
     const int64_t columns = p.n - column < kPanel ? p.n - column : kPanel;
@@ -164,7 +174,7 @@ INLINE void ForResults(const Product& p, const float* scales, const float* bias,
       Tile<decltype(rows)::value> tile;
       Sums(p.a + row * p.a_stride, p.a_stride, p.body.groups,
            PanelAt(p.body, panel, p.last_panel, b, blocks), starts, &tile);
-      ForTile(tile, scales + column, bias + column, columns,
+      ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
               [&](int r, int64_t offset, Floats y, auto lanes) {
                 write(row + r, column + offset, y, lanes);
               });
@@ -183,21 +193,43 @@ struct CodeWriter {
   }
 };
 
-template <class Writer>
-void MultiplyInto(const Product& p, const Epilogue& epilogue, Writer writer) {
-  ForResults(p, epilogue.scales, epilogue.bias,
-             [&](int64_t row, int64_t column, Floats y, auto lanes) {
-               writer(row * p.n + column, y, lanes);
-             });
+struct ReluWriter {
+  float* out;
+  template <class Lanes>
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
+    Store(out + i, Relu::Apply(y), lanes);
+  }
+};
+
+template <class Rows, class Writer>
+void MultiplyInto(const Product& p, const Epilogue& epilogue, Rows rows, Writer writer) {
+  ForResults(p, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
+    writer(row * p.n + column, y, lanes);
+  });
+}
+
+// Of rows with scales of their own: float32, since no scale of a result is known before it is.
+bool MultiplyRows(const Product& product, const Epilogue& epilogue, void* out) {
+  if (epilogue.output.type != Type::kFloat32) return false;
+  const RowScales rows = {epilogue.row_scales};
+  if (epilogue.activation == Activation::kNone) {
+    MultiplyInto(product, epilogue, rows, FloatWriter{static_cast<float*>(out)});
+  } else if (epilogue.activation == Activation::kRelu) {
+    MultiplyInto(product, epilogue, rows, ReluWriter{static_cast<float*>(out)});
+  } else {
+    return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 bool Multiply(const Product& product, const Epilogue& epilogue, void* out) {
+  if (epilogue.row_scales != nullptr) return MultiplyRows(product, epilogue, out);
   const bool relu = epilogue.activation == Activation::kRelu;
   const Output& output = epilogue.output;
   if (output.type == Type::kFloat32 && epilogue.activation == Activation::kNone) {
-    MultiplyInto(product, epilogue, FloatWriter{static_cast<float*>(out)});
+    MultiplyInto(product, epilogue, OneScale(), FloatWriter{static_cast<float*>(out)});
     return true;
   }
   const bool plain = output.scale == 1.0f && output.zero_point == 0;
@@ -207,13 +239,16 @@ bool Multiply(const Product& product, const Epilogue& epilogue, void* out) {
   }
   // ReLU is a clamp.
   const bool is_signed = output.type == Type::kInt8;
-  MultiplyInto(product, epilogue,
+  MultiplyInto(product, epilogue, OneScale(),
                CodeWriter{static_cast<uint8_t*>(out), is_signed && !relu ? -127.0f : 0.0f,
                           is_signed ? 127.0f : 255.0f});
   return true;
 }
 
-void TopK(const Product& p, const float* scales, const float* bias, const ProductTopK& result) {
+namespace {
+
+template <class Rows>
+void TopKOf(const Product& p, const Epilogue& epilogue, Rows rows, const ProductTopK& result) {
   constexpr int64_t kChunkPanels = kLogSumChunk / kPanel;
   const int64_t chunks = (p.n + kLogSumChunk - 1) / kLogSumChunk;
   Scratch memory(p.m * kLogSumChunk);
@@ -226,7 +261,7 @@ void TopK(const Product& p, const float* scales, const float* bias, const Produc
     const int64_t chunk = panel / kChunkPanels;
     const int64_t first = panel * kPanel;
     const int64_t columns = p.n - first < kLogSumChunk ? p.n - first : kLogSumChunk;
-    ForResults(part, scales, bias, [&](int64_t row, int64_t column, Floats y, auto lanes) {
+    ForResults(part, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
       Store(logits + row * kLogSumChunk + column - first, y, lanes);
     });
     const int64_t watched = result.watched - first;
@@ -241,6 +276,13 @@ void TopK(const Product& p, const float* scales, const float* bias, const Produc
       if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];
     }
   }
+}
+
+}  // namespace
+
+void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
+  if (epilogue.row_scales == nullptr) return TopKOf(product, epilogue, OneScale(), result);
+  TopKOf(product, epilogue, RowScales{epilogue.row_scales}, result);
 }
 
 }  // namespace vnni

@@ -16,6 +16,10 @@ namespace keras_int8nmt {
 // Columns of a row of logits whose exponentials are summed together; see Kernels::top_k.
 constexpr int64_t kLogSumChunk = 512;
 
+// A row whose largest magnitude is at most this has no scale of its own: 127 / maximum, or the
+// inverse of that, would be no normal float32.
+constexpr float kLeastRowMaximum = 1.5e-36f;
+
 enum class Type : int32_t { kFloat32 = 0, kInt8 = 1, kUint8 = 2 };
 enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kGeluTanh = 3, kSwish = 4 };
 
@@ -28,11 +32,14 @@ struct Output {
 };
 
 // What follows an integer matrix product: y = float(acc) * scales[n] + bias[n], activation, output.
+// Where each row of the input has a scale of its own, y = (float(acc) * scales[n]) * row_scales[m]
+// + bias[n].
 struct Epilogue {
   const float* scales = nullptr;  // [n]
   const float* bias = nullptr;    // [n]
   Activation activation = Activation::kNone;
   Output output;
+  const float* row_scales = nullptr;  // [m] or null
 };
 
 struct AttentionArgs {
@@ -119,6 +126,11 @@ struct Kernels {
 
   // q[i] = clip(rint(x[i] * scale) + zero_point).
   void (*quantize)(const float* x, size_t n, const Output& output, void* q);
+  // Codes of rows [rows, columns] that have a scale each: q = clip(rint(x * scale)) to [-127, 127],
+  // scale = 127 / max |x| of the row, or 1 where that maximum is at most kLeastRowMaximum. inverses
+  // [rows] gets 1 / scale, or NaN for a row with a NaN or an infinity, whose codes are those of
+  // scale 1.
+  void (*quantize_rows)(const float* x, int64_t rows, int64_t columns, int8_t* q, float* inverses);
   // x[i] = float(q[i] - zero_point) * inv_scale; `type` is kInt8 or kUint8.
   void (*dequantize)(const void* q, Type type, size_t n, float inv_scale, int32_t zero_point,
                      float* x);
@@ -149,6 +161,9 @@ struct Kernels {
   // y [rows, n] float after scales and bias -> activation and output, for a GEMM that stops there.
   void (*finish)(const float* y, int64_t rows, int64_t n, Activation activation,
                  const Output& output, void* out);
+  // y [rows, n] float after scales -> y * row_scales[m] + bias[n], then activation and output, for
+  // a GEMM that knows no scales of rows. `out` may be y where it is kFloat32.
+  void (*finish_rows)(const float* y, int64_t rows, int64_t n, const Epilogue& epilogue, void* out);
 };
 
 // The table in force: the best set that this CPU has and the library was built with, or what

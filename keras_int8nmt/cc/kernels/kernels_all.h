@@ -14,8 +14,9 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa,       Quantize, Dequantize, LayerNorm,     Attention, CacheWrite, CachedAttention,
-          Embedding, TopK,     LogSum,     ApplyEpilogue, Finish};
+  return {isa,       Quantize,      QuantizeRows,    Dequantize, LayerNorm,
+          Attention, CacheWrite,    CachedAttention, Embedding,  TopK,
+          LogSum,    ApplyEpilogue, Finish,          FinishRows};
 }
 
 }  // namespace

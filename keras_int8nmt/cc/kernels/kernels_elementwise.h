@@ -4,6 +4,7 @@
 #define KERAS_INT8NMT_KERNELS_KERNELS_ELEMENTWISE_H_
 
 #include "int8.h"
+#include "row_scale.h"
 #include "simd.h"
 #include "vector_math.h"
 
@@ -54,6 +55,25 @@ void Quantize(const float* x, size_t n, const Output& output, void* q) {
   Finish(x, 1, static_cast<int64_t>(n), Activation::kNone, output, q);
 }
 
+void QuantizeRows(const float* x, int64_t rows, int64_t columns, int8_t* q, float* inverses) {
+  for (int64_t r = 0; r < rows; ++r, x += columns, q += columns) {
+    Floats largest = Set(0.0f);
+    Mask nan = NoLanes();
+    ForVectors(columns, [&](int64_t i, auto lanes) {
+      const Floats value = Load(x + i, lanes);
+      // Max gives its second operand when one is NaN.
+      largest = Max(Abs(value), largest);
+      nan = nan | Unordered(value, value);
+    });
+    const RowScale row = RowScaleOf(Bits(nan) != 0 ? __builtin_nanf("") : LargestLane(largest));
+    inverses[r] = row.inverse;
+    Output output;
+    output.type = Type::kInt8;
+    output.scale = row.scale;
+    Quantize(x, static_cast<size_t>(columns), output, q);
+  }
+}
+
 template <class T>
 void DequantizeAs(const T* q, size_t n, float inv_scale, int32_t zero_point, float* x) {
   const Ints zero = SetInt(zero_point);
@@ -84,18 +104,37 @@ void Embedding(const int8_t* table, int64_t columns, const float* inv_scales,
   }
 }
 
-void ApplyEpilogue(const int32_t* acc, int64_t rows, int64_t n, const Epilogue& epilogue,
-                   void* out) {
+// value(row, place, column, lanes) is what a result is before the bias; then comes all the rest.
+template <class Value>
+void FinishWith(int64_t rows, int64_t n, const Epilogue& epilogue, void* out, Value value) {
   WithActivation(epilogue.activation, [&](auto function) {
     WithWriter(epilogue.output, out, [&](auto writer) {
-      for (int64_t start = 0; start < rows * n; start += n) {
+      for (int64_t row = 0, start = 0; row < rows; ++row, start += n) {
         ForVectors(n, [&](int64_t i, auto lanes) {
-          const Floats product =
-              ToFloats(Load(acc + start + i, lanes)) * Load(epilogue.scales + i, lanes);
-          writer(start + i, function.Apply(product + Load(epilogue.bias + i, lanes)), lanes);
+          const Floats y = value(row, start + i, i, lanes) + Load(epilogue.bias + i, lanes);
+          writer(start + i, function.Apply(y), lanes);
         });
       }
     });
+  });
+}
+
+void FinishRows(const float* y, int64_t rows, int64_t n, const Epilogue& epilogue, void* out) {
+  const float* scales = epilogue.row_scales;
+  FinishWith(rows, n, epilogue, out, [&](int64_t row, int64_t place, int64_t, auto lanes) {
+    return Load(y + place, lanes) * Set(scales[row]);
+  });
+}
+
+void ApplyEpilogue(const int32_t* acc, int64_t rows, int64_t n, const Epilogue& epilogue,
+                   void* out) {
+  const auto product = [&](int64_t, int64_t place, int64_t column, auto lanes) {
+    return ToFloats(Load(acc + place, lanes)) * Load(epilogue.scales + column, lanes);
+  };
+  if (epilogue.row_scales == nullptr) return FinishWith(rows, n, epilogue, out, product);
+  const float* scales = epilogue.row_scales;
+  FinishWith(rows, n, epilogue, out, [&](int64_t row, int64_t place, int64_t i, auto lanes) {
+    return product(row, place, i, lanes) * Set(scales[row]);
   });
 }
 

@@ -11,12 +11,29 @@
 #include "isa.h"
 #include "reference_cache.h"
 #include "reference_steps.h"
+#include "row_scale.h"
 
 namespace keras_int8nmt {
 namespace {
 
 void Quantize(const float* x, size_t n, const Output& output, void* q) {
   for (size_t i = 0; i < n; ++i) Store(x[i], output, q, static_cast<int64_t>(i));
+}
+
+void QuantizeRows(const float* x, int64_t rows, int64_t columns, int8_t* q, float* inverses) {
+  for (int64_t r = 0; r < rows; ++r, x += columns, q += columns) {
+    float largest = 0.0f;
+    for (int64_t i = 0; i < columns; ++i) {
+      const float magnitude = std::fabs(x[i]);
+      if (magnitude > largest || std::isnan(magnitude)) largest = magnitude;
+    }
+    const RowScale row = RowScaleOf(largest);
+    Output output;
+    output.type = Type::kInt8;
+    output.scale = row.scale;
+    for (int64_t i = 0; i < columns; ++i) Store(x[i], output, q, i);
+    inverses[r] = row.inverse;
+  }
 }
 
 void Dequantize(const void* q, Type type, size_t n, float inv_scale, int32_t zero_point, float* x) {
@@ -189,11 +206,22 @@ bool TopK(const float* logits, int64_t rows, int64_t columns, int32_t k, int32_t
   return true;
 }
 
+void FinishRows(const float* y, int64_t rows, int64_t n, const Epilogue& epilogue, void* out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < n; ++c) {
+      const float sum = y[r * n + c] * epilogue.row_scales[r] + epilogue.bias[c];
+      Store(Activate(sum, epilogue.activation), epilogue.output, out, r * n + c);
+    }
+  }
+}
+
 void ApplyEpilogue(const int32_t* acc, int64_t rows, int64_t n, const Epilogue& epilogue,
                    void* out) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < n; ++c) {
-      const float y = static_cast<float>(acc[r * n + c]) * epilogue.scales[c] + epilogue.bias[c];
+      float y = static_cast<float>(acc[r * n + c]) * epilogue.scales[c];
+      if (epilogue.row_scales != nullptr) y = y * epilogue.row_scales[r];
+      y = y + epilogue.bias[c];
       Store(Activate(y, epilogue.activation), epilogue.output, out, r * n + c);
     }
   }
@@ -208,6 +236,7 @@ void Finish(const float* y, int64_t rows, int64_t n, Activation activation, cons
 
 const Kernels kReferenceKernels = {"reference",
                                    Quantize,
+                                   QuantizeRows,
                                    Dequantize,
                                    LayerNorm,
                                    Attention,
@@ -217,6 +246,7 @@ const Kernels kReferenceKernels = {"reference",
                                    TopK,
                                    LogSum,
                                    ApplyEpilogue,
-                                   Finish};
+                                   Finish,
+                                   FinishRows};
 
 }  // namespace keras_int8nmt

@@ -14,7 +14,7 @@ namespace {
 
 void RegisterAll() {
   RegisterPackWeightsOps();
-  RegisterMatMulOp();
+  RegisterMatMulOps();
   RegisterQuantizeOps();
   RegisterLayerNormOp();
   RegisterAttentionOp();

@@ -1,4 +1,7 @@
-// KerasInt8nmtMatMul: y = epilogue(x times packed weights).
+// KerasInt8nmtMatMul: y = epilogue(x times packed weights), and KerasInt8nmtDynamicMatMul: the same
+// of float rows, each quantized with a scale of its own.
+#include <vector>
+
 #include "gemm.h"
 #include "op_support.h"
 #include "ops.h"
@@ -16,6 +19,21 @@ Activation ReadActivation(const std::string& name) {
   Fail("activation is \"", name, "\"; expected one of none, relu, gelu, gelu_tanh, swish.");
 }
 
+// The weights in `packed`, checked against the other inputs.
+PackedInfo CheckedWeights(const Tensor& x, const Tensor& packed, const Tensor& scales,
+                          const Tensor& bias) {
+  ExpectRankAtLeast(x, 1, "[..., k]");
+  ExpectRank(packed, 1, "[bytes], as KerasInt8nmtPackWeights gives it");
+  const PackedInfo weights = ReadPacked(packed.data<const void>(), packed.bytes());
+  if (x.dim(-1) != weights.k) {
+    Fail("x has shape ", ToText(x.shape()), "; expected a last dim of ", weights.k,
+         ", the rows of the packed weights.");
+  }
+  ExpectShape(scales, {weights.n}, "one value a column of the packed weights");
+  ExpectShape(bias, {weights.n}, "one value a column of the packed weights");
+  return weights;
+}
+
 class MatMul {
  public:
   static constexpr const char* kName = "KerasInt8nmtMatMul";
@@ -29,15 +47,7 @@ class MatMul {
     const Tensor packed = context.Input(1, "packed");
     const Tensor scales = context.Input(2, "scales");
     const Tensor bias = context.Input(3, "bias");
-    ExpectRankAtLeast(x, 1, "[..., k]");
-    ExpectRank(packed, 1, "[bytes], as KerasInt8nmtPackWeights gives it");
-    const PackedInfo weights = ReadPacked(packed.data<const void>(), packed.bytes());
-    if (x.dim(-1) != weights.k) {
-      Fail("x has shape ", ToText(x.shape()), "; expected a last dim of ", weights.k,
-           ", the rows of the packed weights.");
-    }
-    ExpectShape(scales, {weights.n}, "one value a column of the packed weights");
-    ExpectShape(bias, {weights.n}, "one value a column of the packed weights");
+    const PackedInfo weights = CheckedWeights(x, packed, scales, bias);
 
     Shape shape = x.shape();
     shape.back() = weights.n;
@@ -58,6 +68,42 @@ class MatMul {
   Output output_;
 };
 
+class DynamicMatMul {
+ public:
+  static constexpr const char* kName = "KerasInt8nmtDynamicMatMul";
+  explicit DynamicMatMul(const Attributes& attributes)
+      : activation_(ReadActivation(attributes.String("activation"))) {}
+
+  void Compute(Context& context) const {
+    const Tensor x = context.Input(0, "x");
+    const Tensor packed = context.Input(1, "packed");
+    const Tensor scales = context.Input(2, "scales");
+    const Tensor bias = context.Input(3, "bias");
+    const PackedInfo weights = CheckedWeights(x, packed, scales, bias);
+    Shape shape = x.shape();
+    shape.back() = weights.n;
+    const Tensor y = context.Output(0, TF_FLOAT, shape);
+    if (y.count() == 0) return;
+    // Of this thread, grown and kept: a call does not allocate.
+    thread_local std::vector<int8_t> codes;
+    thread_local std::vector<float> row_scales;
+    if (codes.size() < static_cast<size_t>(x.count())) codes.resize(x.count());
+    if (row_scales.size() < static_cast<size_t>(x.rows())) row_scales.resize(x.rows());
+    ActiveKernels().quantize_rows(x.data<const float>(), x.rows(), weights.k, codes.data(),
+                                  row_scales.data());
+    Epilogue epilogue;
+    epilogue.scales = scales.data<const float>();
+    epilogue.bias = bias.data<const float>();
+    epilogue.activation = activation_;
+    epilogue.row_scales = row_scales.data();
+    weights.backend->multiply(codes.data(), Type::kInt8, x.rows(), weights.body, weights.k,
+                              weights.n, epilogue, y.data<void>());
+  }
+
+ private:
+  Activation activation_;
+};
+
 // [..., n]; n is known from the scales, since a shape function cannot look into the blob.
 void MatMulShape(TF_ShapeInferenceContext* context, TF_Status* status) {
   ShapeInference shapes(context, status);
@@ -70,7 +116,7 @@ void MatMulShape(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 }  // namespace
 
-void RegisterMatMulOp() {
+void RegisterMatMulOps() {
   RegisterOp({MatMul::kName,
               {"x: Tin", "packed: uint8", "scales: float", "bias: float"},
               {"y: Tout"},
@@ -78,6 +124,12 @@ void RegisterMatMulOp() {
                "out_scale: float = 1.0", "out_zero_point: int = 0"},
               &MatMulShape});
   RegisterKernel<MatMul>();
+  RegisterOp({DynamicMatMul::kName,
+              {"x: float", "packed: uint8", "scales: float", "bias: float"},
+              {"y: float"},
+              {"activation: string = 'none'"},
+              &MatMulShape});
+  RegisterKernel<DynamicMatMul>();
 }
 
 }  // namespace keras_int8nmt

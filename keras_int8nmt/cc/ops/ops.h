@@ -5,7 +5,7 @@
 namespace keras_int8nmt {
 
 void RegisterPackWeightsOps();
-void RegisterMatMulOp();
+void RegisterMatMulOps();
 void RegisterQuantizeOps();
 void RegisterLayerNormOp();
 void RegisterAttentionOp();

@@ -1,0 +1,144 @@
+"""What the commands `calibrate` and `convert` do: a folder in, a folder out."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from keras_int8nmt.calibrating import (
+    DEFAULT_BEAM,
+    calibrate_balanced,
+    check_feed,
+)
+from keras_int8nmt.calibrating import calibrate as calibrate_model
+from keras_int8nmt.calibration import observers
+from keras_int8nmt.conversion import ConversionError
+from keras_int8nmt.conversion import convert as convert_model
+from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
+from keras_int8nmt.text_files import read_lines
+
+# What a model card tells of calibration.
+CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
+
+
+class UsageError(ValueError):
+    """What the user asked for can't be done; the message says why."""
+
+
+def calibrate(
+    model: str,
+    data: str,
+    targets: str | None,
+    mode: str,
+    output: str,
+    force: bool,
+    feed: str | None = None,
+    beam_size: int | None = None,
+    unsigned: bool = True,
+    balance: float | None = None,
+) -> dict[str, Any]:
+    """Calibrates a float model on sentences, balanced if that is asked for, and saves it."""
+    if beam_size is not None and feed != "beam":
+        raise UsageError("--beam-size is for --feed beam alone.")
+    beam_size = beam_size or DEFAULT_BEAM
+    try:
+        feed = check_feed(feed, targets is not None, beam_size)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    check_writable(output, force)
+    sources = read_lines(data)
+    references = None if targets is None else read_lines(targets)
+    require_same_length(sources, references, data, targets)
+    if not any(line.strip() for line in sources):
+        raise UsageError(f"{data} has no sentence.")
+    loaded, tokenizer, _ = open_with_tokenizer(model)
+    if state_of(loaded) == "converted" or not observers(loaded):
+        raise UsageError(f"{model} is not a float model that can be calibrated.")
+    start = time.perf_counter()
+    settings: dict[str, Any] = {
+        "mode": mode,
+        "feed": feed,
+        "beam_size": beam_size,
+        "unsigned": unsigned,
+        "progress": True,
+    }
+    if balance is None:
+        thresholds = calibrate_model(loaded, tokenizer, sources, references, **settings)
+    else:
+        loaded, thresholds = calibrate_balanced(
+            loaded, tokenizer, sources, references, alpha=balance, **settings
+        )
+    figures = {
+        "mode": mode,
+        "sentences": sum(1 for line in sources if line.strip()),
+        "thresholds": len(thresholds),
+        "seconds": time.perf_counter() - start,
+    }
+    description = {
+        "source": Path(data).name,
+        "targets": _fed(feed, targets, beam_size),
+        "sentences": figures["sentences"],
+    }
+    card: dict[str, Any] = {"thresholds_mode": mode, "unsigned": unsigned, "data": description}
+    if balance is not None:
+        card["balance"] = balance
+    save_folder(loaded, output, tokenizer, card, force)
+    print(
+        f"{figures['thresholds']} thresholds ({mode}) from {figures['sentences']} sentences in "
+        f"{figures['seconds']:.1f} s: {output}"
+    )
+    return figures
+
+
+def _fed(feed: str, targets: str | None, beam_size: int) -> str:
+    """What the decoder was fed, for the model card."""
+    if targets is not None:
+        return Path(targets).name
+    return f"beam {beam_size}" if feed == "beam" else feed
+
+
+def convert(model: str, output: str, force: bool, **options: Any) -> dict[str, Any]:
+    """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
+    check_writable(output, force)
+    loaded, tokenizer, card = open_model(model)
+    if state_of(loaded) == "converted":
+        raise UsageError(f"{model} is converted already.")
+    try:
+        int8 = convert_model(loaded, **options)
+    except ConversionError:
+        raise
+    except ValueError as error:
+        # Options that do not go together.
+        raise UsageError(str(error)) from error
+    # What says how thresholds were found says nothing of a model that has none.
+    described = CALIBRATION_ENTRIES if options.get("activations") != "dynamic" else ()
+    kept: dict[str, Any] = {k: card[k] for k in described if k in card}
+    # The bits of the weights stand in the conversion report.
+    kept.update({k: v for k, v in options.items() if k != "weight_bits"})
+    save_folder(int8, output, tokenizer, kept, force)
+    report = int8.conversion_report
+    done = sum(row.precision == "int8" for row in report.rows)
+    bits = report.weight_bits
+    print(f"{done} of {len(report.rows)} MatMuls in INT8, weights of {bits} bits: {output}")
+    return {"precision": report.precision, **json.loads(report.to_json())}
+
+
+def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
+    """`open_model`, and an error where there is no tokenizer."""
+    model, tokenizer, card = open_model(path, quant=quant)
+    if tokenizer is None:
+        raise UsageError(f"{path} has no tokenizer.")
+    return model, tokenizer, card
+
+
+def require_same_length(
+    sources: list[str], targets: list[str] | None, source_file: str, target_file: str | None
+) -> None:
+    """An error that names both files where one has more lines."""
+    if targets is not None and len(sources) != len(targets):
+        raise UsageError(
+            f"{source_file} has {len(sources)} lines and {target_file} {len(targets)}; they must "
+            "have as many."
+        )
