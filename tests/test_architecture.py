@@ -54,7 +54,7 @@ KERAS_OPS_ONLY = (
     "marian.py",
     "channel_scaling.py",
     "balancing.py",
-    "bench/accuracy_hard.py",
+    "bench/accuracy/hard.py",
     "calibration/state.py",
     "callbacks/calibration.py",
     "layers/observer.py",

@@ -9,7 +9,7 @@ import pytest
 from conversion.models import make_data, make_transformer
 
 from keras_int8nmt import Translator, balance, convert
-from keras_int8nmt.bench.accuracy_hard import make_hard
+from keras_int8nmt.bench.accuracy.hard import make_hard
 from keras_int8nmt.calibration import (
     NotCalibratedError,
     reset,

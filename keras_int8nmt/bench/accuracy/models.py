@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.accuracy.corpora import CORPORA, Corpus, CorpusFiles, find_corpus
+from keras_int8nmt.bench.accuracy.hard import DEFAULT_FACTOR, DEFAULT_SHARE, make_hard
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.saving import fingerprint, open_model
 from keras_int8nmt.tokenizer import MarianTokenizer
@@ -53,8 +54,20 @@ def load_builtin(corpus: str | None = None) -> BenchModel:
     )
 
 
+def load_hard(corpus: str | None = None) -> BenchModel:
+    """The built-in model with outlier channels, the same in float; see `make_hard`."""
+    plain = load_builtin(corpus)
+    how = f"outliers {DEFAULT_SHARE} {DEFAULT_FACTOR}"
+    return replace(
+        plain,
+        name="hard",
+        load=lambda: make_hard(builtin_model.load_builtin()),
+        identity=f"{plain.identity}, {how}",
+    )
+
+
 # Models that have a name; the argument is that of a corpus, None for the model's own.
-MODELS: dict[str, Loader] = {"builtin": load_builtin}
+MODELS: dict[str, Loader] = {"builtin": load_builtin, "hard": load_hard}
 
 
 def find_model(text: str, models: Mapping[str, Loader] = MODELS) -> BenchModel:

@@ -1,8 +1,8 @@
 """The ways to INT8 that are compared, alone and together: data, an entry each.
 
 A recipe is the arguments that `calibrate` and `convert` are given. What has a function of its own
-comes in by `prepare` (before calibration) or `make` (the whole way). Recipes that calibrate in the
-same way stand one after the other, since the calibrated model is kept for the next one.
+comes in by `prepare` (before calibration) or `make` (the whole way). Recipes that watch the same
+model in the same way stand one after the other, since its histograms are kept for the next one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_int8nmt.balancing import balance
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import BenchModel
 from keras_int8nmt.calibrating import DEFAULT_MODE, calibrate
+from keras_int8nmt.calibration import settle
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.plain_model import plain_model
 
 FLOAT = "float32"
+# Arguments of `calibrate` that choose thresholds and leave the histograms as they are.
+_OF_HISTOGRAMS = ("mode", "unsigned")
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,13 @@ class Material:
         return self.model.load()
 
     def calibrated(self, recipe: Recipe) -> Any:
-        """The calibrated model of a recipe, only to be read."""
-        key = {k: v for k, v in recipe.identity().items() if k != "convert"}
+        """The calibrated model of a recipe, only to be read, until that of another is asked for.
+
+        Recipes that choose thresholds of the same histograms share them.
+        """
+        how = dict(recipe.calibrate)
+        chosen = {name: how.pop(name) for name in _OF_HISTOGRAMS if name in how}
+        key = {**recipe.identity(), "calibrate": how, "convert": None}
         if self._last is None or self._last[0] != key:
             self._last = None
             model = self.float_model()
@@ -87,6 +96,8 @@ class Material:
                 model = recipe.prepare(model, self)
             calibrate(model, self.tokenizer, self.sentences, progress=True, **recipe.calibrate)
             self._last = key, model
+        else:
+            settle(self._last[1], **{"mode": recipe.mode, **chosen})
         return self._last[1]
 
 
@@ -101,7 +112,15 @@ def _float(material: Material) -> Any:
     return plain_model(material.float_model())
 
 
+def _balanced(model: Any, material: Material) -> Any:
+    calibrate(model, material.tokenizer, material.sentences, progress=True)
+    return balance(model)
+
+
 _PAPER = {"policy": "paper"}
+_CORRECTED = {"bias_correction": True}
+# The paper's weights and hidden layers: a scale a tensor, int8 after ReLU.
+_PER_TENSOR = {"weights": "per_tensor"}
 
 
 def _by_mode(mode: str) -> list[Recipe]:
@@ -118,4 +137,35 @@ RECIPES: tuple[Recipe, ...] = (
     *_by_mode("naive"),
     *_by_mode("independent"),
     *_by_mode("conjugate"),
+    Recipe("mse", calibrate={"mode": "mse"}, may_be_default=True),
+    Recipe("percentile", calibrate={"mode": "percentile"}, may_be_default=True),
+    Recipe("entropy", calibrate={"mode": "entropy"}, may_be_default=True),
+    Recipe("int8 after ReLU", calibrate={"unsigned": False}),
+    Recipe("weights per tensor", convert=_PER_TENSOR),
+    Recipe(
+        "as the paper: per tensor, int8 after ReLU, policy paper",
+        calibrate={"unsigned": False},
+        convert={**_PER_TENSOR, **_PAPER},
+    ),
+    Recipe("bias correction", convert=_CORRECTED),
+    Recipe("independent, bias correction", calibrate={"mode": "independent"}, convert=_CORRECTED),
+    Recipe("conjugate, bias correction", calibrate={"mode": "conjugate"}, convert=_CORRECTED),
+    Recipe("7-bit weights", convert={"weight_bits": 7}),
+    Recipe("dynamic scales", convert={"activations": "dynamic"}),
+    Recipe("beam histograms", calibrate={"feed": "beam"}),
+    Recipe(
+        "beam histograms, conjugate, bias correction",
+        calibrate={"feed": "beam", "mode": "conjugate"},
+        convert=_CORRECTED,
+    ),
+    Recipe("balance", prepare=_balanced),
+    Recipe("balance, bias correction", prepare=_balanced, convert=_CORRECTED),
+    Recipe("balance, independent", prepare=_balanced, calibrate={"mode": "independent"}),
+    Recipe(
+        "balance, independent, bias correction",
+        prepare=_balanced,
+        calibrate={"mode": "independent"},
+        convert=_CORRECTED,
+    ),
+    Recipe("balance, conjugate", prepare=_balanced, calibrate={"mode": "conjugate"}),
 )
