@@ -23,10 +23,13 @@ _HOMES = {
     "MixedAttention": "layers.mixed_attention",
     "CalibrationCallback": "callbacks.calibration",
     "CalibrationError": "calibration",
+    "finish_training": "calibration",
+    "prepare_training": "calibration",
     "simulate": "calibration",
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
+    "from_tfmot": "tfmot_import",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -40,7 +43,12 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from keras_int8nmt.calibration import CalibrationError, simulate
+    from keras_int8nmt.calibration import (
+        CalibrationError,
+        finish_training,
+        prepare_training,
+        simulate,
+    )
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
     from keras_int8nmt.layers.float_dense import FloatDense
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.marian import load_marian
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
+    from keras_int8nmt.tfmot_import import from_tfmot
     from keras_int8nmt.tokenizer import MarianTokenizer
     from keras_int8nmt.transformer import Transformer, build_transformer
     from keras_int8nmt.translator import Translator

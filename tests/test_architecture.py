@@ -42,6 +42,7 @@ KERAS_OPS_ONLY = (
     "plain_attention.py",
     "marian.py",
     "calibration/state.py",
+    "calibration/training.py",
     "callbacks/calibration.py",
     "layers/observer.py",
     "layers/quant_dense.py",
@@ -49,6 +50,7 @@ KERAS_OPS_ONLY = (
     "layers/int8_gather.py",
     "layers/attention_math.py",
     "layers/fake_quant.py",
+    "layers/learned_threshold.py",
     "layers/graph_histogram.py",
 )
 

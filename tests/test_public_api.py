@@ -28,9 +28,12 @@ NAMES = {
     "build_transformer",
     "convert",
     "export_saved_model",
+    "finish_training",
+    "from_tfmot",
     "load_folder",
     "load_marian",
     "load_saved_model",
+    "prepare_training",
     "save_folder",
     "simulate",
 }

@@ -21,8 +21,12 @@ from keras_int8nmt.calibration.threshold import (
 
 if TYPE_CHECKING:
     from keras_int8nmt.calibration.state import observers, reset, set_state, settle, simulate
+    from keras_int8nmt.calibration.training import finish_training, prepare_training
 
-_MODEL_FUNCTIONS = ("observers", "reset", "set_state", "settle", "simulate")
+_HOMES = {
+    **dict.fromkeys(("observers", "reset", "set_state", "settle", "simulate"), "state"),
+    **dict.fromkeys(("finish_training", "prepare_training"), "training"),
+}
 
 __all__ = [
     "MODES",
@@ -32,7 +36,9 @@ __all__ = [
     "classify",
     "clipped_mass",
     "find_thresholds",
+    "finish_training",
     "observers",
+    "prepare_training",
     "reset",
     "set_state",
     "settle",
@@ -42,6 +48,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODEL_FUNCTIONS:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("keras_int8nmt.calibration.state"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,6 +15,7 @@ from keras_int8nmt.calibration.threshold import find_thresholds
 from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
 from keras_int8nmt.layers.graph_histogram import add_batch
+from keras_int8nmt.layers.learned_threshold import LearnedThreshold, fake_quantize_learned
 
 if TYPE_CHECKING:
     from keras_int8nmt.quantization import QuantParams
@@ -36,7 +37,8 @@ class Observer(keras.layers.Layer):
     [-2^e, 2^e), `exponent` (e) int32, `minimum` and `maximum` float32, `nonfinite` int32 (values
     that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until calibrated),
     `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow from the
-    thresholds) and `switch` int32. Counts stop at 2^31 - 1.
+    thresholds) and `switch` int32. Counts stop at 2^31 - 1. `learned` holds how far the thresholds
+    have moved in quantization-aware training; see `prepare_training`.
 
     Args:
         signed: Whether the tensor is always symmetric int8, whatever the mode (Q, K and V, which
@@ -57,6 +59,7 @@ class Observer(keras.layers.Layer):
         self.signed = signed
         self.optional = optional
         self.supports_masking = True
+        self.learned = LearnedThreshold(name="learned")
         # Read while tracing or running eagerly: a function that is shown each tensor, or None.
         self.tap: Callable[[Any], None] | None = None
 
@@ -155,6 +158,8 @@ class Observer(keras.layers.Layer):
 
     def fake_quantize(self, x: Any, stand_ins: tuple[Observer, ...] = ()) -> Any:
         """`x` as its codes stand for it, whatever the switch says; straight-through gradients."""
+        if any(observer.learned.active for observer in (self, *stand_ins)):
+            return fake_quantize_learned(x, (self, *stand_ins))
         numbers = ops.convert_to_tensor(self.quantizer)
         for other in stand_ins:
             numbers = ops.where(ops.isnan(numbers), ops.convert_to_tensor(other.quantizer), numbers)
@@ -181,8 +186,9 @@ class Observer(keras.layers.Layer):
         return self.built and not bool(np.isnan(self.thresholds()[0]))
 
     def thresholds(self) -> tuple[np.float32, np.float32]:
-        """`(threshold_min, threshold_max)`; NaN until calibrated."""
-        return np.float32(self.threshold_min.numpy()), np.float32(self.threshold_max.numpy())
+        """`(threshold_min, threshold_max)`, as learned so far; NaN until calibrated."""
+        low, high = (np.float32(t.numpy()) for t in (self.threshold_min, self.threshold_max))
+        return self.learned.grown(low, high)
 
     def set_thresholds(self, threshold_min: float, threshold_max: float) -> None:
         """Sets the range that codes stand for, and with it scale and zero point.
@@ -193,6 +199,7 @@ class Observer(keras.layers.Layer):
         """
         low, high = np.float32(threshold_min), np.float32(threshold_max)
         params = self._params(low, high)
+        self.learned.reset()
         self.threshold_min.assign(low)
         self.threshold_max.assign(high)
         lowest, highest = _CODE_RANGE[params.dtype]
@@ -201,6 +208,7 @@ class Observer(keras.layers.Layer):
 
     def clear_thresholds(self) -> None:
         """Makes the observer uncalibrated again."""
+        self.learned.stop()
         self.threshold_min.assign(np.float32(np.nan))
         self.threshold_max.assign(np.float32(np.nan))
         self.quantizer.assign(np.full(4, np.nan, np.float32))
