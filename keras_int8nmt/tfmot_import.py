@@ -1,9 +1,10 @@
 """`from_tfmot`: what TensorFlow Model Optimization has trained, with the ranges that it learned.
 
 `quantize_model` of that package puts a `QuantizeLayer` behind each input and wraps each layer in a
-`QuantizeWrapperV2`. Their variables `*_min` and `*_max` are the ends of the uint8 range of a tensor
-(`tf.quantization.fake_quant_with_min_max_vars`). Here they become the thresholds of the `QuantDense`
-that reads this tensor. The package works on legacy Keras (`tf_keras`), the result is a Keras 3 model.
+`QuantizeWrapperV2`. Their variables `*_min` and `*_max` are the ends of the uint8 range of a
+tensor (`tf.quantization.fake_quant_with_min_max_vars`). Here they become the thresholds of the
+`QuantDense` that reads this tensor. The package works on legacy Keras (`tf_keras`); the result is a
+Keras 3 model.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def from_tfmot(model: Any) -> keras.Model:
 
     Returns:
         A Functional Keras 3 model. Each quantized Dense is a `QuantDense` with the range learned
-        for its input as thresholds; what was not quantized is a plain layer. It computes in float, and `convert` makes the INT8 model of it at once.
-        Weights get a scale for each output channel there, and not one for all.
+        for its input as thresholds; what was not quantized is a plain layer. It computes in float,
+        and `convert` makes the INT8 model of it at once. Weights get a scale for each output
+        channel there, and not one for all.
 
     Raises:
         ImportError: where the packages are not installed.
@@ -111,7 +113,7 @@ def from_tfmot(model: Any) -> keras.Model:
             f"{type(model).__module__}.{type(model).__name__}."
         )
     sequential = isinstance(model, tf_keras.Sequential)
-    if not model.built or not (sequential or hasattr(model, "get_layer") and model.inputs):
+    if not model.built or not (sequential or (hasattr(model, "get_layer") and model.inputs)):
         raise ValueError(
             f"from_tfmot takes a built Sequential or Functional model; {model.name!r} is a "
             f"{type(model).__name__}."
@@ -243,7 +245,7 @@ def _import_layer(layer: Any, read: Any) -> _Tensor:
         if read.range is None:
             raise ValueError(
                 f"No range was learned for what {new.name} (Dense) reads, the output of "
-                f"{read.source}: annotate that layer with a QuantizeConfig that quantizes its output."
+                f"{read.source}: annotate that layer with a QuantizeConfig for its output."
             )
         new.input_observer.set_thresholds(*read.range)
     return _Tensor(value, _output_range(layer, read), _inner(layer).name)
@@ -262,7 +264,7 @@ def _new_layer(layer: Any) -> keras.layers.Layer:
 
 def _plain(key: str, value: Any) -> Any:
     # Legacy Keras writes one axis as a list of one, wrapped.
-    return list(value)[0] if key == "axis" and not isinstance(value, int) else value
+    return next(iter(value)) if key == "axis" and not isinstance(value, int) else value
 
 
 def _activation(inner: Any) -> str | None:

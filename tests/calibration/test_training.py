@@ -70,6 +70,7 @@ def trained(mode):
     return model, fit(compiled(model), 12), before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["symmetric", "independent"])
 def test_loss_falls_and_every_threshold_moves(mode):
     model, losses, before = trained(mode)
@@ -85,6 +86,7 @@ def test_loss_falls_and_every_threshold_moves(mode):
             assert observer.params().dtype == "int8", path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["symmetric", "independent"])
 def test_the_converted_model_computes_what_was_trained(mode):
     """To 1e-5 of the largest logit, except where a value lies at a rounding tie."""
@@ -96,6 +98,7 @@ def test_the_converted_model_computes_what_was_trained(mode):
     assert differences.max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
 def test_the_fast_path_translates_as_the_layer_path():
     class Tokenizer:
@@ -113,30 +116,46 @@ def test_the_fast_path_translates_as_the_layer_path():
     assert len({str(hypotheses) for hypotheses in found[0]}) > 8
 
 
+X = RNG.normal(size=(32, 6)).astype(np.float32)
+
+
+def make_small(mode="independent"):
+    """Two layers: an input of both signs, and one after ReLU."""
+    keras.utils.set_random_seed(0)
+    layers = [QuantDense(8, activation="relu"), QuantDense(20)]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    model.predict(X, verbose=0, callbacks=[CalibrationCallback(mode=mode)])
+    return model
+
+
+def fit_small(model, epochs=3):
+    return model.fit(X, IDS[:, 0], epochs=epochs, shuffle=False, verbose=0).history["loss"]
+
+
 def test_finishing_gives_the_same_int8_model_and_a_float_one():
-    model = make_transformer("independent")
-    plain = model(DATA).numpy()
+    model = make_small()
+    plain, untrained = model(X).numpy(), convert(model)(X).numpy()
     prepare_training(model)
-    np.testing.assert_array_equal(
-        convert(model)(DATA), convert(make_transformer("independent"))(DATA)
-    )
+    np.testing.assert_array_equal(convert(model)(X), untrained)
     finish_training(model)
-    np.testing.assert_array_equal(model(DATA), plain)
+    np.testing.assert_array_equal(model(X), plain)
     prepare_training(model, threshold_rate=5.0)
-    fit(compiled(model), 2)
-    expected = convert(model)
-    simulated = model(DATA).numpy()
+    fit_small(compiled(model))
+    int8, simulated = convert(model)(X).numpy(), model(X).numpy()
+    assert np.abs(int8 - untrained).max() > 0
     thresholds = finish_training(model)
-    assert thresholds == {
-        path: tuple(map(float, o.thresholds())) for path, o in observers(model) if o.is_calibrated
-    }
-    np.testing.assert_array_equal(convert(model)(DATA), expected(DATA))
-    assert np.abs(model(DATA) - simulated).max() > 0
+    found = {path: tuple(map(float, o.thresholds())) for path, o in observers(model)}
+    assert thresholds == found
+    np.testing.assert_array_equal(convert(model)(X), int8)
+    assert np.abs(model(X) - simulated).max() > 0
     simulate(model)
-    different = np.abs(model(DATA) - simulated) > 1e-4 * np.abs(simulated).max()
-    assert np.mean(np.any(different, axis=-1)) < 0.15
+    largest = np.abs(simulated).max()
+    np.testing.assert_allclose(model(X), simulated, atol=0.02 * largest)
+    # A tie of two codes may go the other way.
+    assert np.mean(np.abs(model(X) - simulated) < 1e-5 * largest) > 0.9
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_saving_as_if_nothing_had_been(tmp_path):
     model = make_transformer("independent")
     prepare_training(model, threshold_rate=5.0)
@@ -182,6 +201,7 @@ def fit_graph(model, epochs=3):
     return model.fit(IDS, IDS, sample_weight=WEIGHTS, epochs=epochs, **settings).history["loss"]
 
 
+@pytest.mark.slow
 def test_functional_models_train_convert_and_are_saved_half_way(tmp_path):
     model = make_graph()
     prepare_training(model, threshold_rate=5.0)
@@ -202,17 +222,13 @@ def test_functional_models_train_convert_and_are_saved_half_way(tmp_path):
 
 
 def test_a_saved_functional_model_keeps_its_optimizer(tmp_path):
-    model = keras.Sequential([keras.Input((6,)), QuantDense(8, activation="relu"), QuantDense(20)])
-    x = RNG.normal(size=(32, 6)).astype(np.float32)
-    model.predict(x, verbose=0, callbacks=[CalibrationCallback()])
+    model = make_small()
     prepare_training(model)
-    compiled(model)
-    settings = {"shuffle": False, "verbose": 0, "epochs": 3}
-    model.fit(x, IDS[:, 0], **settings)
+    fit_small(compiled(model))
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
-    expected = model.fit(x, IDS[:, 0], **settings).history["loss"]
-    assert again.fit(x, IDS[:, 0], **settings).history["loss"] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(again(X), model(X))
+    assert fit_small(again) == pytest.approx(fit_small(model), rel=1e-5)
     finish_training(again)
     again.save(tmp_path / "finished.keras")
     finished = keras.models.load_model(tmp_path / "finished.keras")
@@ -223,19 +239,19 @@ def test_a_saved_functional_model_keeps_its_optimizer(tmp_path):
 
 
 def test_fit_asks_for_compile_once_other_weights_train():
-    model = compiled(make_transformer("symmetric"))
+    model = compiled(make_small())
     for change in (prepare_training, finish_training):
         change(model)
         with pytest.raises(ValueError, match="compile"):
-            fit(model)
-        fit(compiled(model), 1)
+            fit_small(model)
+        fit_small(compiled(model), 1)
 
 
 def test_what_cannot_be_trained_is_named():
-    model = make_transformer("symmetric")
+    model = make_small()
     with pytest.raises(ValueError, match="no thresholds that train"):
         finish_training(model)
-    with pytest.raises(ValueError, match="threshold_rate.*-1"):
+    with pytest.raises(ValueError, match=r"threshold_rate.*-1"):
         prepare_training(model, threshold_rate=-1)
     prepare_training(model)
     path, observer = observers(model)[0]
