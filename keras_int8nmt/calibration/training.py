@@ -57,7 +57,7 @@ def prepare_training(model: keras.layers.Layer, *, threshold_rate: float = 1.0) 
             continue
         if not observer.learned.active and observer.params().dtype == "int8":
             both = max(-low, high)
-            observer.set_thresholds(-both, both)
+            observer.set_thresholds(float(-both), float(both))
         observer.learned.start(threshold_rate)
     _must_be_compiled(model)
 
@@ -79,7 +79,10 @@ def finish_training(model: keras.layers.Layer) -> dict[str, tuple[float, float]]
         raise ValueError(
             f"{model.name!r} has no thresholds that train; prepare_training comes before fit."
         )
-    thresholds = {path: tuple(float(t) for t in o.thresholds()) for path, o in learned}
+    thresholds = {}
+    for path, observer in learned:
+        low, high = observer.thresholds()
+        thresholds[path] = float(low), float(high)
     wrong = [path for path, pair in thresholds.items() if not np.all(np.isfinite(pair))]
     if wrong:
         raise CalibrationError(

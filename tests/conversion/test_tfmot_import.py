@@ -204,7 +204,6 @@ def test_a_functional_model_with_annotated_layers(graph):
     assert int8.conversion_report.precision == "mixed"
     # The trained model rounds sums and means as well, to ranges that still shrink from 12.
     error = np.abs(int8.predict(SEQUENCES, verbose=0) - expected)
-    print(error.max() / scale, np.median(error) / scale)
     assert np.median(error) < 0.03 * scale
     assert error.max() < 0.2 * scale
     simulate(model)
