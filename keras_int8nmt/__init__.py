@@ -25,11 +25,14 @@ _HOMES = {
     "MixedAttention": "layers.mixed_attention",
     "CalibrationCallback": "callbacks.calibration",
     "CalibrationError": "calibration",
+    "finish_training": "calibration",
+    "prepare_training": "calibration",
     "simulate": "calibration",
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
     "balance": "balancing",
+    "from_tfmot": "tfmot_import",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -45,7 +48,12 @@ __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from keras_int8nmt.balancing import balance
-    from keras_int8nmt.calibration import CalibrationError, simulate
+    from keras_int8nmt.calibration import (
+        CalibrationError,
+        finish_training,
+        prepare_training,
+        simulate,
+    )
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
     from keras_int8nmt.layers.dynamic_attention import DynamicAttention
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.report import write_report
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
+    from keras_int8nmt.tfmot_import import from_tfmot
     from keras_int8nmt.tokenizer import MarianTokenizer
     from keras_int8nmt.transformer import Transformer, build_transformer
     from keras_int8nmt.translator import Translator

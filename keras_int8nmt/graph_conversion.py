@@ -72,6 +72,11 @@ def convert_graph(
 
     converted = keras.models.clone_model(model, clone_function=convert_layer)
     for layer, copy in copies:
+        if isinstance(layer, keras.layers.Layer):
+            # Thresholds that train, in layers that INT8 does not take, are weights like others.
+            for (_, given), (_, new) in zip(observers(layer), observers(copy), strict=True):
+                if given.learned.log2_growth is not None:
+                    new.learned.start()
         copy.set_weights(layer.get_weights())
     return converted, rows
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_int8nmt.layers.learned_threshold import WEIGHT_NAME
 from keras_int8nmt.transformer_model import Transformer
 
 __all__ = ["Transformer", "build_transformer", "copy_weights"]
@@ -103,7 +104,12 @@ def copy_weights(source: keras.Model, destination: keras.Model) -> None:
 
     def by_path(model: keras.Model) -> dict[str, Any]:
         # The first part of a path is the model's own name.
-        return {w.path.partition("/")[2]: w for w in model.trainable_weights}
+        # Thresholds that train are no weights of the plain layers.
+        return {
+            w.path.partition("/")[2]: w
+            for w in model.trainable_weights
+            if not w.path.endswith("/" + WEIGHT_NAME)
+        }
 
     given, wanted = by_path(source), by_path(destination)
     different = sorted(given.keys() ^ wanted.keys())

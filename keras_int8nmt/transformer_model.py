@@ -14,6 +14,7 @@ from keras import ops
 from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.int8_gather import Int8Gather
+from keras_int8nmt.layers.learned_threshold import start_learned
 from keras_int8nmt.layers.observer import OBSERVING, SIMULATING, Observer
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.transformer_blocks import (
@@ -301,6 +302,27 @@ class Transformer(keras.Model):
         return {**cache, "self": reordered}
 
     # ---- saving ----
+
+    def get_compile_config(self) -> Any:
+        config = super().get_compile_config()
+        if config is None or not self.built:
+            return config
+        learned = [path for path, o in self._observers_by_path().items() if o.learned.active]
+        return {**config, "learned_thresholds": learned} if learned else config
+
+    def compile_from_config(self, config: Any) -> None:
+        # The optimizer is made here and has to know all weights that train.
+        config = dict(config)
+        found = self._observers_by_path()
+        for path in config.pop("learned_thresholds", ()):
+            start_learned([found[path]], [found[path].name])
+        super().compile_from_config(config)
+
+    def _observers_by_path(self) -> dict[str, Observer]:
+        from keras_int8nmt.calibration import observers
+
+        # The first part of a path is the model's own name.
+        return {path.partition("/")[2]: observer for path, observer in observers(self)}
 
     def get_config(self) -> dict[str, Any]:
         policy = keras.saving.serialize_keras_object(self.dtype_policy)

@@ -56,6 +56,7 @@ KERAS_OPS_ONLY = (
     "balancing.py",
     "bench/accuracy/hard.py",
     "calibration/state.py",
+    "calibration/training.py",
     "callbacks/calibration.py",
     "layers/observer.py",
     "layers/channel_statistics.py",
@@ -64,6 +65,7 @@ KERAS_OPS_ONLY = (
     "layers/int8_gather.py",
     "layers/attention_math.py",
     "layers/fake_quant.py",
+    "layers/learned_threshold.py",
     "layers/graph_histogram.py",
 )
 

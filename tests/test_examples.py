@@ -42,6 +42,13 @@ def test_train_quantize_translate(tmp_path):
     accuracy = [float(line.split()[-1]) for line in output.splitlines() if "accuracy" in line]
     assert accuracy[0] > 0.98
     assert accuracy[1] > accuracy[0] - 0.01
+    output = run_example(
+        "fine_tune.py", "--mode", "naive", "--output", "tuned.keras", folder=tmp_path
+    )
+    losses = [float(line.split()[-1]) for line in output.splitlines() if "INT8 loss" in line]
+    assert losses[1] < losses[0]
+    assert "->" in output
+    assert "saved tuned.keras" in output
     output = run_example("translate.py", "--text", "3 1 4 1 5", "7 2", folder=tmp_path)
     # Both models reverse both lines.
     assert output.count("3 1 4 1 5  ->  5 1 4 1 3") == 2

@@ -24,15 +24,13 @@ if TYPE_CHECKING:
         simulate,
         without_statistics,
     )
+    from keras_int8nmt.calibration.training import finish_training, prepare_training
 
-_MODEL_FUNCTIONS = (
-    "observers",
-    "reset",
-    "set_state",
-    "settle",
-    "simulate",
-    "without_statistics",
-)
+_STATE = ("observers", "reset", "set_state", "settle", "simulate", "without_statistics")
+_HOMES = {
+    **dict.fromkeys(_STATE, "state"),
+    **dict.fromkeys(("finish_training", "prepare_training"), "training"),
+}
 
 __all__ = [
     "MODES",
@@ -42,8 +40,10 @@ __all__ = [
     "classify",
     "clipped_mass",
     "find_thresholds",
+    "finish_training",
     "observers",
     "parse_mode",
+    "prepare_training",
     "reset",
     "set_state",
     "settle",
@@ -54,6 +54,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODEL_FUNCTIONS:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("keras_int8nmt.calibration.state"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

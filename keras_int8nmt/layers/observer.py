@@ -16,6 +16,7 @@ from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.channel_statistics import ChannelStatistics
 from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
 from keras_int8nmt.layers.graph_histogram import add_batch
+from keras_int8nmt.layers.learned_threshold import LearnedThreshold, fake_quantize_learned
 
 if TYPE_CHECKING:
     from keras_int8nmt.quantization import QuantParams
@@ -40,7 +41,8 @@ class Observer(keras.layers.Layer):
     that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until calibrated),
     `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow from the
     thresholds) and `switch` int32. Counts stop at 2^31 - 1. `channel_statistics` holds the mean and
-    the largest magnitude of each channel.
+    the largest magnitude of each channel, `learned` how far the thresholds have moved in
+    quantization-aware training; see `prepare_training`.
 
     Args:
         signed: Whether the tensor is always symmetric int8, whatever the mode (Q, K and V, which
@@ -65,6 +67,7 @@ class Observer(keras.layers.Layer):
         self.optional = optional
         self.channel_statistics = ChannelStatistics(channel_axes, name="channel_statistics")
         self.supports_masking = True
+        self.learned = LearnedThreshold(name="learned")
         # Read while tracing or running eagerly: a function that is shown each tensor, or None.
         self.tap: Callable[[Any], None] | None = None
 
@@ -173,6 +176,8 @@ class Observer(keras.layers.Layer):
 
     def fake_quantize(self, x: Any, stand_ins: tuple[Observer, ...] = ()) -> Any:
         """`x` as its codes stand for it, whatever the switch says; straight-through gradients."""
+        if any(observer.learned.active for observer in (self, *stand_ins)):
+            return fake_quantize_learned(x, (self, *stand_ins))
         numbers = ops.convert_to_tensor(self.quantizer)
         for other in stand_ins:
             numbers = ops.where(ops.isnan(numbers), ops.convert_to_tensor(other.quantizer), numbers)
@@ -199,8 +204,9 @@ class Observer(keras.layers.Layer):
         return self.built and not bool(np.isnan(self.thresholds()[0]))
 
     def thresholds(self) -> tuple[np.float32, np.float32]:
-        """`(threshold_min, threshold_max)`; NaN until calibrated."""
-        return np.float32(self.threshold_min.numpy()), np.float32(self.threshold_max.numpy())
+        """`(threshold_min, threshold_max)`, as learned so far; NaN until calibrated."""
+        low, high = (np.float32(t.numpy()) for t in (self.threshold_min, self.threshold_max))
+        return self.learned.grown(low, high)
 
     def set_thresholds(self, threshold_min: float, threshold_max: float) -> None:
         """Sets the range that codes stand for, and with it scale and zero point.
@@ -211,6 +217,7 @@ class Observer(keras.layers.Layer):
         """
         low, high = np.float32(threshold_min), np.float32(threshold_max)
         params = self._params(low, high)
+        self.learned.reset()
         self.threshold_min.assign(low)
         self.threshold_max.assign(high)
         lowest, highest = _CODE_RANGE[params.dtype]
@@ -219,6 +226,7 @@ class Observer(keras.layers.Layer):
 
     def clear_thresholds(self) -> None:
         """Makes the observer uncalibrated again."""
+        self.learned.stop()
         self.threshold_min.assign(np.float32(np.nan))
         self.threshold_max.assign(np.float32(np.nan))
         self.quantizer.assign(np.full(4, np.nan, np.float32))

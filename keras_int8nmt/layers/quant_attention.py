@@ -24,6 +24,7 @@ from keras_int8nmt.layers.attention_math import (
 )
 from keras_int8nmt.layers.branches import when
 from keras_int8nmt.layers.fake_quant import fake_quantize_probabilities
+from keras_int8nmt.layers.learned_threshold import split_learned, start_learned, with_learned
 from keras_int8nmt.layers.observer import SIMULATING, Observer
 
 Cache = tuple[Any, Any]
@@ -129,6 +130,18 @@ class QuantAttention(keras.layers.MultiHeadAttention):
             (self.context, self.value_dim),
         ):
             observer.build((None, None, self.num_heads, width))
+
+    def get_build_config(self) -> Any:
+        return with_learned(super().get_build_config(), self._observers())
+
+    def build_from_config(self, config: Any) -> None:
+        config, names = split_learned(config)
+        super().build_from_config(config)
+        start_learned(self._observers(), names)
+
+    def _observers(self) -> tuple[Observer, ...]:
+        inputs = self.query_input, self.value_input, self.key_input
+        return (*inputs, self.query, self.key, self.value, self.context)
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can. Complete once the layer was called."""

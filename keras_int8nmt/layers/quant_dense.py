@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_int8nmt.layers.learned_threshold import split_learned, start_learned, with_learned
 from keras_int8nmt.layers.observer import Observer
 
 
@@ -48,6 +49,14 @@ class QuantDense(keras.layers.Dense):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.input_observer.build(input_shape)
+
+    def get_build_config(self) -> Any:
+        return with_learned(super().get_build_config(), [self.input_observer])
+
+    def build_from_config(self, config: Any) -> None:
+        config, names = split_learned(config)
+        super().build_from_config(config)
+        start_learned([self.input_observer], names)
 
     def call(self, inputs: Any, training: bool | None = None, *, mask: Any = None) -> Any:
         x = self.input_observer.watch(inputs, mask)
