@@ -27,6 +27,9 @@ _HOMES = {
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
+    "autotune": "autotuning.tune",
+    "AutotuneResult": "autotuning.result",
+    "Candidate": "autotuning.candidates",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -40,6 +43,9 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from keras_int8nmt.autotuning.candidates import Candidate
+    from keras_int8nmt.autotuning.result import AutotuneResult
+    from keras_int8nmt.autotuning.tune import autotune
     from keras_int8nmt.calibration import CalibrationError, simulate
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert

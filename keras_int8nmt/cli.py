@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_demo(command)
     _add_calibrate(command)
+    _add_autotune(command)
     _add_convert(command)
     _add_translate(command)
     _add_evaluate(command)
@@ -135,9 +136,53 @@ def _add_calibrate(command: _Command) -> None:
     _add_output(parser, "DIR", required=True)
 
 
+def _add_autotune(command: _Command) -> None:
+    parser = command("autotune", "Find the fastest precision of each MatMul within a tolerance.")
+    parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument("--src", required=True, metavar="F", help="one sentence a line")
+    parser.add_argument("--ref", required=True, metavar="F", help="its translations")
+    parser.add_argument(
+        "--tolerance",
+        type=_not_negative,
+        default=0.1,
+        metavar="BLEU",
+        help="how much less than the float model is good enough; default: 0.1",
+    )
+    parser.add_argument(
+        "--mode",
+        dest="modes",
+        action="append",
+        choices=_MODES,
+        help="thresholds to try; may be repeated. Default: those of the model as they are",
+    )
+    parser.add_argument(
+        "--candidate",
+        dest="candidates",
+        action="append",
+        metavar="NAME",
+        help="a way of conversion to try; may be repeated. Default: all that there are",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_positive,
+        default=60,
+        metavar="N",
+        help="most evaluations of converted models; default: 60",
+    )
+    parser.add_argument("--state", metavar="FILE", help="what was measured, to go on later")
+    _add_output(parser, "FILE", required=True)
+    _add_search(parser)
+
+
 def _add_convert(command: _Command) -> None:
     parser = command("convert", "Make the INT8 model of a calibrated one.")
     parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument(
+        "--policy",
+        metavar="NAME_OR_FILE",
+        help="which MatMuls become INT8: int8 (all, the default), paper, float32, or a file: what "
+        "autotune wrote, or JSON from names of MatMuls to int8 or float32",
+    )
     _add_output(parser, "DIR", required=True)
 
 
@@ -278,7 +323,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
         ("--beam-size", _positive, 4),
         ("--batch-size", _positive, 32),
         ("--max-length", _positive, 256),
-        ("--length-penalty", _length_penalty, 1.0),
+        ("--length-penalty", _not_negative, 1.0),
         ("--streams", _streams, "auto"),
     ):
         parser.add_argument(name, type=kind, default=default, help=f"default: {default}")
@@ -290,7 +335,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _length_penalty(text: str) -> float:
+def _not_negative(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

@@ -15,12 +15,14 @@ from typing import Any
 
 from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
+from keras_int8nmt.autotuning.command import convert_by, tune
+from keras_int8nmt.autotuning.result import PolicyFileError
+from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
-from keras_int8nmt.conversion import convert as convert_model
 from keras_int8nmt.evaluation import evaluate as evaluate_translator
 from keras_int8nmt.evaluation import gemm_of
 from keras_int8nmt.file_translation import Done, find_place, translate_lines
@@ -43,7 +45,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.tables import format_table
-from keras_int8nmt.text_files import TextFileError, read_lines, write_lines
+from keras_int8nmt.text_files import TextFileError, check_writable_file, read_lines, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW
@@ -65,6 +67,8 @@ USER_ERRORS = (
     MarianFormatError,
     ConversionError,
     CalibrationError,
+    PolicyFileError,
+    StateError,
     TokenizerError,
     OSError,
     ImportError,
@@ -133,19 +137,60 @@ def calibrate(
     return figures
 
 
-def convert(model: str, output: str, force: bool) -> Figures:
+def convert(model: str, output: str, force: bool, policy: str | None = None) -> Figures:
     """Makes the INT8 model of a calibrated one and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded)
+    int8, mode = convert_by(loaded, policy)
     kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
+    if mode is not None:
+        kept["thresholds_mode"] = mode
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)
     print(f"{done} of {len(report.rows)} MatMuls in INT8: {output}")
     return {"precision": report.precision, **json.loads(report.to_json())}
+
+
+def autotune(
+    model: str,
+    src: str,
+    ref: str,
+    output: str,
+    force: bool,
+    tolerance: float,
+    modes: list[str] | None,
+    candidates: list[str] | None,
+    budget: int,
+    state: str | None,
+    **search: Any,
+) -> Figures:
+    """Finds which MatMuls of a calibrated model to convert and writes the policy."""
+    check_writable_file(output, force)
+    sources, references = read_lines(src), read_lines(ref)
+    _require_same_length(sources, references, src, ref)
+    if not any(line.strip() for line in sources):
+        raise UsageError(f"{src} has no sentence.")
+    loaded, tokenizer, _ = _open_with_tokenizer(model)
+    if state_of(loaded) == "converted":
+        raise UsageError(f"{model} is converted already.")
+    result = tune(
+        loaded,
+        tokenizer,
+        sources,
+        references,
+        output=output,
+        tolerance=tolerance,
+        modes=modes,
+        candidates=candidates,
+        budget=budget,
+        state=state,
+        search=search,
+    )
+    print(result.to_text())
+    return result.to_dict()
 
 
 def translate(

@@ -9,8 +9,10 @@ from layer_contract import assert_same_signature
 import keras_int8nmt
 
 NAMES = {
+    "AutotuneResult",
     "CalibrationCallback",
     "CalibrationError",
+    "Candidate",
     "ConversionError",
     "FloatDense",
     "FloatEmbedding",
@@ -25,6 +27,7 @@ NAMES = {
     "Transformer",
     "Translator",
     "__version__",
+    "autotune",
     "build_transformer",
     "convert",
     "export_saved_model",

@@ -1,0 +1,108 @@
+"""`autotune` by BLEU: a layer whose INT8 is hopeless is found and put into float32."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from test_translator import EOS, FIRST, LETTERS, PAD, START, LetterTokenizer, random_texts
+
+from keras_int8nmt import (
+    MarianTokenizer,
+    Translator,
+    autotune,
+    build_transformer,
+    builtin_model,
+    convert,
+)
+from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.plain_model import plain_model
+
+
+def spoil(block):
+    """Some columns inside the feed-forward part a thousand times as large, and back: the same
+    function in float32. One scale for all of them leaves no code for the others, and the rows that
+    undo it are lost among the weights.
+    """
+    kernel, bias, out = block.ffn_in.kernel, block.ffn_in.bias, block.ffn_out.kernel
+    factors = np.where(np.arange(bias.shape[0]) % 8 == 0, 1000.0, 1.0).astype(np.float32)
+    kernel.assign(kernel.numpy() * factors)
+    bias.assign(bias.numpy() * factors)
+    out.assign(out.numpy() / factors[:, None])
+
+
+class SpacedTokenizer(LetterTokenizer):
+    """Letters are words, so that BLEU counts them."""
+
+    def decode(self, ids):
+        return " ".join(super().decode(ids))
+
+
+@functools.cache
+def spoiled():
+    """A small model with one spoiled layer, calibrated, and its own translations as references."""
+    keras.utils.set_random_seed(3)
+    model = build_transformer(
+        source_vocabulary_size=FIRST + len(LETTERS),
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        model_dim=32,
+        num_heads=2,
+        ffn_dim=64,
+        max_length=24,
+        pad_id=PAD,
+        eos_id=EOS,
+        start_id=START,
+        tie_embeddings=False,
+    )
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(0, 0.2, weight.shape).astype(np.float32))
+    spoil(model.encoder_blocks[1])
+    tokenizer, sources = SpacedTokenizer(), random_texts(64)
+    with Translator(plain_model(model), tokenizer, max_length=16) as translator:
+        references = translator(sources)
+    calibrate(model, tokenizer, sources, references, mode="naive")
+    return model, tokenizer, sources, references
+
+
+SPOILED = "transformer/encoder_block_1/ffn_out"
+
+
+def test_a_spoiled_layer_is_put_into_float32_and_nearly_nothing_else_is():
+    model, tokenizer, sources, references = spoiled()
+    result = autotune(
+        model, sources, references, tokenizer=tokenizer, tolerance=5.0, search={"max_length": 16}
+    )
+    assert result.baseline == pytest.approx(100.0)
+    assert not result.trials[0].good
+    assert SPOILED in result.floats
+    assert len(result.floats) < len(result) / 4
+    assert max(result.sensitivities, key=result.sensitivities.get) == SPOILED
+    mixed = convert(model, policy=result)
+    found = [
+        Translator(mixed, tokenizer, max_length=16, path=path)(sources)
+        for path in ("fast", "layers")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_without_tolerance_the_spoiled_layer_of_a_trained_model_is_float32(tmp_path):
+    tokenizer = MarianTokenizer(builtin_model.FOLDER)
+    first, second = builtin_model.read_pairs()
+    model = builtin_model.load_builtin()
+    spoil(model.encoder_blocks[1])
+    calibrate(model, tokenizer, *zip(*first[:64], strict=True), mode="naive")
+    sources, references = zip(*second[:100], strict=True)
+    options = {"tokenizer": tokenizer, "tolerance": 0.0, "state": tmp_path / "state.jsonl"}
+    result = autotune(model, sources, references, **options)
+    name = model.encoder_blocks[1].ffn_out.path
+    assert name in result.floats
+    assert len(result.floats) < len(result) / 2
+    assert result.trial.loss <= 0.0
+    with Translator(convert(model, policy=result), tokenizer, path="fast") as translator:
+        assert len(translator(sources)) == 100
+    assert autotune(model, sources, references, **options).to_dict() == result.to_dict()
