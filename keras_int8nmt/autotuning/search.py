@@ -235,7 +235,7 @@ class Search:
         costs: Mapping[str, float],
         harms: Mapping[str, float],
     ) -> None:
-        """INT8 for what need not be float: halves of halves, the least harmful for its cost first."""
+        """INT8 for what need not be float: halves of halves, the least harm for its cost first."""
 
         def harm_for_cost(name: str) -> tuple[float, str]:
             return max(harms[name], 0.0) / max(costs[name], 1e-300), name
