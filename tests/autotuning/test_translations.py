@@ -7,7 +7,16 @@ import functools
 import keras
 import numpy as np
 import pytest
-from test_translator import EOS, FIRST, LETTERS, PAD, START, LetterTokenizer, random_texts
+from test_translator import (
+    EOS,
+    FIRST,
+    LETTERS,
+    PAD,
+    START,
+    LetterTokenizer,
+    count_ties,
+    random_texts,
+)
 
 from keras_int8nmt import (
     MarianTokenizer,
@@ -71,22 +80,24 @@ def spoiled():
 SPOILED = "transformer/encoder_block_0/ffn_out"
 
 
-def test_a_spoiled_layer_is_put_into_float32_and_nearly_nothing_else_is():
+def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
     model, tokenizer, sources, references = spoiled()
+    # Random weights decide many a word by a hair, so the other layers' INT8 changes some.
     result = autotune(
-        model, sources, references, tokenizer=tokenizer, tolerance=5.0, search={"max_length": 16}
+        model, sources, references, tokenizer=tokenizer, tolerance=20.0, search={"max_length": 16}
     )
     assert result.baseline == pytest.approx(100.0)
-    assert not result.trials[0].good
-    assert SPOILED in result.floats
-    assert len(result.floats) < len(result) / 4
-    assert max(result.sensitivities, key=result.sensitivities.get) == SPOILED
+    assert result.trials[0].score < 5
+    assert result.floats == [SPOILED]
+    assert len(result.trials) == 2
+    ranked = sorted(result.sensitivities.values())
+    assert result.sensitivities[SPOILED] == ranked[-1] > 100 * ranked[-2]
     mixed = convert(model, policy=result)
-    found = [
-        Translator(mixed, tokenizer, max_length=16, path=path)(sources)
+    fast, layers = (
+        Translator(mixed, tokenizer, max_length=16, path=path).translate(sources)
         for path in ("fast", "layers")
-    ]
-    assert found[0] == found[1]
+    )
+    assert count_ties(fast, layers) <= 1
 
 
 @pytest.mark.slow

@@ -236,3 +236,34 @@ def test_modes_need_histograms():
     with pytest.raises(CalibrationError, match="no data"):
         autotune(model, metric=Losses(), modes=["naive"])
     assert autotune(model, metric=Losses(), tolerance=3.0).floats == []
+
+
+def spoil(before, after):
+    """Some columns between two layers a thousand times as large, and back: the same function in
+    float32. One scale for all of them leaves no code for the others, and the rows that undo it are
+    lost among the weights.
+    """
+    factors = np.where(np.arange(8) % 4 == 0, 1000.0, 1.0).astype(np.float32)
+    before.kernel.assign(before.kernel.numpy() * factors)
+    before.bias.assign(before.bias.numpy() * factors)
+    after.kernel.assign(after.kernel.numpy() / factors[:, None])
+
+
+def test_without_tolerance_a_layer_whose_int8_is_hopeless_is_float32():
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((8,))
+    for name in NAMES:
+        x = QuantDense(8, activation="relu", bias_initializer="ones", name=name)(x)
+    model = keras.Model(inputs, x)
+    spoil(model.get_layer("dense_2"), model.get_layer("dense_3"))
+    data = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    model.predict(data, verbose=0, callbacks=[CalibrationCallback(mode="naive")])
+    exact = np.asarray(model(data))
+
+    def in_tenths(candidate):
+        """Less a point for each tenth of the output's power that is noise."""
+        noise = np.sum(np.square(np.asarray(candidate(data)) - exact)) / np.sum(np.square(exact))
+        return -float(np.floor(10 * noise))
+
+    assert in_tenths(convert(model)) < 0
+    assert autotune(model, metric=in_tenths, tolerance=0.0).floats == ["dense_3"]
