@@ -33,6 +33,9 @@ _HOMES = {
     "load_marian": "marian",
     "balance": "balancing",
     "from_tfmot": "tfmot_import",
+    "autotune": "autotuning.tune",
+    "AutotuneResult": "autotuning.result",
+    "Candidate": "autotuning.candidates",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
@@ -47,6 +50,9 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from keras_int8nmt.autotuning.candidates import Candidate
+    from keras_int8nmt.autotuning.result import AutotuneResult
+    from keras_int8nmt.autotuning.tune import autotune
     from keras_int8nmt.balancing import balance
     from keras_int8nmt.calibration import (
         CalibrationError,

@@ -13,6 +13,8 @@ from typing import Any
 
 from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
+from keras_int8nmt.autotuning.result import PolicyFileError
+from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibration import CalibrationError, observers
@@ -40,6 +42,11 @@ from keras_int8nmt.quantizing import (
     open_with_tokenizer,
     require_same_length,
 )
+
+# Commands of their own module.
+from keras_int8nmt.quantizing import autotune as autotune
+from keras_int8nmt.quantizing import calibrate as calibrate
+from keras_int8nmt.quantizing import convert as convert
 from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.saving import (
@@ -73,6 +80,8 @@ USER_ERRORS = (
     MarianFormatError,
     ConversionError,
     CalibrationError,
+    PolicyFileError,
+    StateError,
     TokenizerError,
     ReportError,
     OSError,

@@ -1,4 +1,4 @@
-"""What the commands `calibrate` and `convert` do: a folder in, a folder out."""
+"""What the commands `calibrate`, `autotune` and `convert` do with a folder."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.autotuning.command import convert_by, tune
+from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.calibrating import (
     DEFAULT_BEAM,
     calibrate_balanced,
     check_feed,
 )
 from keras_int8nmt.calibrating import calibrate as calibrate_model
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.conversion import ConversionError
-from keras_int8nmt.conversion import convert as convert_model
 from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.text_files import check_writable_file, read_lines
 
 # What a model card tells of calibration.
 CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
@@ -99,15 +100,56 @@ def _fed(feed: str, targets: str | None, beam_size: int) -> str:
     return f"beam {beam_size}" if feed == "beam" else feed
 
 
-def convert(model: str, output: str, force: bool, **options: Any) -> dict[str, Any]:
+def autotune(
+    model: str,
+    src: str,
+    ref: str,
+    output: str,
+    force: bool,
+    tolerance: float,
+    modes: list[str] | None,
+    candidates: list[str] | None,
+    budget: int,
+    state: str | None,
+    **search: Any,
+) -> dict[str, Any]:
+    """Finds which MatMuls of a calibrated model to convert and writes the policy."""
+    check_writable_file(output, force)
+    sources, references = read_lines(src), read_lines(ref)
+    require_same_length(sources, references, src, ref)
+    if not any(line.strip() for line in sources):
+        raise UsageError(f"{src} has no sentence.")
+    loaded, tokenizer, _ = open_with_tokenizer(model)
+    if state_of(loaded) == "converted":
+        raise UsageError(f"{model} is converted already.")
+    result = tune(
+        loaded,
+        tokenizer,
+        sources,
+        references,
+        output=output,
+        tolerance=tolerance,
+        modes=modes,
+        candidates=candidates,
+        budget=budget,
+        state=state,
+        search=search,
+    )
+    print(result.to_text())
+    return result.to_dict()
+
+
+def convert(
+    model: str, output: str, force: bool, policy: str | None = None, **options: Any
+) -> dict[str, Any]:
     """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
     try:
-        int8 = convert_model(loaded, **options)
-    except ConversionError:
+        int8, mode = convert_by(loaded, policy, **options)
+    except (ConversionError, CalibrationError, PolicyFileError):
         raise
     except ValueError as error:
         # Options that do not go together.
@@ -115,6 +157,8 @@ def convert(model: str, output: str, force: bool, **options: Any) -> dict[str, A
     # What says how thresholds were found says nothing of a model that has none.
     described = CALIBRATION_ENTRIES if options.get("activations") != "dynamic" else ()
     kept: dict[str, Any] = {k: card[k] for k in described if k in card}
+    if mode is not None:
+        kept["thresholds_mode"] = mode
     # The bits of the weights stand in the conversion report.
     kept.update({k: v for k, v in options.items() if k != "weight_bits"})
     save_folder(int8, output, tokenizer, kept, force)

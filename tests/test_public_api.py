@@ -9,8 +9,10 @@ from layer_contract import assert_same_signature
 import keras_int8nmt
 
 NAMES = {
+    "AutotuneResult",
     "CalibrationCallback",
     "CalibrationError",
+    "Candidate",
     "ConversionError",
     "DynamicAttention",
     "DynamicDense",
@@ -28,6 +30,7 @@ NAMES = {
     "Translator",
     "__version__",
     "balance",
+    "autotune",
     "build_transformer",
     "convert",
     "export_saved_model",

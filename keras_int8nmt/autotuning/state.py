@@ -1,0 +1,81 @@
+"""What `autotune` has measured, a line of JSON each, so that an interrupted run goes on.
+
+A line is appended when its number is there. Lines of another run (another model, sample or search)
+are left alone and not used, so one file may serve several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+class StateError(ValueError):
+    """The file is not one of `autotune`; the message names it."""
+
+
+class State:
+    """Numbers by what they are of, in a file or, without one, in memory alone.
+
+    Args:
+        path: The file; made when the first number comes. None: nothing is kept.
+        run: Names the run; numbers count for an equal one only.
+
+    Raises:
+        StateError: when the file has content and none of it is of `autotune`: nothing is appended
+            to a file that was named by a slip.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, run: str) -> None:
+        self._path = None if path is None else Path(path)
+        self._run = run
+        self._numbers: dict[str, float] = {}
+        if self._path is None or not self._path.exists():
+            return
+        content = self._path.read_bytes().decode("utf-8", errors="replace")
+        lines = [line for line in content.split("\n") if line.strip()]
+        known = [self._take(line) for line in lines]
+        # A run that was killed at its first number leaves nothing but the beginning of a line.
+        if lines and not any(known) and not lines[0].startswith('{"run"'):
+            raise StateError(f"{str(self._path)!r} is not a state file of autotune.")
+
+    def _take(self, line: str) -> bool:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return False  # cut off when the run before was interrupted
+        if not isinstance(entry, dict) or not {"run", "of", "number"} <= entry.keys():
+            return False
+        number = entry["number"]
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            return False
+        if entry["run"] == self._run and math.isfinite(number):
+            self._numbers[_key(entry["of"])] = float(number)
+        return True
+
+    def get(self, of: Any) -> float | None:
+        """The number of `of`, JSON values; None where it was not measured."""
+        return self._numbers.get(_key(of))
+
+    def add(self, of: Any, number: float) -> None:
+        """Keeps a number."""
+        self._numbers[_key(of)] = number
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            # A line end first: the last line may have been cut off.
+            entry = {"run": self._run, "of": of, "number": number}
+            file.write("\n" + json.dumps(entry) + "\n")
+
+
+def _key(of: Any) -> str:
+    return json.dumps(of, sort_keys=True)
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of JSON values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,290 @@
+"""`autotune`: a calibrated model and sentences in, the fastest precision within a tolerance out."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_int8nmt import __version__
+from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, Candidate
+from keras_int8nmt.autotuning.costs import Workload, matmul_times
+from keras_int8nmt.autotuning.metric import Bleu, Metric, metric_name
+from keras_int8nmt.autotuning.result import AutotuneResult
+from keras_int8nmt.autotuning.search import Floats, Outcome, Problem, Search, Setting
+from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
+from keras_int8nmt.autotuning.state import State, digest
+from keras_int8nmt.autotuning.workbench import Workbench
+from keras_int8nmt.calibration import MODES
+from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.progress import progress_bar
+from keras_int8nmt.transformer import Transformer
+
+BUDGET = 60
+
+
+def autotune(
+    model: Any,
+    sample: Sequence[str] | None = None,
+    references: Sequence[str] | None = None,
+    *,
+    tokenizer: Any = None,
+    tolerance: float = 0.1,
+    metric: Metric | None = None,
+    modes: Sequence[str] | None = None,
+    candidates: Iterable[Candidate] = CANDIDATES,
+    budget: int = BUDGET,
+    search: Mapping[str, Any] | None = None,
+    state: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> AutotuneResult:
+    """Finds the fastest INT8 or float32 for each MatMul whose loss stays within a tolerance.
+
+    Everything in INT8 is tried first, in every mode and for every candidate; mostly that is good
+    enough, and then nothing is faster. Otherwise MatMuls are put into float32, those first whose
+    INT8 does much harm for the time it saves, until the loss is within the tolerance, and as many
+    as possible of them back into INT8.
+
+    Harm is estimated by KL(float || converted) with one MatMul alone in INT8, teacher-forced on the
+    sample (without a tokenizer: by the metric, an evaluation a MatMul). Time is estimated by
+    counting (`autotuning/costs.py`), nothing is timed: the same scores give the same result.
+    Estimates decide what is tried first, the metric alone decides what is good enough.
+
+    Choose on held-out sentences that are no test set, and not on too few: two models of equal
+    quality differ by some tenths of BLEU on a few hundred sentences.
+
+    Args:
+        model: A calibrated model, as for `convert`. It is left as it was, thresholds included.
+        sample: Source sentences; needed unless there is a `metric`.
+        references: Their translations.
+        tokenizer: As for `Translator`; needed with `sample`.
+        tolerance: How much less than the float model's score is good enough, at least 0, in units
+            of the metric.
+        metric: A function from a model (the float one without observers, or a converted one) to a
+            number, higher is better. Default: corpus BLEU by sacreBLEU of the translations of
+            `sample`. Its attribute `name`, or the function's own, stands in reports and tells
+            metrics apart in `state`.
+        modes: How thresholds are chosen, see `find_thresholds`: each of them is tried. The model
+            must hold its histograms, as after calibration. None: thresholds stay as they are.
+        candidates: Conversions to try, see `Candidate`.
+        budget: Most evaluations of converted models, at least 1. Where it ends the search, the
+            fastest that was good enough counts; where none was, everything stays float32.
+        search: Keyword arguments of `Translator`, such as `beam_size`. With several streams the
+            float32 products of a mixed model may differ in their last bits from run to run, and
+            now and then a score with them; `{"streams": 1}` rules that out.
+        state: A file that keeps every number as it is measured. Started again with it, the same
+            call goes on where it stopped; another tolerance or budget uses the numbers again.
+        progress: Show progress bars on stderr if that is a terminal.
+
+    Returns:
+        An `AutotuneResult`: a policy of `convert`, and a report of what was tried.
+
+    Raises:
+        ValueError: for an argument that is missing or out of range, or a score that is not finite.
+        ConversionError: as `convert`: when the model is not calibrated or can't be converted.
+        CalibrationError: for `modes`, when the model holds no histograms.
+        StateError: when `state` is a file of another kind.
+
+    Example:
+
+        >>> calibrate(model, tokenizer, sources)
+        >>> result = autotune(model, valid_sources, valid_references, tokenizer=tokenizer)
+        >>> int8 = convert(model, policy=result)
+    """
+    candidates = _checked_candidates(candidates)
+    _check_numbers(tolerance, budget)
+    _check_modes(modes)
+    options = dict(search or {})
+    pairs = _token_pairs(model, tokenizer, sample, references)
+    if metric is None:
+        if pairs is None or sample is None or references is None:
+            raise ValueError(
+                "Without a `metric`, autotune needs a Transformer, `sample`, `references` and "
+                "`tokenizer`."
+            )
+        metric = Bleu(tokenizer, sample, references, options)
+    settings = [Setting(c.name, mode, c.cost) for c in candidates for mode in modes or (None,)]
+    run = digest([__version__, _digest(model), metric_name(metric), pairs, references, options])
+    with Workbench(model, candidates) as bench, progress_bar(budget, "autotune", progress) as bar:
+        rows = bench.convert(settings[0], {}).conversion_report.rows
+        names = [row.name for row in rows if row.precision == "int8"]
+        times = matmul_times(model, _workload(pairs, options))
+        measuring = _Measuring(bench, metric, State(state, run), bar)
+        problem = Problem(
+            times={name: times[name] for name in names},
+            settings=settings,
+            baseline=measuring.baseline(),
+            tolerance=tolerance,
+            budget=budget,
+            evaluate=measuring.score,
+            harms=None if pairs is None else lambda s: measuring.harms(s, pairs, names, progress),
+        )
+        outcome = Search(problem).run()
+    return _result(problem, outcome, candidates, metric_name(metric), pairs is not None)
+
+
+class _Measuring:
+    """Numbers from the state file, or measured and kept there."""
+
+    def __init__(self, bench: Workbench, metric: Metric, state: State, bar: Any) -> None:
+        self.bench, self.metric, self.state, self.bar = bench, metric, state, bar
+
+    def baseline(self) -> float:
+        """The float model's score."""
+        return self._kept(["float32"], lambda: self._finite(plain_model(self.bench.model)))
+
+    def score(self, setting: Setting, floats: Floats) -> float:
+        policy = dict.fromkeys(sorted(floats), "float32")
+        score = self._kept(
+            [*self._described(setting), sorted(floats)],
+            lambda: self._finite(self.bench.convert(setting, policy)),
+        )
+        self.bar.update(1)
+        # Layers refer to each other in circles, and a model's packed weights go with them.
+        gc.collect()
+        return score
+
+    def harms(
+        self, setting: Setting, pairs: list[IdPair], names: list[str], progress: bool
+    ) -> dict[str, float]:
+        """The divergence of each MatMul alone in INT8."""
+        described = ["divergence", *self._described(setting)]
+        divergence = Divergence(plain_model(self.bench.model), pairs)
+        found = {}
+        with progress_bar(len(names), "sensitivities", progress) as bar:
+            for name in names:
+                policy = dict.fromkeys(names, "float32") | {name: "int8"}
+                found[name] = self._kept(
+                    [*described, name],
+                    lambda policy=policy: divergence(self.bench.convert(setting, policy)),
+                )
+                bar.update(1)
+        return found
+
+    def _described(self, setting: Setting) -> list[Any]:
+        options = dict(self.bench.candidates[setting.candidate].convert_options)
+        return [setting.candidate, options, setting.mode]
+
+    def _kept(self, of: list[Any], measure: Any) -> float:
+        number = self.state.get(of)
+        if number is None:
+            number = measure()
+            self.state.add(of, number)
+        return number
+
+    def _finite(self, model: Any) -> float:
+        score = float(self.metric(model))
+        if not math.isfinite(score):
+            raise ValueError(
+                f"The metric {metric_name(self.metric)!r} must give a finite number; it gave "
+                f"{score}."
+            )
+        return score
+
+
+def _result(
+    problem: Problem,
+    outcome: Outcome,
+    candidates: tuple[Candidate, ...],
+    metric: str,
+    by_divergence: bool,
+) -> AutotuneResult:
+    chosen = outcome.chosen
+    floats = set(problem.times) if chosen is None else set(chosen.floats)
+    by_name = {candidate.name: candidate for candidate in candidates}
+    return AutotuneResult(
+        assignment={name: "float32" if name in floats else "int8" for name in problem.times},
+        candidate=PLAIN if chosen is None else by_name[chosen.candidate],
+        mode=None if chosen is None else chosen.mode,
+        metric=metric,
+        baseline=problem.baseline,
+        tolerance=float(problem.tolerance),
+        budget=problem.budget,
+        exhausted=outcome.exhausted,
+        chosen=None if chosen is None else chosen.number,
+        trials=tuple(outcome.trials),
+        sensitivities=outcome.sensitivities,
+        sensitivity_unit="KL, nats a token" if by_divergence else f"loss of {metric}",
+    )
+
+
+# ---- arguments ----
+
+
+def _checked_candidates(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    found = tuple(candidates)
+    names = [candidate.name for candidate in found]
+    if not found or len(set(names)) < len(names):
+        raise ValueError(
+            f"`candidates` must be some `Candidate`s with names of their own; received {names}."
+        )
+    return found
+
+
+def _check_numbers(tolerance: float, budget: int) -> None:
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"`tolerance` must be a number of at least 0; received {tolerance!r}.")
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise ValueError(f"`budget` must be a whole number of at least 1; received {budget!r}.")
+
+
+def _check_modes(modes: Sequence[str] | None) -> None:
+    if modes is None:
+        return
+    if isinstance(modes, str) or not modes or not set(modes) <= set(MODES):
+        raise ValueError(
+            f"`modes` must be None or a list of some of {', '.join(MODES)}; received {modes!r}."
+        )
+
+
+def _token_pairs(
+    model: Any,
+    tokenizer: Any,
+    sample: Sequence[str] | None,
+    references: Sequence[str] | None,
+) -> list[IdPair] | None:
+    """Ids of sentences and references, the end token last; None where something is missing."""
+    if sample is not None and references is not None and len(sample) != len(references):
+        raise ValueError(
+            f"There must be one reference for each sentence of `sample`; received {len(sample)} "
+            f"sentences and {len(references)} references."
+        )
+    if not isinstance(model, Transformer) or None in (tokenizer, sample, references):
+        return None
+    # A tokenizer with one vocabulary for both sides need not have the method.
+    encode_target = getattr(tokenizer, "encode_target", tokenizer.encode)
+
+    def cut(ids: list[int]) -> list[int]:
+        return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]
+
+    pairs = [
+        (cut(tokenizer.encode(source)), cut(encode_target(target)))
+        for source, target in zip(sample or (), references or (), strict=True)
+        if source.strip()
+    ]
+    if not pairs:
+        raise ValueError("`sample` has no sentence.")
+    return pairs
+
+
+def _workload(pairs: list[IdPair] | None, options: Mapping[str, Any]) -> Workload:
+    used = {name: options[name] for name in ("beam_size", "batch_size") if name in options}
+    if pairs is None:
+        return Workload(**used)
+    source, target = (float(np.mean([len(pair[i]) for pair in pairs])) for i in (0, 1))
+    return Workload(source, target, **used)
+
+
+def _digest(model: Any) -> str:
+    """Tells models apart by their weights, histograms and thresholds."""
+    found = hashlib.sha256()
+    for weight in model.weights:
+        value = np.ascontiguousarray(weight.numpy())
+        found.update(f"{weight.path} {value.dtype} {value.shape} ".encode())
+        found.update(value.tobytes())
+    return found.hexdigest()

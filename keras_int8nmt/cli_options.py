@@ -1,0 +1,73 @@
+"""Options that several commands have, and what their values may be.
+
+The functions of values are types of `argparse`: they name what is wrong with a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) -> None:
+    default = "" if required else "; default: stdout"
+    parser.add_argument(
+        "-o", "--output", required=required, metavar=metavar, help="where to write" + default
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    for name, kind, default in (
+        ("--beam-size", positive, 4),
+        ("--batch-size", positive, 32),
+        ("--max-length", positive, 256),
+        ("--length-penalty", not_negative, 1.0),
+        ("--streams", streams, "auto"),
+    ):
+        parser.add_argument(name, type=kind, default=default, help=f"default: {default}")
+
+
+def positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def weight_bits(text: str) -> int | None:
+    if text not in ("7", "8", "auto"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 7, 8 or auto")
+    return None if text == "auto" else int(text)
+
+
+def mode(text: str) -> str:
+    from keras_int8nmt.calibration.modes import parse_mode
+
+    try:
+        parse_mode(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def streams(text: str) -> int | str:
+    return text if text == "auto" else positive(text)

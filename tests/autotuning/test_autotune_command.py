@@ -1,0 +1,121 @@
+"""`keras-int8nmt autotune` and `convert --policy`."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import pytest
+
+from keras_int8nmt import MarianTokenizer, build_transformer, load_folder, save_folder
+from keras_int8nmt.builtin_model import FOLDER
+from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.cli import main
+
+SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
+SEARCH = ["--max-length", "8", "--streams", "1"]
+FFN = "transformer/decoder_block_0/ffn_out"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A calibrated model and two files of text."""
+    place = tmp_path_factory.mktemp("autotune")
+    keras.utils.set_random_seed(1)
+    model = build_transformer(
+        source_vocabulary_size=6001,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        model_dim=16,
+        num_heads=2,
+        ffn_dim=32,
+        max_length=12,
+        pad_id=6000,
+        eos_id=0,
+        start_id=6000,
+    )
+    tokenizer = MarianTokenizer(FOLDER)
+    save_folder(model, place / "float", tokenizer)
+    calibrate(model, tokenizer, SENTENCES, SENTENCES)
+    save_folder(model, place / "calibrated", tokenizer, {"thresholds_mode": "symmetric"})
+    (place / "src").write_text("".join(line + "\n" for line in SENTENCES))
+    (place / "ref").write_text("".join(line + "\n" for line in SENTENCES))
+    return place
+
+
+def run(*arguments):
+    assert main([str(a) for a in arguments]) == 0
+
+
+def fails(capfd, *arguments):
+    capfd.readouterr()
+    assert main([str(a) for a in arguments]) == 2
+    return capfd.readouterr().err
+
+
+def autotuning(place, *arguments):
+    return ["autotune", place / "calibrated", "--src", place / "src", "--ref", place / "ref",
+            *SEARCH, *arguments]  # fmt: skip
+
+
+def test_a_policy_is_found_and_convert_takes_it(place, tmp_path, capfd):
+    policy, figures = tmp_path / "policy.json", tmp_path / "figures.json"
+    # All translations of this model are as bad, so INT8 is good enough in either mode.
+    modes = ["--mode", "naive", "--mode", "independent"]
+    run(*autotuning(place, *modes, "--state", tmp_path / "state", "-o", policy, "--json", figures))
+    out = capfd.readouterr().out
+    assert "1 all INT8" in out
+    assert "23 of 23 MatMuls in INT8, plain, " in out
+    content = json.loads(policy.read_text())
+    assert content == json.loads(figures.read_text())
+    assert [trial["mode"] for trial in content["trials"]] == ["naive", "independent"]
+    assert (tmp_path / "state").read_text().count("\n{") == 3
+    assert "exists already" in fails(capfd, *autotuning(place, "-o", policy))
+    run("convert", place / "calibrated", "--policy", policy, "-o", tmp_path / "int8")
+    model, _, card = load_folder(tmp_path / "int8")
+    assert card["thresholds_mode"] == content["mode"]
+    assert model.conversion_report.precision == "int8"
+
+
+@pytest.mark.parametrize(("policy", "floats"), [("int8", 0), ("float32", 23), ("paper", 8)])
+def test_convert_knows_policies_by_name(place, tmp_path, policy, floats):
+    run("convert", place / "calibrated", "--policy", policy, "-o", tmp_path / "out")
+    _, _, card = load_folder(tmp_path / "out")
+    rows = card["conversion_report"]["rows"]
+    assert sum(row["precision"] == "float32" for row in rows) == floats
+    assert card["thresholds_mode"] == "symmetric"
+
+
+def test_convert_takes_a_plain_mapping(place, tmp_path):
+    (tmp_path / "policy.json").write_text(json.dumps({FFN: "float32"}))
+    run("convert", place / "calibrated", "--policy", tmp_path / "policy.json",
+        "-o", tmp_path / "out")  # fmt: skip
+    _, _, card = load_folder(tmp_path / "out")
+    rows = card["conversion_report"]["rows"]
+    assert [row["name"] for row in rows if row["precision"] == "float32"] == [FFN]
+
+
+def test_bad_input_is_one_line(place, tmp_path, capfd):
+    empty, other, notes = (tmp_path / name for name in ("empty", "other.json", "notes"))
+    empty.write_text("\n \n\n\n")
+    other.write_text(json.dumps({"no/such": "int8"}))
+    notes.write_text("precious\n")
+    out = ["-o", tmp_path / "out"]
+    convert = ["convert", place / "calibrated", *out, "--policy"]
+    files = ["--src", place / "src", "--ref", place / "ref"]
+    cases = [
+        (autotuning(place, "--src", empty, *out), "no sentence"),
+        (autotuning(place, "--ref", other, *out), "src has 4 lines"),
+        (autotuning(place, "--candidate", "fast", *out), "no candidate 'fast'"),
+        (autotuning(place, "--state", notes, *out), "not a state file"),
+        (["autotune", place / "float", *files, *out], "calibrate first"),
+        ([*convert, "papers"], "none of int8, paper, float32, and no file"),
+        ([*convert, other], "no MatMul 'no/such'"),
+        ([*convert, notes], "notes"),
+    ]
+    for arguments, message in cases:
+        err = fails(capfd, *arguments)
+        assert message in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert notes.read_text() == "precious\n"

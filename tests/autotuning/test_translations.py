@@ -1,0 +1,98 @@
+"""`autotune` by BLEU: a layer whose INT8 is hopeless is found and put into float32."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from test_translator import (
+    EOS,
+    FIRST,
+    LETTERS,
+    PAD,
+    START,
+    LetterTokenizer,
+    count_ties,
+    random_texts,
+)
+
+from keras_int8nmt import (
+    Translator,
+    autotune,
+    build_transformer,
+    convert,
+)
+from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.plain_model import plain_model
+
+
+def spoil(block):
+    """Some columns inside the feed-forward part a thousand times as large, and back: the same
+    function in float32. One scale for all of them leaves no code for the others, and the rows that
+    undo it are lost among the weights.
+    """
+    kernel, bias, out = block.ffn_in.kernel, block.ffn_in.bias, block.ffn_out.kernel
+    factors = np.where(np.arange(bias.shape[0]) % 8 == 0, 1000.0, 1.0).astype(np.float32)
+    kernel.assign(kernel.numpy() * factors)
+    bias.assign(bias.numpy() * factors)
+    out.assign(out.numpy() / factors[:, None])
+
+
+class SpacedTokenizer(LetterTokenizer):
+    """Letters are words, so that BLEU counts them."""
+
+    def decode(self, ids):
+        return " ".join(super().decode(ids))
+
+
+@functools.cache
+def spoiled():
+    """A small model with one spoiled layer, calibrated, and its own translations as references."""
+    keras.utils.set_random_seed(3)
+    model = build_transformer(
+        source_vocabulary_size=FIRST + len(LETTERS),
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        model_dim=32,
+        num_heads=2,
+        ffn_dim=64,
+        max_length=24,
+        pad_id=PAD,
+        eos_id=EOS,
+        start_id=START,
+        tie_embeddings=False,
+    )
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + rng.normal(0, 0.2, weight.shape).astype(np.float32))
+    spoil(model.encoder_blocks[0])
+    tokenizer, sources = SpacedTokenizer(), random_texts(48)
+    with Translator(plain_model(model), tokenizer, max_length=16) as translator:
+        references = translator(sources)
+    calibrate(model, tokenizer, sources, references, mode="naive")
+    return model, tokenizer, sources, references
+
+
+SPOILED = "transformer/encoder_block_0/ffn_out"
+
+
+def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
+    model, tokenizer, sources, references = spoiled()
+    # Random weights decide many a word by a hair, so the other layers' INT8 changes some.
+    result = autotune(
+        model, sources, references, tokenizer=tokenizer, tolerance=20.0, search={"max_length": 16}
+    )
+    assert result.baseline == pytest.approx(100.0)
+    assert result.trials[0].score < 5
+    assert result.floats == [SPOILED]
+    assert len(result.trials) < 8
+    ranked = sorted(result.sensitivities.values())
+    assert result.sensitivities[SPOILED] == ranked[-1] > 100 * ranked[-2]
+    mixed = convert(model, policy=result)
+    fast, layers = (
+        Translator(mixed, tokenizer, max_length=16, path=path).translate(sources)
+        for path in ("fast", "layers")
+    )
+    assert count_ties(fast, layers) <= 1
