@@ -19,6 +19,7 @@ def corrected_bias(
     input_mean: np.ndarray,
     *,
     per_channel: bool = True,
+    weight_bits: int = 8,
 ) -> np.ndarray:
     """The bias with which int8 weights give the mean outputs that float weights give.
 
@@ -26,7 +27,7 @@ def corrected_bias(
         kernel: float `[k, n]`; quantized as `quantize_weights` does it.
         bias: float `[n]`, or None for zeros.
         input_mean: float `[k]`, the mean of each input channel in the float model.
-        per_channel: As in `quantize_weights`.
+        per_channel, weight_bits: As in `quantize_weights`.
 
     Returns:
         float32 `[n]`: computed in float64 and rounded once.
@@ -45,7 +46,7 @@ def corrected_bias(
             f"The means must have shape ({kernel.shape[0]},), one for each input channel of a "
             f"kernel of shape {kernel.shape}; they have shape {np.shape(input_mean)}."
         )
-    codes, scale = quantize_weights(kernel, per_channel)
+    codes, scale = quantize_weights(kernel, per_channel, weight_bits)
     error = codes / scale.astype(np.float64) - kernel
     kept = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias, np.float64)
     return (kept - np.asarray(input_mean, np.float64) @ error).astype(np.float32)
