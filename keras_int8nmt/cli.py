@@ -138,6 +138,10 @@ def _add_calibrate(command: _Command) -> None:
 def _add_convert(command: _Command) -> None:
     parser = command("convert", "Make the INT8 model of a calibrated one.")
     parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    for name in ("--softmax", "--layer-norm"):
+        parser.add_argument(
+            name, choices=("float", "integer"), default="float", help="default: float"
+        )
     _add_output(parser, "DIR", required=True)
 
 

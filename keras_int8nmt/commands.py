@@ -133,13 +133,15 @@ def calibrate(
     return figures
 
 
-def convert(model: str, output: str, force: bool) -> Figures:
+def convert(
+    model: str, output: str, force: bool, softmax: str = "float", layer_norm: str = "float"
+) -> Figures:
     """Makes the INT8 model of a calibrated one and saves it."""
     check_writable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
-    int8 = convert_model(loaded)
+    int8 = convert_model(loaded, softmax=softmax, layer_norm=layer_norm)
     kept: dict[str, Any] = {k: card[k] for k in ("thresholds_mode", "data") if k in card}
     save_folder(int8, output, tokenizer, kept, force)
     report = int8.conversion_report

@@ -20,11 +20,19 @@ class ConversionError(ValueError):
     """The model can't be converted; the message names the layers and what they lack."""
 
 
-def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) -> keras.Model:
+def convert(
+    model: keras.Model,
+    *,
+    policy: Policy = None,
+    sample: Any = None,
+    softmax: str = "float",
+    layer_norm: str = "float",
+) -> keras.Model:
     """Makes the INT8 inference model of a calibrated model.
 
     Weights become int8 with one scale per output channel, zero points go into the biases, and
-    layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32.
+    layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32
+    unless an option says otherwise.
 
     Args:
         model: A calibrated model: a `Transformer` from `build_transformer` or `load_marian`, or a
@@ -42,6 +50,10 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
             - A function from such a name to "int8" or "float32".
         sample: Optional inputs of one batch. With it the report tells the output SQNR of each
             MatMul.
+        softmax: "float", or "integer": attention's softmax in whole numbers, after I-BERT
+            (arXiv 2101.01321, algorithms 2 and 3; see `integer_functions`).
+        layer_norm: "float", or "integer": the LayerNorms of a `Transformer` likewise (algorithm 4).
+            A norm must not have an `epsilon` above 1.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
@@ -51,7 +63,7 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         ConversionError: when a layer was not calibrated (its path is named), when there is nothing
             to convert, or when the model is of a kind that can't be rebuilt.
         ValueError: for a `policy` that is not known, or that names a MatMul or a precision that is
-            not.
+            not, and for an unknown `softmax` or `layer_norm`.
 
     Example:
 
@@ -59,11 +71,16 @@ def convert(model: keras.Model, *, policy: Policy = None, sample: Any = None) ->
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
     """
-    options = ConversionOptions()
+    options = ConversionOptions(softmax=softmax, layer_norm=layer_norm)
     _require_calibrated(model)
     if isinstance(model, Transformer):
         list_matmuls, rebuild = transformer_matmuls, convert_transformer
     elif isinstance(model, keras.Sequential) or _is_functional(model):
+        if layer_norm != "float":
+            raise ConversionError(
+                f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
+                f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
+            )
         list_matmuls, rebuild = graph_matmuls, convert_graph
     else:
         raise ConversionError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keras_int8nmt.integer_functions import require_arithmetic
+
 
 @dataclass(frozen=True)
 class ConversionOptions:
@@ -12,3 +14,10 @@ class ConversionOptions:
     Raises:
         ValueError: for a value that is not known, with what was expected.
     """
+
+    softmax: str = "float"
+    layer_norm: str = "float"
+
+    def __post_init__(self) -> None:
+        require_arithmetic("softmax", self.softmax)
+        require_arithmetic("layer_norm", self.layer_norm)

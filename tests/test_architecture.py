@@ -22,6 +22,7 @@ NUMPY_ONLY = (
     "calibration/threshold.py",
     "calibration/errors.py",
     "conversion_policy.py",
+    "integer_functions.py",
     "conversion_report.py",
     "batching.py",
     "tables.py",

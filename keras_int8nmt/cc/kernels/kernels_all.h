@@ -7,6 +7,7 @@
 #include "kernels_attention.h"
 #include "kernels_cache.h"
 #include "kernels_elementwise.h"
+#include "kernels_integer_norm.h"
 #include "kernels_layer_norm.h"
 #include "kernels_top_k.h"
 
@@ -14,8 +15,9 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa,       Quantize, Dequantize, LayerNorm,     Attention, CacheWrite, CachedAttention,
-          Embedding, TopK,     LogSum,     ApplyEpilogue, Finish};
+  return {isa,       Quantize,      Dequantize,      LayerNorm, IntegerLayerNorm,
+          Attention, CacheWrite,    CachedAttention, Embedding, TopK,
+          LogSum,    ApplyEpilogue, Finish};
 }
 
 }  // namespace

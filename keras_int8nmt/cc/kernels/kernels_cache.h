@@ -11,6 +11,7 @@
 #include "int8.h"
 #include "kernels_attention.h"
 #include "kernels_elementwise.h"
+#include "kernels_exponential.h"
 #include "kernels_scratch.h"
 #include "simd.h"
 #include "vector_math.h"
@@ -213,21 +214,20 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
 }
 
 // Scores of one row -> probabilities, zero from `length` to the end of the block.
-template <bool kInt8Values>
+template <bool kInt8Values, class Exponential>
 INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) {
   Floats largest = Set(-INFINITY);
   ForVectors(length, [&](int64_t j, auto lanes) {
     largest = Max(Select(FirstLanes(lanes), Load(scores + j, Full()), largest), largest);
   });
-  const Floats maximum = Set(LargestLane(largest));
-  Floats sum = Set(0.0f);
+  Exponential exponential(LargestLane(largest));
   ForVectors(length, [&](int64_t j, auto lanes) {
-    const Floats e = Exp(Load(scores + j, Full()) - maximum);
+    const Floats e = exponential(Load(scores + j, Full()));
     const Floats kept = Select(FirstLanes(lanes), e, Set(0.0f));
     Store(scores + j, kept, Full());
-    sum = sum + kept;
+    exponential.Add(kept);
   });
-  const float total = TreeSum(sum);
+  const float total = exponential.Total();
   const Floats factor = Set((kInt8Values ? 255.0f : 1.0f) / total);
   for (int64_t j = 0; j < length; j += kLanes) {
     const Floats e = Load(scores + j, Full());
@@ -362,12 +362,21 @@ void CacheRows(const CachedAttentionArgs& args, int64_t first_row, CacheScratch*
     }
   };
   for_heads([&] { CacheScores<kRows, kInt8Keys>(args, head, scratch); });
-  for_heads([&] {
-    for (int r = 0; r < kRows; ++r) {
-      CacheSoftmax<kInt8Values>(scratch->scores(head.head, r), args.length,
-                                scratch->probabilities(head.head, r));
-    }
-  });
+  if (args.integer_softmax) {
+    for_heads([&] {
+      for (int r = 0; r < kRows; ++r) {
+        CacheSoftmax<kInt8Values, IntegerExponential>(scratch->scores(head.head, r), args.length,
+                                                      scratch->probabilities(head.head, r));
+      }
+    });
+  } else {
+    for_heads([&] {
+      for (int r = 0; r < kRows; ++r) {
+        CacheSoftmax<kInt8Values, FloatExponential>(scratch->scores(head.head, r), args.length,
+                                                    scratch->probabilities(head.head, r));
+      }
+    });
+  }
   for_heads([&] { CacheContext<kRows, kInt8Values>(args, head, *scratch); });
 }
 
