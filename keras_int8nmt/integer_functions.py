@@ -1,8 +1,8 @@
 """Softmax and LayerNorm in whole numbers, after I-BERT (Kim et al. 2021, arXiv 2101.01321).
 
-Algorithms 2 (exponential), 3 (softmax) and 4 (LayerNorm) of the paper at fixed steps, which I-BERT
-takes from its quantizers: here scores and residual sums come as float32. What this file says is what
-the native kernels and the stock TensorFlow operations compute, bit for bit.
+Algorithms 2 (exponential), 3 (softmax) and 4 (LayerNorm) of the paper at fixed steps. I-BERT takes
+its steps from its quantizers; here scores and residual sums come as float32. What this file says is
+what the native kernels and the stock TensorFlow operations compute, bit for bit.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class FrozenAttention(FrozenLayer):
     # What describes the numbers, all of it plain attributes: `precision` ("int8" or "float32" by
     # the names of MATMULS), `products` (by group, and "attention_output"), `groups`,
     # `input_params` (by the projections of one input), `head_params`, `context_params`,
-    # `score_scale`, `context_scale`, `softmax`, `num_heads`, `key_dim`, `value_dim`, `output_units`.
+    # `score_scale`, `context_scale`, `softmax`, `num_heads`, `key_dim`, `value_dim`,
+    # `output_units`.
     precision: dict[str, str]
 
     def __init__(

@@ -163,6 +163,10 @@ class TapeChecks {
     refuse("query of memory", [&](M*, L*, L* d) { d->cross.projections[0].of_memory = true; });
     refuse("keys of the input", [&](M*, L*, L* d) { d->cross.projections[1].of_memory = false; });
     refuse("end token", [&](M* m, L*, L*) { m->eos_id = static_cast<int32_t>(shape_.words); });
+    refuse("epsilon of an integer norm", [&](M*, L* e, L*) {
+      e->self_norm.integer = true;
+      e->self_norm.epsilon = 1.5f;
+    });
     refuse("start token", [&](M* m, L*, L*) { m->start_id = static_cast<int32_t>(shape_.words); });
   }
 
@@ -204,6 +208,8 @@ inline void CheckTapes() {
       shape.pre_norm = shape.separate = pre_norm;
       shape.decoders = 1;
       shape.max_length = 5;
+      shape.integer_softmax = precision == Precision::kMixed;
+      shape.integer_norm = precision == Precision::kMixed && pre_norm;
       TapeChecks(shape).Run();
     }
   }
