@@ -160,6 +160,18 @@ def _add_convert(command: _Command) -> None:
         help="scales of the int8 weights: one for each output channel (default), or one for all",
     )
     parser.add_argument(
+        "--softmax",
+        choices=("float", "integer"),
+        default="float",
+        help="of attention; integer: in whole numbers, as I-BERT; default: float",
+    )
+    parser.add_argument(
+        "--layer-norm",
+        choices=("float", "integer"),
+        default="float",
+        help="likewise of LayerNorm",
+    )
+    parser.add_argument(
         "--bias-correction",
         action="store_true",
         help="take the mean error of the int8 weights on the calibration data off the biases",

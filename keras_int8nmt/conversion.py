@@ -31,11 +31,14 @@ def convert(
     weights: str = "per_channel",
     bias_correction: bool = False,
     activations: str = "static",
+    softmax: str = "float",
+    layer_norm: str = "float",
 ) -> keras.Model:
     """Makes the INT8 inference model of a calibrated model, or with dynamic scales of any.
 
     Weights become int8 with scales of their own, zero points go into the biases, and
-    layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32.
+    layers that feed each other exchange codes. Softmax, LayerNorm and the logits stay float32
+    unless an option says otherwise.
 
     Args:
         model: A calibrated model: a `Transformer` from `build_transformer` or `load_marian`, or a
@@ -71,6 +74,10 @@ def convert(
             the data that calibration saw, is taken off the bias (Nagel et al. 2019, "Data-Free
             Quantization Through Weight Equalization and Bias Correction", section 4.2). Errors of
             the input's rounding and clipping are not in it. The speed is the same.
+        softmax: "float", or "integer": attention's softmax in whole numbers, after I-BERT
+            (arXiv 2101.01321, algorithms 2 and 3; see `integer_functions`).
+        layer_norm: "float", or "integer": the LayerNorms of a `Transformer` likewise (algorithm 4).
+            A norm must not have an `epsilon` above 1.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
@@ -97,6 +104,8 @@ def convert(
         weights=weights,
         bias_correction=bias_correction,
         activations=activations,
+        softmax=softmax,
+        layer_norm=layer_norm,
     )
     if not options.dynamic:
         _require_calibrated(model)
@@ -108,6 +117,11 @@ def convert(
     if isinstance(model, Transformer):
         matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
     elif isinstance(model, keras.Sequential) or _is_functional(model):
+        if layer_norm != "float":
+            raise ConversionError(
+                f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
+                f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
+            )
         matmuls, rebuild = graph_matmuls(model), convert_graph
     else:
         raise ConversionError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from keras_int8nmt.integer_functions import require_arithmetic
 from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
 
 WEIGHT_SCALES = ("per_channel", "per_tensor")
@@ -19,6 +20,7 @@ class ConversionOptions:
         weights: One of WEIGHT_SCALES.
         bias_correction: Whether biases make up for the mean error of the weights.
         activations: One of ACTIVATION_SCALES.
+        softmax, layer_norm: "float" or "integer".
 
     Raises:
         ValueError: for a value that is not known, with what was expected.
@@ -28,6 +30,8 @@ class ConversionOptions:
     weights: str = "per_channel"
     bias_correction: bool = False
     activations: str = "static"
+    softmax: str = "float"
+    layer_norm: str = "float"
 
     def __post_init__(self) -> None:
         # By its type, too: True is no number of bits, and neither is 8.0.
@@ -41,7 +45,13 @@ class ConversionOptions:
                 f"`activations` must be one of {', '.join(map(repr, ACTIVATION_SCALES))}; received "
                 f"{self.activations!r}."
             )
-
+        require_arithmetic("softmax", self.softmax)
+        require_arithmetic("layer_norm", self.layer_norm)
+        if self.softmax != "float" and self.dynamic:
+            raise ValueError(
+                f'`softmax` can\'t be {self.softmax!r} with `activations="dynamic"`: attention is '
+                "float32 there."
+            )
         if self.weights not in WEIGHT_SCALES:
             raise ValueError(
                 f"`weights` must be {' or '.join(map(repr, WEIGHT_SCALES))}; received "

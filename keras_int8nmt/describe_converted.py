@@ -57,7 +57,9 @@ def _entry(layer: EntryQuantizer | ResidualNorm) -> Norm | QuantParams | None:
 
 
 def _norm(layer: ResidualNorm) -> Norm:
-    return Norm(layer.gamma, layer.beta, layer.epsilon, layer.carry, layer.output_params)
+    return Norm(
+        layer.gamma, layer.beta, layer.epsilon, layer.carry, layer.output_params, layer.arithmetic
+    )
 
 
 def _product(
@@ -134,6 +136,7 @@ def _attention(layer: FrozenAttention, of_memory: tuple[str, ...] = ()) -> Atten
         layer.context_scale,
         projections,
         _product(layer.products["attention_output"], context),
+        layer.softmax,
     )
 
 

@@ -213,6 +213,7 @@ def convert_attention(
             input_params={group: o.params() for group, o in observers.items()},
             head_params={name: o.params() for name, o in heads.items()},
             context_params=layer.context.params(),
+            softmax=assignment.options.softmax,
             **sizes,
             **rule,
             **({"precision": precision} if mixed else {}),
@@ -239,13 +240,19 @@ def convert_embedding(
     return Int8Embedding.from_table(table, per_channel=per_channel, **settings), []
 
 
-def convert_norm(layer: Any, carry: str, output_params: QuantParams | None) -> ResidualNorm:
+def convert_norm(
+    layer: Any,
+    carry: str,
+    output_params: QuantParams | None,
+    assignment: Assignment = ALL_INT8,
+) -> ResidualNorm:
     """`keras.layers.LayerNormalization` and the sum before it, fused with the quantization."""
     return ResidualNorm.from_weights(
         array(layer.gamma),
         array(layer.beta),
         carry=carry,
         epsilon=layer.epsilon,
+        arithmetic=assignment.options.layer_norm,
         output_params=output_params,
         name=layer.name,
     )

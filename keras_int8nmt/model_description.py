@@ -18,6 +18,8 @@ from keras_int8nmt.quantization import QuantParams
 
 _VERSION = 1
 _MODEL, _LINEAR, _NORM, _ATTENTION, _LAYER, _EMBEDDING, _END = range(9000, 9007)
+# In the place of _NORM and _ATTENTION; other models keep the description that they had.
+_INTEGER_NORM, _INTEGER_SOFTMAX = 9007, 9008
 _TYPES = {"float32": 0, "int8": 1, "uint8": 2}
 _ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "swish": 4}
 
@@ -69,13 +71,14 @@ class Product:
 
 @dataclass(frozen=True)
 class Norm:
-    """LayerNorm and the residual sum before it; `carry` as in `ResidualNorm`."""
+    """LayerNorm and the residual sum before it; `carry` and `arithmetic` as in `ResidualNorm`."""
 
     gamma: Any
     beta: Any
     epsilon: float
     carry: str
     output: QuantParams | None = None
+    arithmetic: str = "float"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Attention:
     context_scale: float
     projections: list[Projected]
     output: Product
+    softmax: str = "float"
 
 
 @dataclass(frozen=True)
@@ -218,13 +222,15 @@ class Description:
         self._put_tensors(weights, *scales, product.bias)
 
     def _norm(self, norm: Norm) -> None:
-        self._put(_NORM, norm.carry == "sum")
+        mark = _INTEGER_NORM if norm.arithmetic == "integer" else _NORM
+        self._put(mark, norm.carry == "sum")
         self.floats.append(norm.epsilon)
         self._output(norm.output)
         self._put_tensors(norm.gamma, norm.beta)
 
     def _attention(self, attention: Attention) -> None:
-        self._put(_ATTENTION, attention.heads, attention.head_dim, attention.value_dim)
+        mark = _INTEGER_SOFTMAX if attention.softmax == "integer" else _ATTENTION
+        self._put(mark, attention.heads, attention.head_dim, attention.value_dim)
         self._put(_TYPES[attention.key_type], _TYPES[attention.value_type])
         self.floats.append(attention.scale)
         self._output(attention.context, attention.context_scale)

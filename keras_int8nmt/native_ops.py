@@ -76,6 +76,7 @@ def layer_norm(
     out_scale: float,
     out_zero_point: int,
     out_dtype: str,
+    integer: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     if residual is None:
         residual = tf.zeros((0,), tf.float32)
@@ -89,6 +90,7 @@ def layer_norm(
         Tout=tf.as_dtype(out_dtype),
         out_scale=out_scale,
         out_zero_point=out_zero_point,
+        integer=integer,
     )
     return carry, out
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native, stock_ops
+from keras_int8nmt.integer_functions import require_arithmetic, require_norm
 from keras_int8nmt.op_checks import as_matmul, as_tensor, check_output
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.translate_op import translate as translate
@@ -159,11 +160,12 @@ def layer_norm(
     residual: Any = None,
     epsilon: float = 1e-5,
     carry: str = "norm",
+    arithmetic: str = "float",
     out_scale: float = 1.0,
     out_zero_point: int = 0,
     out_dtype: str = "float32",
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """LayerNorm of `x + residual` over the last axis, in float32, with the codes of its result.
+    """LayerNorm of `x + residual` over the last axis, with the codes of its result.
 
     Args:
         x: float32 `[..., c]`.
@@ -171,6 +173,7 @@ def layer_norm(
         residual: float32, the shape of `x`, or None.
         epsilon: Added to the variance, at least 0.
         carry: "norm": the first result is the normalized value; "sum": it is `x + residual`.
+        arithmetic: "float", or "integer" as in `integer_functions`, for `epsilon` of at most 1.
         out_scale, out_zero_point, out_dtype: How the second result is written.
 
     Returns:
@@ -185,18 +188,11 @@ def layer_norm(
         raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise ValueError(f"`epsilon` must be finite and at least 0; received {epsilon!r}.")
+    integer = require_norm(arithmetic, epsilon) == "integer"
     check_output(out_dtype, out_scale, out_zero_point)
-    return _backend().layer_norm(
-        x,
-        gamma,
-        beta,
-        residual,
-        float(epsilon),
-        carry == "sum",
-        float(out_scale),
-        int(out_zero_point),
-        out_dtype,
-    )
+    rule = float(out_scale), int(out_zero_point), out_dtype
+    sums = carry == "sum"
+    return _backend().layer_norm(x, gamma, beta, residual, float(epsilon), sums, *rule, integer)
 
 
 def int8_attention(
@@ -210,6 +206,7 @@ def int8_attention(
     head_dim: int,
     value_dim: int | None = None,
     scale: float,
+    softmax: str = "float",
     out_scale: float = 1.0,
     out_zero_point: int = 0,
     out_dtype: str = "float32",
@@ -219,7 +216,7 @@ def int8_attention(
     key_column: int = 0,
     value_column: int = 0,
 ) -> tf.Tensor:
-    """Multi-head attention over int8 queries, keys and values; softmax in float32.
+    """Multi-head attention over int8 queries, keys and values.
 
     score = float(q . k) * scale, p = uint8 of softmax at the fixed scale 255, and the context is
     float(p . v) * out_scale, rounded to codes where `out_dtype` is an integer.
@@ -239,6 +236,7 @@ def int8_attention(
         num_heads, head_dim, value_dim: Heads lie side by side; `value_dim` is `head_dim` unless
             given.
         scale: Factor from dot products to scores.
+        softmax: "float", or "integer" as in `integer_functions`.
         causal: Whether query t attends to keys up to `offset + t` only.
         offset: int32 scalar.
         query_column, key_column, value_column: First column of the heads in each tensor.
@@ -278,6 +276,7 @@ def int8_attention(
                 "do not fit."
             )
     check_output(out_dtype, out_scale, out_zero_point)
+    integer = require_arithmetic("softmax", softmax) == "integer"
     all_int8 = query.dtype == value.dtype == tf.int8
     context = (_backend() if all_int8 else stock_ops).int8_attention(
         query,
@@ -297,6 +296,7 @@ def int8_attention(
         query_column=query_column,
         key_column=key_column,
         value_column=value_column,
+        integer_softmax=integer,
     )
     context.set_shape([*query.shape[:-1], num_heads * value_dim])
     return context

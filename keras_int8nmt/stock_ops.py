@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.quantization import CODE_RANGE, LEAST_ROW_MAXIMUM
+from keras_int8nmt.stock_integer import integer_normal, integer_powers
 
 # 512 * 255 * 127 < 2^24: sums of so many products of codes are exact in float32.
 _EXACT_TERMS = 512
@@ -148,6 +149,7 @@ def layer_norm(
     out_scale: float,
     out_zero_point: int,
     out_dtype: str,
+    integer: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if not vector.shape.is_compatible_with(x.shape[-1:]):
@@ -160,6 +162,12 @@ def layer_norm(
                 f"`residual` must have the shape of `x`, {x.shape}; it has shape {residual.shape}."
             )
         x = _kept(x + residual)
+    normal = integer_normal(x, epsilon) if integer else _normal(x, epsilon)
+    y = _kept(_kept(normal) * gamma + beta)
+    return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)
+
+
+def _normal(x: tf.Tensor, epsilon: float) -> tf.Tensor:
     columns = tf.cast(tf.shape(x)[-1], tf.float32)
     mean = _sum16(x) / columns
     deviation = x - mean
@@ -167,9 +175,7 @@ def layer_norm(
     # The root in float64, rounded once, is the root in float32. TensorFlow's optimizer would make
     # one approximate operation of a division by a root.
     root = tf.cast(tf.sqrt(tf.cast(variance + epsilon, tf.float64)), tf.float32)
-    y = _kept(deviation * _inverse(root)) * gamma
-    y = _kept(y + beta)
-    return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)
+    return deviation * _inverse(root)
 
 
 def int8_attention(
@@ -191,6 +197,7 @@ def int8_attention(
     query_column: int,
     key_column: int,
     value_column: int,
+    integer_softmax: bool = False,
 ) -> tf.Tensor:
     batch, keys = tf.shape(key)[0], tf.shape(key)[1]
     leading = tf.shape(query)[:-1]
@@ -215,8 +222,11 @@ def int8_attention(
     # Dot products of up to 1040 codes are below 2^24, hence exact.
     scores = tf.einsum("btnh,bsnh->bnts", q, k) * scale
     largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
-    powers = tf.where(allowed, _exp(scores - largest), 0.0)
-    total = _sum16(powers)
+    if integer_softmax:
+        powers, total = integer_powers(scores, largest, allowed)
+    else:
+        powers = tf.where(allowed, _exp(scores - largest), 0.0)
+        total = _sum16(powers)
     if value.dtype == tf.int8:
         probabilities = tf.round(powers * tf.math.divide_no_nan(255.0, total))
     else:

@@ -111,7 +111,7 @@ class _Stack:
     def entry(self, own: list[Reader]) -> Any:
         norm, params = own[0]
         if self.pre_norm:
-            return convert_norm(norm, self.carry, params)
+            return convert_norm(norm, self.carry, params, self.assignment)
         return EntryQuantizer(output_params=params)
 
     def keep(self, converted: tuple[Any, list[MatMulRow]]) -> Any:
@@ -147,7 +147,7 @@ def _convert_blocks(
             else:
                 attention = getattr(block, name)
                 parts[name] = stack.keep(convert_attention(attention, assignment, _INPUTS[name]))
-            parts[name + "_norm"] = convert_norm(norm, stack.carry, params)
+            parts[name + "_norm"] = convert_norm(norm, stack.carry, params, assignment)
         converted.append(block_class(parts=parts, name=block.name))
     return entry, converted
 

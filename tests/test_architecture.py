@@ -35,6 +35,7 @@ NUMPY_ONLY = (
     "autotuning/search.py",
     "autotuning/state.py",
     "conversion_policy.py",
+    "integer_functions.py",
     "conversion_report.py",
     "report_html.py",
     "report_quality_html.py",

@@ -14,6 +14,7 @@ import pytest
 from keras_int8nmt import MarianTokenizer, __version__, build_transformer, save_folder
 from keras_int8nmt.builtin_model import FOLDER
 from keras_int8nmt.cli import main
+from keras_int8nmt.saving import open_model
 
 GOLDEN = Path(__file__).parent / "data" / "marian" / "relu"
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
@@ -92,6 +93,13 @@ def test_calibrate_and_convert_give_folders_with_cards(folders):
     converted = json.loads((folders / "convert.json").read_text())
     assert converted["weight_bits"] == 7
     assert {k: converted[k] for k in ("rows", "weight_bits")} == card["conversion_report"]
+
+
+def test_convert_takes_softmax_and_layer_norm_in_whole_numbers(folders, tmp_path):
+    run("convert", folders / "calibrated", "-o", tmp_path / "whole", "--softmax", "integer",
+        "--layer-norm", "integer")  # fmt: skip
+    block = open_model(tmp_path / "whole")[0].decoder_blocks[0]
+    assert block.cross_attention.softmax == block.ffn_norm.arithmetic == "integer"
 
 
 def test_targets_are_used_and_must_be_as_many(folders, tmp_path, capfd):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
+from keras_int8nmt.integer_functions import require_arithmetic
 from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul, Weights
 from keras_int8nmt.layers.float_matmul import FloatMatmul
 from keras_int8nmt.layers.frozen_layer import (
@@ -42,7 +43,8 @@ class FrozenAttention(FrozenLayer):
     # What describes the numbers, all of it plain attributes: `precision` ("int8" or "float32" by
     # the names of MATMULS), `products` (by group, and "attention_output"), `groups`,
     # `input_params` (by the projections of one input), `head_params`, `context_params`,
-    # `score_scale`, `context_scale`, `num_heads`, `key_dim`, `value_dim`, `output_units`.
+    # `score_scale`, `context_scale`, `softmax`, `num_heads`, `key_dim`, `value_dim`,
+    # `output_units`.
     precision: dict[str, str]
 
     def __init__(
@@ -55,9 +57,11 @@ class FrozenAttention(FrozenLayer):
         input_params: Mapping[str, Params | None],
         head_params: Mapping[str, Params],
         context_params: Params | None,
+        softmax: str = "float",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.softmax = require_arithmetic("softmax", softmax)
         self.num_heads = num_heads
         self.key_dim = key_dim
         self.value_dim = value_dim
@@ -293,6 +297,7 @@ class FrozenAttention(FrozenLayer):
             head_dim=self.key_dim,
             value_dim=self.value_dim,
             scale=self.score_scale,
+            softmax=self.softmax,
             out_scale=self.context_scale,
             out_zero_point=self.context_params.zero_point if int8 else 0,
             out_dtype=self.context_params.dtype if int8 else "float32",
@@ -334,6 +339,7 @@ class FrozenAttention(FrozenLayer):
             input_params={k: params_config(v) for k, v in self.input_params.items()},
             head_params={k: params_config(v) for k, v in self.head_params.items()},
             context_params=params_config(self.context_params),
+            softmax=self.softmax,
         )
         return config
 

@@ -9,7 +9,7 @@ from keras_int8nmt.layers.frozen_attention import MATMULS, FrozenAttention
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
 class Int8Attention(FrozenAttention):
-    """Multi-head attention with INT8 projections, INT8 QK^T and INT8 AV; softmax in float32.
+    """Multi-head attention with INT8 projections, INT8 QK^T and INT8 AV.
 
     Made by `convert` from a calibrated `QuantAttention`. The projections write int8 Q, K and V; the
     probabilities are uint8 with scale 255; the context is written as codes for the output
@@ -22,6 +22,7 @@ class Int8Attention(FrozenAttention):
         input_params: `QuantParams` of each group's input, by group name.
         head_params: `QuantParams` (int8, zero point 0) of "query", "key" and "value".
         context_params: `QuantParams` of the output projection's input.
+        softmax: "float", or "integer" as in `integer_functions`.
 
     Call arguments:
         The ones of `QuantAttention`. `query`, `value` and `key` are float32 or codes `[b, t, d]`.

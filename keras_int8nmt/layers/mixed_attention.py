@@ -22,7 +22,7 @@ class MixedAttention(FrozenAttention):
       multiplies the probabilities and values themselves.
     - A projection is written in the type that its reader multiplies, whatever it computes in
       itself: the cache is int8 on the side whose product is INT8, and else float32. Softmax is
-      float32 in any case.
+      float32 unless `softmax` says otherwise.
 
     Args:
         num_heads, key_dim, value_dim: As in `keras.layers.MultiHeadAttention`.
@@ -32,6 +32,7 @@ class MixedAttention(FrozenAttention):
         input_params: `QuantParams` of each input, by the projections that read it.
         head_params: `QuantParams` (int8, zero point 0) of "query", "key" and "value".
         context_params: `QuantParams` of the output projection's input.
+        softmax: "float", or "integer" as in `integer_functions`.
 
     Call arguments:
         Those of `Int8Attention`. Inputs may be codes where all that read them are INT8. A cache is

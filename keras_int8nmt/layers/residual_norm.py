@@ -1,4 +1,4 @@
-"""`ResidualNorm`: residual sum, LayerNorm and quantization in one pass; float inside."""
+"""`ResidualNorm`: residual sum, LayerNorm and quantization in one pass."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
+from keras_int8nmt.integer_functions import require_norm
 from keras_int8nmt.layers.frozen_layer import FrozenLayer, optional_params, params_config
 from keras_int8nmt.quantization import QuantParams
 
@@ -17,14 +18,14 @@ from keras_int8nmt.quantization import QuantParams
 class ResidualNorm(FrozenLayer):
     """LayerNorm of `x + residual` that hands its result on as float32 and as codes.
 
-    What an INT8 model makes of `keras.layers.LayerNormalization` and the sum before it: the
-    arithmetic is float32, and the codes for the INT8 products that follow are written in the same
-    pass.
+    What an INT8 model makes of `keras.layers.LayerNormalization` and the sum before it: the codes
+    for the INT8 products that follow are written in the same pass.
 
     Args:
         carry: What goes on as the residual stream: "norm", the normalized value (post-norm models),
             or "sum", `x + residual` (pre-norm models).
         epsilon: Added to the variance.
+        arithmetic: "float", or "integer" as in `integer_functions`.
         output_params: `QuantParams` of the second output, or None for float32.
 
     Call arguments:
@@ -40,6 +41,7 @@ class ResidualNorm(FrozenLayer):
         carry: str = "norm",
         epsilon: float = 1e-5,
         *,
+        arithmetic: str = "float",
         output_params: QuantParams | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -48,6 +50,7 @@ class ResidualNorm(FrozenLayer):
             raise ValueError(f'`carry` must be "norm" or "sum"; received {carry!r}.')
         self.carry = carry
         self.epsilon = epsilon
+        self.arithmetic = require_norm(arithmetic, epsilon)
         self.output_params = optional_params(output_params)
         self._gamma: Any = None
         self._beta: Any = None
@@ -88,6 +91,7 @@ class ResidualNorm(FrozenLayer):
             residual=residual,
             epsilon=self.epsilon,
             carry=self.carry,
+            arithmetic=self.arithmetic,
             **step,
         )
 
@@ -106,6 +110,7 @@ class ResidualNorm(FrozenLayer):
         config.update(
             carry=self.carry,
             epsilon=self.epsilon,
+            arithmetic=self.arithmetic,
             output_params=params_config(self.output_params),
         )
         return config

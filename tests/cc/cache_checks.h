@@ -19,6 +19,7 @@ struct CacheCase {
   int64_t rows, slots, length;
   int32_t heads, head_dim, value_dim;
   Type key_type, value_type, out_type;
+  bool integer_softmax = false;
 };
 
 // Random keys and values [length, slots, heads * dim], and who owns which position.
@@ -104,6 +105,7 @@ struct CacheData {
     args.head_dim = test.head_dim;
     args.value_dim = test.value_dim;
     args.scale = test.key_type == Type::kInt8 ? 2e-4f : 0.3f;
+    args.integer_softmax = test.integer_softmax;
     args.output = output;
     args.context = context;
     args.context_stride = test.heads * test.value_dim * SizeOf(output.type);
@@ -132,8 +134,8 @@ struct CacheData {
 };
 
 // The plain loops over a cache find what plain attention finds in each row's own past.
-inline void TestReferenceCache(const Kernels& reference) {
-  const CacheCase c = {5, 3, 37, 2, 12, 20, Type::kInt8, Type::kInt8, Type::kInt8};
+inline void TestReferenceCache(const Kernels& reference, bool integer_softmax) {
+  const CacheCase c = {5, 3, 37, 2, 12, 20, Type::kInt8, Type::kInt8, Type::kInt8, integer_softmax};
   const CacheData data(c);
   const Output output = MakeOutput(c.out_type, 0.01f);
   std::vector<int8_t> found(c.rows * c.heads * c.value_dim), expected(found.size());
@@ -160,6 +162,7 @@ inline void TestReferenceCache(const Kernels& reference) {
     args.value_dim = c.value_dim;
     args.lengths = &length;
     args.scale = 2e-4f;
+    args.integer_softmax = integer_softmax;
     args.output = output;
     args.context = &expected[r * c.heads * c.value_dim];
     reference.attention(args);

@@ -69,6 +69,7 @@ struct AttentionCase {
   int32_t heads, head_dim, value_dim;
   bool causal, masked;
   Type type;
+  bool integer_softmax = false;
 };
 
 struct AttentionData {

@@ -19,6 +19,7 @@
 #include "check.h"
 #include "inputs.h"
 #include "int8.h"
+#include "integer_checks.h"
 #include "reference_checks.h"
 
 namespace keras_int8nmt {
@@ -144,17 +145,18 @@ void TestLayerNorm(int64_t columns) {
   const Guarded<float> x = Filled<float>(rows * columns, number);
   const Guarded<float> residual = Normal(rows * columns);
   const Guarded<float> gamma = Normal(columns), beta = Normal(columns);
-  for (int variant = 0; variant < 24; ++variant) {
+  for (int variant = 0; variant < 48; ++variant) {
     const Type type = kTypes[variant % 3];
     const bool carry_sum = variant / 3 % 2 == 1;
     const float* other = variant / 6 % 2 == 1 ? residual.data() : nullptr;
     const Output output = MakeOutput(type, 40.0f);
     const auto run = [&](const Kernels& k, float* carry, void* out) {
-      k.layer_norm(x.data(), other, gamma.data(), beta.data(), rows, columns, 1e-6f, carry_sum,
-                   carry, output, out);
+      const auto norm = variant / 24 == 1 ? k.integer_layer_norm : k.layer_norm;
+      norm(x.data(), other, gamma.data(), beta.data(), rows, columns, 1e-6f, carry_sum, carry,
+           output, out);
     };
     Guarded<float> carry(rows * columns);
-    float* kept = variant / 12 == 1 ? carry.data() : nullptr;
+    float* kept = variant / 12 % 2 == 1 ? carry.data() : nullptr;
     const std::string what = "layer_norm " + std::to_string(columns);
     Compare(what, rows * columns * SizeOf(type), type == Type::kFloat32,
             [&](const Kernels& k, void* out) { run(k, kept, out); });
@@ -221,6 +223,7 @@ void TestAttention(const AttentionCase& c) {
           outputs * SizeOf(c.type), c.type == Type::kFloat32, [&](const Kernels& k, void* out) {
             AttentionArgs args = data.args;
             args.context = out;
+            args.integer_softmax = c.integer_softmax;
             k.attention(args);
           });
 }
@@ -231,7 +234,7 @@ void TestAttentions() {
       const int32_t dims[] = {64, 64, 32, 80, 1, 7, 16, 128, 65};
       const int32_t dim = dims[Integer(0, 8)], value_dim = dims[Integer(0, 8)];
       TestAttention({Integer(1, 3), rows, keys, Integer(1, 3), dim, value_dim, Integer(0, 2) == 0,
-                     Integer(0, 2) == 0, kTypes[Integer(0, 2)]});
+                     Integer(0, 2) == 0, kTypes[Integer(0, 2)], Integer(0, 1) == 0});
     }
   }
 }
@@ -254,7 +257,7 @@ void TestGather() {
 }
 
 void TestCaches() {
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 60; ++round) {
     CacheCase c;
     c.rows = Integer(1, 9);
     c.slots = round % 4 == 0 ? 1 : Integer(2, 6);
@@ -265,6 +268,7 @@ void TestCaches() {
     c.key_type = Integer(0, 2) == 0 ? Type::kFloat32 : Type::kInt8;
     c.value_type = Integer(0, 2) == 0 ? Type::kFloat32 : Type::kInt8;
     c.out_type = kTypes[Integer(0, 2)];
+    c.integer_softmax = Integer(0, 1) == 0;
     const CacheData data(c);
     const bool int8_values = c.value_type == Type::kInt8;
     const Output output = MakeOutput(c.out_type, int8_values ? Uniform(0.001f, 0.01f) : 60.0f);
@@ -311,7 +315,8 @@ int main() {
   using namespace keras_int8nmt;
   reference = KernelsFor("reference");
   TestReference(*reference);
-  TestReferenceCache(*reference);
+  TestReferenceIntegers();
+  for (bool integer : {false, true}) TestReferenceCache(*reference, integer);
   TestGather();
   if (KernelsFor("unknown") != nullptr) Fail("an unknown set was found");
   const char* only = std::getenv("KERAS_INT8NMT_ISA");

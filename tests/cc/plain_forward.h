@@ -96,9 +96,9 @@ class PlainForward {
   PlainTensor Enter(const small::Stack& stack, const PlainTensor& x) const {
     if (!stack.has_norm) return Quantize(x, stack.output);
     PlainTensor out(stack.norm.output.type, x.rows, x.columns);
-    kernels_.layer_norm(x.floats(), nullptr, stack.norm.gamma.data(), stack.norm.beta.data(),
-                        x.rows, x.columns, stack.norm.epsilon, true, nullptr, stack.norm.output,
-                        out.bytes.data());
+    KernelOf(stack.norm)(x.floats(), nullptr, stack.norm.gamma.data(), stack.norm.beta.data(),
+                         x.rows, x.columns, stack.norm.epsilon, true, nullptr, stack.norm.output,
+                         out.bytes.data());
     return out;
   }
 
@@ -193,9 +193,9 @@ class PlainForward {
           Score(a, heads, row * key_width + head * a.head_dim, j * key_width + head * a.head_dim);
       largest = std::max(largest, powers[j]);
     }
-    Sum16 sum;
+    SoftmaxPowers sum(a.integer_softmax, largest);
     for (int64_t j = 0; j < length; ++j) {
-      powers[j] = Exp(powers[j] - largest);
+      powers[j] = sum.Of(powers[j]);
       sum.Add(j, powers[j]);
     }
     total = sum.Total();
@@ -233,12 +233,15 @@ class PlainForward {
     return Multiply(a.output, context);
   }
 
+  decltype(Kernels::layer_norm) KernelOf(const small::Norm& norm) const {
+    return norm.integer ? kernels_.integer_layer_norm : kernels_.layer_norm;
+  }
+
   // The end of a sub-layer: what it gives and the residual stream.
   PlainTensor Normalize(const small::Norm& norm, const PlainTensor& y, PlainTensor* carry) const {
     PlainTensor out(norm.output.type, y.rows, y.columns), sum = *carry;
-    kernels_.layer_norm(y.floats(), sum.floats(), norm.gamma.data(), norm.beta.data(), y.rows,
-                        y.columns, norm.epsilon, norm.carry_sum, carry->floats(), norm.output,
-                        out.bytes.data());
+    KernelOf(norm)(y.floats(), sum.floats(), norm.gamma.data(), norm.beta.data(), y.rows, y.columns,
+                   norm.epsilon, norm.carry_sum, carry->floats(), norm.output, out.bytes.data());
     return out;
   }
 

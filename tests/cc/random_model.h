@@ -32,8 +32,9 @@ struct Shape {
   bool asymmetric = false;       // activations are uint8 with a zero point
   bool folded = false;           // scales of int8 heads are in the products themselves
   bool dynamic = false;          // INT8 products give each row of their input a scale of its own
-  bool float_flow = false;       // norms and contexts hand on float32, which products quantize
-  float end_bias = 2.0f;         // how eager the model is to end
+  bool integer_softmax = false, integer_norm = false;
+  bool float_flow = false;  // norms and contexts hand on float32, which products quantize
+  float end_bias = 2.0f;    // how eager the model is to end
   uint32_t seed = 1;
 };
 
@@ -213,6 +214,7 @@ class ModelMaker {
     a.value_dim = shape_.value_dim;
     a.key_type = shape_.key_type;
     a.value_type = shape_.value_type;
+    a.integer_softmax = shape_.integer_softmax;
     a.scale = 1.5f / std::sqrt(static_cast<float>(a.head_dim));
     if (a.key_type == Type::kInt8) a.scale /= kHeads * kHeads;
     for (const std::vector<int>& group : Groups(memory != nullptr)) {
@@ -239,6 +241,7 @@ class ModelMaker {
     norm.gamma = random_.Uniforms(shape_.dim, 0.7f, 1.3f);
     norm.beta = random_.Uniforms(shape_.dim, -0.2f, 0.2f);
     norm.carry_sum = shape_.pre_norm;
+    norm.integer = shape_.integer_norm;
     return norm;
   }
 

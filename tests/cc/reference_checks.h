@@ -64,28 +64,32 @@ void TestReferenceRows(const Kernels& reference) {
   }
 }
 
-void TestReferenceLayerNorm(const Kernels& reference) {
+// An integer norm is off by half a step of each input, of 1/1024, and a little more.
+void TestReferenceLayerNorm(const Kernels& reference, bool integer) {
+  const double bound = integer ? 4e-3 : 1e-5;
+  const auto layer_norm = integer ? reference.integer_layer_norm : reference.layer_norm;
   const int64_t n = 777;
   const Guarded<float> x = Normal(n), residual = Normal(n), gamma = Normal(n), beta = Normal(n);
   Guarded<float> y(n);
-  reference.layer_norm(x.data(), residual.data(), gamma.data(), beta.data(), 1, n, 1e-3f, false,
-                       nullptr, Output(), y.data());
+  layer_norm(x.data(), residual.data(), gamma.data(), beta.data(), 1, n, 1e-3f, false, nullptr,
+             Output(), y.data());
   double mean = 0, variance = 0;
   for (int64_t i = 0; i < n; ++i) mean += (double{x[i]} + residual[i]) / n;
   for (int64_t i = 0; i < n; ++i) variance += std::pow(double{x[i]} + residual[i] - mean, 2) / n;
   for (int64_t i = 0; i < n; ++i) {
     const double normal = (double{x[i]} + residual[i] - mean) / std::sqrt(variance + 1e-3);
-    CheckNear("layer_norm in double", y[i], normal * gamma[i] + beta[i], 1e-5);
+    CheckNear("layer_norm in double", y[i], normal * gamma[i] + beta[i], bound);
   }
 }
 
-void TestReferenceAttention(const Kernels& reference) {
+void TestReferenceAttention(const Kernels& reference, bool integer) {
   AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32};
   AttentionData data(c);
   const int64_t width = int64_t{c.heads} * c.value_dim;
   Guarded<float> context(c.batch * c.rows * width);
   AttentionArgs& args = data.args;
   args.scale = 1e-4f;
+  args.integer_softmax = integer;
   args.output.scale = 1.0f / 255.0f;
   args.context = context.data();
   reference.attention(args);
@@ -131,8 +135,10 @@ void TestReferenceTopK(const Kernels& reference) {
 void TestReference(const Kernels& reference) {
   TestReferenceActivations(reference);
   TestReferenceRows(reference);
-  TestReferenceLayerNorm(reference);
-  TestReferenceAttention(reference);
+  for (bool integer : {false, true}) {
+    TestReferenceLayerNorm(reference, integer);
+    TestReferenceAttention(reference, integer);
+  }
   TestReferenceTopK(reference);
 }
 

@@ -124,6 +124,16 @@ inline std::vector<Shape> Shapes() {
     s->value_type = kFloat;
     s->asymmetric = s->separate = true;
   });
+  add("INT8, integer softmax and norms", [](Shape* s) {
+    s->integer_softmax = s->integer_norm = true;
+    s->end_bias = 4.0f;
+  });
+  add("INT8, AV in float, integer softmax, pre-norm, odd sizes", [&](Shape* s) {
+    s->value_type = kFloat;
+    s->integer_softmax = s->integer_norm = s->pre_norm = true;
+    s->dim = 33;
+    head(s, 3, 7, 5);
+  });
   return shapes;
 }
 

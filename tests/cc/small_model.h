@@ -25,6 +25,7 @@ struct Norm {
   std::vector<float> gamma, beta;
   float epsilon = 1e-5f;
   bool carry_sum = false;
+  bool integer = false;
   Output output;
 };
 
@@ -39,6 +40,7 @@ struct Attention {
   int32_t heads = 0, head_dim = 0, value_dim = 0;
   Type key_type = Type::kInt8, value_type = Type::kInt8;
   float scale = 1.0f;
+  bool integer_softmax = false;
   Output context;
   std::vector<Projected> projections;
   Product output;

@@ -167,6 +167,10 @@ class TapeChecks {
       refuse("a dynamic product as another one", [&](M*, L* e, L*) { e->ffn_out.dynamic = false; });
     }
     refuse("end token", [&](M* m, L*, L*) { m->eos_id = static_cast<int32_t>(shape_.words); });
+    refuse("epsilon of an integer norm", [&](M*, L* e, L*) {
+      e->self_norm.integer = true;
+      e->self_norm.epsilon = 1.5f;
+    });
     refuse("start token", [&](M* m, L*, L*) { m->start_id = static_cast<int32_t>(shape_.words); });
   }
 
@@ -216,6 +220,8 @@ inline void CheckTapes() {
       shape.pre_norm = shape.separate = pre_norm;
       shape.decoders = 1;
       shape.max_length = 5;
+      shape.integer_softmax = kind.precision == Precision::kMixed;
+      shape.integer_norm = kind.precision == Precision::kMixed && pre_norm;
       TapeChecks(shape).Run();
     }
   }

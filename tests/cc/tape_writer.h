@@ -82,7 +82,7 @@ class TapeWriter {
   }
 
   void PutNorm(const small::Norm& norm) {
-    Put({9002, norm.carry_sum});
+    Put({norm.integer ? 9007 : 9002, norm.carry_sum});
     floats.push_back(norm.epsilon);
     PutOutput(norm.output);
     PutFloats(norm.gamma, {dim_});
@@ -90,7 +90,8 @@ class TapeWriter {
   }
 
   void PutAttention(const small::Attention& attention) {
-    Put({9003, attention.heads, attention.head_dim, attention.value_dim});
+    Put({attention.integer_softmax ? 9008 : 9003, attention.heads, attention.head_dim});
+    Put({attention.value_dim});
     Put({static_cast<int64_t>(attention.key_type), static_cast<int64_t>(attention.value_type)});
     floats.push_back(attention.scale);
     PutOutput(attention.context);

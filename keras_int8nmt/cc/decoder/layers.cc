@@ -109,8 +109,8 @@ Layers::Input Layers::Enter(const Entry& entry, int64_t rows) {
   const WorkTimer timer(profile_, Work::kLayerNorm);
   const float* x = carry_.as<float>();
   if (entry.has_norm) {
-    kernels_.layer_norm(x, nullptr, entry.norm.gamma, entry.norm.beta, rows, model_.dim,
-                        entry.norm.epsilon, true, nullptr, entry.norm.output, codes_.as());
+    KernelOf(entry.norm)(x, nullptr, entry.norm.gamma, entry.norm.beta, rows, model_.dim,
+                         entry.norm.epsilon, true, nullptr, entry.norm.output, codes_.as());
     return {codes_.as(), entry.norm.output.type};
   }
   if (entry.output.type == Type::kFloat32) return {x, Type::kFloat32};
@@ -123,9 +123,9 @@ Layers::Input Layers::Normalize(const Norm& norm, int64_t rows) {
   const WorkTimer timer(profile_, Work::kLayerNorm);
   // A float32 norm that is the residual stream too is written once.
   const bool one = norm.output.type == Type::kFloat32 && !norm.carry_sum;
-  kernels_.layer_norm(y_.as<float>(), carry_.as<float>(), norm.gamma, norm.beta, rows, model_.dim,
-                      norm.epsilon, norm.carry_sum, carry_.as<float>(), norm.output,
-                      one ? nullptr : codes_.as());
+  KernelOf(norm)(y_.as<float>(), carry_.as<float>(), norm.gamma, norm.beta, rows, model_.dim,
+                 norm.epsilon, norm.carry_sum, carry_.as<float>(), norm.output,
+                 one ? nullptr : codes_.as());
   return {one ? carry_.as() : codes_.as(), norm.output.type};
 }
 
@@ -183,6 +183,7 @@ CachedAttentionArgs Layers::ArgsOf(const Attention& attention, const Rows& query
   args.head_dim = attention.head_dim;
   args.value_dim = attention.value_dim;
   args.scale = attention.scale;
+  args.integer_softmax = attention.integer_softmax;
   args.output = attention.context;
   args.context_stride = attention.output.k * TypeBytes(attention.context.type);
   args.context = context_.as<char>() + first_row * args.context_stride;

@@ -63,6 +63,9 @@ class Layers {
   void Embed(const Embedding& embedding, const int32_t* ids, int64_t rows);
   void AddPosition(int64_t row, int64_t position);
   Input Enter(const Entry& entry, int64_t rows);
+  decltype(Kernels::layer_norm) KernelOf(const Norm& norm) const {
+    return norm.integer ? kernels_.integer_layer_norm : kernels_.layer_norm;
+  }
   Input Normalize(const Norm& norm, int64_t rows);
   void Project(const Attention& attention, bool of_memory, Input input, int64_t rows, Work work,
                Rows parts[3]);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gemm_float.h"
+#include "integer_math.h"
 
 namespace keras_int8nmt {
 namespace {
@@ -22,13 +23,23 @@ enum Mark : int64_t {
   kAttentionMark,
   kLayerMark,
   kEmbeddingMark,
-  kEndMark
+  kEndMark,
+  // In the place of kNormMark and kAttentionMark.
+  kIntegerNormMark,
+  kIntegerSoftmaxMark
 };
 
 enum Precision : int64_t { kFloatProduct, kInt8Product, kDynamicProduct };
 
 void Require(bool fits, const char* what) {
   if (!fits) throw std::invalid_argument("the model's description: " + std::string(what));
+}
+
+// Whether the mark is `other` rather than `usual`.
+bool ReadEither(Tape* tape, Mark usual, Mark other) {
+  const int64_t mark = tape->Int("mark", usual, other);
+  Require(mark == usual || mark == other, "mark");
+  return mark == other;
 }
 
 Output ReadOutput(Tape* tape) {
@@ -82,10 +93,12 @@ Linear ReadLinear(Tape* tape, int64_t k, int64_t n) {
 }
 
 Norm ReadNorm(Tape* tape, int64_t dim) {
-  tape->Mark(kNormMark);
   Norm norm;
+  norm.integer = ReadEither(tape, kNormMark, kIntegerNormMark);
   norm.carry_sum = tape->Flag("what a norm hands on");
   norm.epsilon = tape->Float("epsilon");
+  Require(!norm.integer || (norm.epsilon >= 0.0f && norm.epsilon <= kNormMostEpsilon),
+          "epsilon of an integer norm");
   norm.output = ReadOutput(tape);
   norm.gamma = tape->Floats("gamma", {dim});
   norm.beta = tape->Floats("beta", {dim});
@@ -93,8 +106,8 @@ Norm ReadNorm(Tape* tape, int64_t dim) {
 }
 
 Attention ReadAttention(Tape* tape, int64_t dim, bool cross) {
-  tape->Mark(kAttentionMark);
   Attention attention;
+  attention.integer_softmax = ReadEither(tape, kAttentionMark, kIntegerSoftmaxMark);
   attention.heads = static_cast<int32_t>(tape->Int("heads", 1, 1 << 16));
   attention.head_dim = static_cast<int32_t>(tape->Int("head_dim", 1, 1 << 16));
   attention.value_dim = static_cast<int32_t>(tape->Int("value_dim", 1, 1 << 16));

@@ -37,6 +37,7 @@ struct Norm {
   const float* beta = nullptr;
   float epsilon = 0.0f;
   bool carry_sum = false;  // pre-norm: the sum goes on as the residual stream
+  bool integer = false;    // Kernels::integer_layer_norm instead
   Output output;
 };
 
@@ -51,7 +52,8 @@ struct Attention {
   int32_t heads = 0, head_dim = 0, value_dim = 0;
   Type key_type = Type::kInt8, value_type = Type::kInt8;  // kInt8 or kFloat32
   float scale = 1.0f;                                     // of the scores
-  Output context;                                         // of CachedAttentionArgs
+  bool integer_softmax = false;
+  Output context;  // of CachedAttentionArgs
   std::vector<Projection> projections;
   Linear output;
 

@@ -42,6 +42,8 @@ struct Epilogue {
   const float* row_scales = nullptr;  // [m] or null
 };
 
+// Softmax: e = exp(score - the largest score), summed by sum16; or, with integer_softmax, the whole
+// numbers of integer_math.h with their exact sum, of rint(score * kScoreUnit).
 struct AttentionArgs {
   // Row r of `query` starts at query + r * query_stride bytes; head h at + h * head_dim within it.
   // Keys of batch b, position j: key + (b * keys + j) * key_stride + h * head_dim; values likewise.
@@ -59,6 +61,7 @@ struct AttentionArgs {
   bool causal = false;  // then only keys j <= offset + t
   int64_t offset = 0;
   float scale = 1.0f;  // score = float(dot) * scale
+  bool integer_softmax = false;
   Output output;  // context = float(acc) * output.scale, then as Output says (float: not rounded)
   void* context = nullptr;  // [batch * rows_per_batch, heads * value_dim] of output.type
 };
@@ -112,6 +115,7 @@ struct CachedAttentionArgs {
   int64_t length = 0;  // positions, at least 1
   int32_t heads = 0, head_dim = 0, value_dim = 0;
   float scale = 1.0f;  // score = dot * scale; an int8 dot is float(sum of products)
+  bool integer_softmax = false;
   // int8 values: probabilities are rint(e * (255 / sum of e)), context = float(acc) * output.scale.
   // float32 values: they are e * (1 / sum of e), and the context, summed by position, is multiplied
   // likewise. Then as Output says (float: not rounded).
@@ -139,6 +143,12 @@ struct Kernels {
   void (*layer_norm)(const float* x, const float* residual, const float* gamma, const float* beta,
                      int64_t rows, int64_t columns, float epsilon, bool carry_sum, float* carry,
                      const Output& output, void* out);
+  // The same, normalized in whole numbers (integer_math.h): n = rint(s * kNormUnit), cut off at
+  // kNormMost; the deviations from the mean of n are multiplied by one factor, y = float(that) *
+  // kNormStep * gamma + beta. `epsilon` is at most kNormMostEpsilon.
+  void (*integer_layer_norm)(const float* x, const float* residual, const float* gamma,
+                             const float* beta, int64_t rows, int64_t columns, float epsilon,
+                             bool carry_sum, float* carry, const Output& output, void* out);
   void (*attention)(const AttentionArgs& args);
   void (*cache_write)(const CacheWriteArgs& args);
   void (*cached_attention)(const CachedAttentionArgs& args);

@@ -7,6 +7,7 @@
 #include "kernels_attention.h"
 #include "kernels_cache.h"
 #include "kernels_elementwise.h"
+#include "kernels_integer_norm.h"
 #include "kernels_layer_norm.h"
 #include "kernels_top_k.h"
 
@@ -14,9 +15,9 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa,       Quantize,      QuantizeRows,    Dequantize, LayerNorm,
-          Attention, CacheWrite,    CachedAttention, Embedding,  TopK,
-          LogSum,    ApplyEpilogue, Finish,          FinishRows};
+  return {isa,           Quantize,   QuantizeRows,    Dequantize, LayerNorm, IntegerLayerNorm,
+          Attention,     CacheWrite, CachedAttention, Embedding,  TopK,      LogSum,
+          ApplyEpilogue, Finish,     FinishRows};
 }
 
 }  // namespace

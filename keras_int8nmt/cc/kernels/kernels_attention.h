@@ -10,6 +10,7 @@
 
 #include "int8.h"
 #include "kernels_elementwise.h"
+#include "kernels_exponential.h"
 #include "kernels_scratch.h"
 #include "simd.h"
 #include "vector_math.h"
@@ -154,21 +155,21 @@ INLINE Floats Allowed(Floats x, const uint8_t* mask, int64_t j, Floats other, La
 }
 
 // Scores of one row -> weights for the values: zero from the row's limit to `end`.
+template <class Exponential>
 void Softmax(float* scores, const uint8_t* mask, int64_t limit, int64_t end, uint8_t* probabilities,
              int32_t* weights) {
   Floats largest = Set(-INFINITY);
   ForVectors(limit, [&](int64_t j, auto lanes) {
     largest = Max(Allowed(Load(scores + j, Full()), mask, j, largest, lanes), largest);
   });
-  const Floats maximum = Set(LargestLane(largest));
-  Floats sum = Set(0.0f);
+  Exponential exponential(LargestLane(largest));
   ForVectors(limit, [&](int64_t j, auto lanes) {
-    const Floats e = Exp(Load(scores + j, Full()) - maximum);
+    const Floats e = exponential(Load(scores + j, Full()));
     const Floats kept = Allowed(e, mask, j, Set(0.0f), lanes);
     Store(scores + j, kept, Full());
-    sum = sum + kept;
+    exponential.Add(kept);
   });
-  const Floats reciprocal = Set(255.0f / TreeSum(sum));
+  const Floats reciprocal = Set(255.0f / exponential.Total());
   const int64_t padded = RoundUp(limit, kBlock);
   for (int64_t j = 0; j < padded; j += kLanes) {
     // With no allowed key this is 0 * inf; the clamp makes it 0.
@@ -246,7 +247,9 @@ void HeadRows(const AttentionArgs& args, const Head& head, int32_t length, int64
   for (int r = 0; r < kRows; ++r) {
     const uint8_t* mask =
         head.mask == nullptr ? nullptr : head.mask + (t + r) * args.mask_row_stride;
-    Softmax(scratch->scores + r * scratch->keys, mask, RowLimit(args, length, t + r), end,
+    const auto softmax =
+        args.integer_softmax ? &Softmax<IntegerExponential> : &Softmax<FloatExponential>;
+    softmax(scratch->scores + r * scratch->keys, mask, RowLimit(args, length, t + r), end,
             scratch->probabilities, scratch->weights + r * row_words);
   }
   constexpr int kTogether = kRows < kContextRows ? kRows : kContextRows;

@@ -10,6 +10,7 @@
 
 #include "int8.h"
 #include "kernels_attention.h"
+#include "kernels_cache_softmax.h"
 #include "kernels_cache_write.h"
 #include "kernels_elementwise.h"
 #include "kernels_scratch.h"
@@ -164,33 +165,6 @@ INLINE void CacheScores(const CachedAttentionArgs& args, const CacheHead& head,
   }
 }
 
-// Scores of one row -> probabilities, zero from `length` to the end of the block.
-template <bool kInt8Values>
-INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) {
-  Floats largest = Set(-INFINITY);
-  ForVectors(length, [&](int64_t j, auto lanes) {
-    largest = Max(Select(FirstLanes(lanes), Load(scores + j, Full()), largest), largest);
-  });
-  const Floats maximum = Set(LargestLane(largest));
-  Floats sum = Set(0.0f);
-  ForVectors(length, [&](int64_t j, auto lanes) {
-    const Floats e = Exp(Load(scores + j, Full()) - maximum);
-    const Floats kept = Select(FirstLanes(lanes), e, Set(0.0f));
-    Store(scores + j, kept, Full());
-    sum = sum + kept;
-  });
-  const float total = TreeSum(sum);
-  const Floats factor = Set((kInt8Values ? 255.0f : 1.0f) / total);
-  for (int64_t j = 0; j < length; j += kLanes) {
-    const Floats e = Load(scores + j, Full());
-    if (kInt8Values) {
-      StoreBytes(probabilities + j, ToInts(Clamp(Rint(e * factor), 0.0f, 255.0f)), Full());
-    } else {
-      Store(scores + j, e * factor, Full());
-    }
-  }
-}
-
 // Adds the weighted values of one block and slot to `acc`; `real` are the block's real positions,
 // the others have the weight 0.
 template <int kRows>
@@ -314,12 +288,21 @@ void CacheRows(const CachedAttentionArgs& args, int64_t first_row, CacheScratch*
     }
   };
   for_heads([&] { CacheScores<kRows, kInt8Keys>(args, head, scratch); });
-  for_heads([&] {
-    for (int r = 0; r < kRows; ++r) {
-      CacheSoftmax<kInt8Values>(scratch->scores(head.head, r), args.length,
-                                scratch->probabilities(head.head, r));
-    }
-  });
+  if (args.integer_softmax) {
+    for_heads([&] {
+      for (int r = 0; r < kRows; ++r) {
+        CacheSoftmax<kInt8Values, IntegerExponential>(scratch->scores(head.head, r), args.length,
+                                                      scratch->probabilities(head.head, r));
+      }
+    });
+  } else {
+    for_heads([&] {
+      for (int r = 0; r < kRows; ++r) {
+        CacheSoftmax<kInt8Values, FloatExponential>(scratch->scores(head.head, r), args.length,
+                                                    scratch->probabilities(head.head, r));
+      }
+    });
+  }
   for_heads([&] { CacheContext<kRows, kInt8Values>(args, head, *scratch); });
 }
 

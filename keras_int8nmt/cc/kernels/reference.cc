@@ -8,6 +8,7 @@
 
 #include "float_math.h"
 #include "int8.h"
+#include "integer_math.h"
 #include "isa.h"
 #include "reference_cache.h"
 #include "reference_steps.h"
@@ -69,6 +70,31 @@ void LayerNorm(const float* x, const float* residual, const float* gamma, const 
   }
 }
 
+void IntegerLayerNorm(const float* x, const float* residual, const float* gamma, const float* beta,
+                      int64_t rows, int64_t columns, float epsilon, bool carry_sum, float* carry,
+                      const Output& output, void* out) {
+  std::vector<float> s(columns);
+  std::vector<int64_t> steps(columns);
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t start = row * columns;
+    int64_t sum = 0, squares = 0;
+    for (int64_t i = 0; i < columns; ++i) {
+      s[i] = residual == nullptr ? x[start + i] : x[start + i] + residual[start + i];
+      steps[i] = static_cast<int64_t>(Clamp(std::rint(s[i] * kNormUnit), -kNormMost, kNormMost));
+      sum += steps[i];
+    }
+    const int64_t mean = IntegerMean(sum, columns);
+    for (int64_t n : steps) squares += (n - mean) * (n - mean);
+    const int64_t factor = IntegerNormFactor(squares, columns, epsilon);
+    for (int64_t i = 0; i < columns; ++i) {
+      const float normal = static_cast<float>(IntegerNormal(steps[i] - mean, factor)) * kNormStep;
+      const float y = normal * gamma[i] + beta[i];
+      if (carry != nullptr) carry[start + i] = carry_sum ? s[i] : y;
+      if (out != nullptr) Store(y, output, out, start + i);
+    }
+  }
+}
+
 // One query row and one head of attention.
 struct AttentionRow {
   const int8_t* query;
@@ -91,12 +117,12 @@ std::vector<uint8_t> Probabilities(const AttentionArgs& args, const AttentionRow
     scores[j] = static_cast<float>(dot) * args.scale;
     if (Allowed(row, j) && scores[j] > maximum) maximum = scores[j];
   }
-  Sum16 sum;
+  SoftmaxPowers powers(args.integer_softmax, maximum);
   for (int64_t j = 0; j < row.limit; ++j) {
-    scores[j] = Allowed(row, j) ? Exp(scores[j] - maximum) : 0.0f;
-    sum.Add(j, scores[j]);
+    scores[j] = Allowed(row, j) ? powers.Of(scores[j]) : 0.0f;
+    powers.Add(j, scores[j]);
   }
-  const float reciprocal = 255.0f / sum.Total();
+  const float reciprocal = 255.0f / powers.Total();
   std::vector<uint8_t> probabilities(row.limit);
   for (int64_t j = 0; j < row.limit; ++j) {
     // With no allowed key this is 0 * inf; the clamp makes it 0.
@@ -239,6 +265,7 @@ const Kernels kReferenceKernels = {"reference",
                                    QuantizeRows,
                                    Dequantize,
                                    LayerNorm,
+                                   IntegerLayerNorm,
                                    Attention,
                                    ReferenceCacheWrite,
                                    ReferenceCachedAttention,

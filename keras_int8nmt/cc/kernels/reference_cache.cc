@@ -91,7 +91,7 @@ struct Reader {
   }
 };
 
-// e^(score - the largest) of each position; their sum to *total.
+// The exponential of each position, as args.integer_softmax says; their sum to *total.
 std::vector<float> Powers(const Reader& reader, float* total) {
   std::vector<float> powers(reader.args.length);
   float maximum = -std::numeric_limits<float>::infinity();
@@ -99,9 +99,9 @@ std::vector<float> Powers(const Reader& reader, float* total) {
     powers[j] = reader.Score(j);
     maximum = std::max(maximum, powers[j]);
   }
-  Sum16 sum;
+  SoftmaxPowers sum(reader.args.integer_softmax, maximum);
   for (int64_t j = 0; j < reader.args.length; ++j) {
-    powers[j] = Exp(powers[j] - maximum);
+    powers[j] = sum.Of(powers[j]);
     sum.Add(j, powers[j]);
   }
   *total = sum.Total();

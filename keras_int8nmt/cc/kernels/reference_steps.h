@@ -8,6 +8,7 @@
 
 #include "float_math.h"
 #include "int8.h"
+#include "integer_math.h"
 
 namespace keras_int8nmt {
 namespace {
@@ -46,6 +47,37 @@ class Sum16 {
 
  private:
   float partial_[16] = {};
+};
+
+// The whole-number exponential of integer_math.h, of a whole number of steps.
+inline int32_t IntegerExp(float steps) {
+  const int32_t q = static_cast<int32_t>(Clamp(steps, kLeastExponent, 0.0f));
+  const int32_t z = -q / kExpLn2;
+  const int32_t b = q + z * kExpLn2 + kExpB;
+  return (b * b + kExpC) >> z;
+}
+
+// The exponentials of a softmax and their sum, in float or in whole numbers.
+class SoftmaxPowers {
+ public:
+  SoftmaxPowers(bool integer, float maximum) : integer_(integer), maximum_(maximum) {}
+
+  float Of(float score) const {
+    if (!integer_) return Exp(score - maximum_);
+    const float steps = std::rint(score * kScoreUnit) - std::rint(maximum_ * kScoreUnit);
+    return static_cast<float>(IntegerExp(steps));
+  }
+  void Add(int64_t j, float power) {
+    sum_.Add(j, power);
+    whole_sum_ += static_cast<int64_t>(power);
+  }
+  float Total() const { return integer_ ? static_cast<float>(whole_sum_) : sum_.Total(); }
+
+ private:
+  bool integer_;
+  float maximum_;
+  Sum16 sum_;
+  int64_t whole_sum_ = 0;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ class Attention {
         scale_(attributes.Positive("scale")),
         output_(attributes.OutputOf()),
         causal_(attributes.Bool("causal")),
+        integer_softmax_(attributes.Bool("integer_softmax")),
         query_column_(attributes.Int("query_column", 0)),
         key_column_(attributes.Int("key_column", 0)),
         value_column_(attributes.Int("value_column", 0)) {}
@@ -35,6 +36,7 @@ class Attention {
     args.causal = causal_;
     args.offset = offset;
     args.scale = scale_;
+    args.integer_softmax = integer_softmax_;
     args.output = output_;
 
     Shape shape = query.shape();
@@ -115,7 +117,7 @@ class Attention {
   int32_t heads_, head_dim_, value_dim_;
   float scale_;
   Output output_;
-  bool causal_;
+  bool causal_, integer_softmax_;
   int32_t query_column_, key_column_, value_column_;
 };
 
@@ -140,7 +142,7 @@ void RegisterAttentionOp() {
        {"num_heads: int", "head_dim: int", "value_dim: int", "scale: float",
         "Tout: {float, int8, uint8}", "out_scale: float", "out_zero_point: int = 0",
         "causal: bool = false", "query_column: int = 0", "key_column: int = 0",
-        "value_column: int = 0"},
+        "value_column: int = 0", "integer_softmax: bool = false"},
        &AttentionShape});
   RegisterKernel<Attention>();
 }

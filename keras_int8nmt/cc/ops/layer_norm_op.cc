@@ -1,4 +1,5 @@
 // KerasInt8nmtLayerNorm: LayerNorm of x (+ residual), as float to carry on and as `out` says.
+#include "integer_math.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"
@@ -12,8 +13,12 @@ class LayerNorm {
   explicit LayerNorm(const Attributes& attributes)
       : epsilon_(attributes.Finite("epsilon")),
         carry_sum_(attributes.Bool("carry_sum")),
+        integer_(attributes.Bool("integer")),
         output_(attributes.OutputOf()) {
     if (epsilon_ < 0.0f) Fail("epsilon is ", epsilon_, "; expected 0 or more.");
+    if (integer_ && epsilon_ > kNormMostEpsilon) {
+      Fail("epsilon is ", epsilon_, "; expected at most ", kNormMostEpsilon, " where integer.");
+    }
   }
 
   void Compute(Context& context) const {
@@ -44,14 +49,15 @@ class LayerNorm {
   void Run(const Tensor& x, const Tensor* residual, const Tensor& gamma, const Tensor& beta,
            const Tensor& carry, const Tensor* out) const {
     if (x.count() == 0) return;
-    ActiveKernels().layer_norm(
+    const Kernels& kernels = ActiveKernels();
+    (integer_ ? kernels.integer_layer_norm : kernels.layer_norm)(
         x.data<const float>(), residual == nullptr ? nullptr : residual->data<const float>(),
         gamma.data<const float>(), beta.data<const float>(), x.rows(), x.dim(-1), epsilon_,
         carry_sum_, carry.data<float>(), output_, out == nullptr ? nullptr : out->data<void>());
   }
 
   float epsilon_;
-  bool carry_sum_;
+  bool carry_sum_, integer_;
   Output output_;
 };
 
@@ -71,7 +77,7 @@ void RegisterLayerNormOp() {
               {"x: float", "residual: float", "gamma: float", "beta: float"},
               {"carry: float", "out: Tout"},
               {"epsilon: float", "carry_sum: bool = false", "Tout: {float, int8, uint8}",
-               "out_scale: float = 1.0", "out_zero_point: int = 0"},
+               "out_scale: float = 1.0", "out_zero_point: int = 0", "integer: bool = false"},
               &LayerNormShape});
   RegisterKernel<LayerNorm>();
 }
