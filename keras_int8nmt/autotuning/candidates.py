@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,33 @@ KNOWN: tuple[Candidate, ...] = (
     # A pass over each input, and attention in float.
     Candidate("dynamic scales", convert_options={"activations": "dynamic"}, cost=1.2),
 )
+
+
+def balanced_candidate(tokenizer: Any, sentences: Sequence[str], alpha: float = 0.5) -> Candidate:
+    """The model after `balance`, calibrated again on `sentences`; see `calibrate_balanced`.
+
+    It has no name in files, since a file holds no sentences: use the result at once, or tune a
+    model that `calibrate --balance` wrote.
+
+    Args:
+        tokenizer: That of the model.
+        sentences: Sources to calibrate on.
+        alpha: As in `balance`.
+
+    Example:
+
+        >>> balanced = balanced_candidate(tokenizer, sentences)
+        >>> result = autotune(model, sources, references, tokenizer=tokenizer,
+        ...                   candidates=(PLAIN, balanced))
+        >>> int8 = result.convert(model)
+    """
+
+    def prepare(model: Any) -> Any:
+        from keras_int8nmt.calibrating import calibrate_balanced
+
+        return calibrate_balanced(model, tokenizer, sentences, alpha=alpha)[0]
+
+    return Candidate("balanced", prepare=prepare)
 
 
 def find_candidates(

@@ -11,15 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_int8nmt.autotuning.candidates import balanced_candidate, find_candidates
+from keras_int8nmt.autotuning.tune import autotune
 from keras_int8nmt.balancing import balance
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import BenchModel
+from keras_int8nmt.bench.translation.session import say
 from keras_int8nmt.calibrating import DEFAULT_MODE, calibrate
 from keras_int8nmt.calibration import settle
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.plain_model import plain_model
 
 FLOAT = "float32"
+# Of autotune: the loss on validation that is good enough, and the thresholds to try.
+TOLERANCE = 0.1
+TUNED_MODES = ("symmetric", "independent", "conjugate", "naive", "mse")
 # Arguments of `calibrate` that choose thresholds and leave the histograms as they are.
 _OF_HISTOGRAMS = ("mode", "unsigned")
 
@@ -117,6 +123,25 @@ def _balanced(model: Any, material: Material) -> Any:
     return balance(model)
 
 
+def _autotuned(material: Material) -> Any:
+    """Every mode of thresholds with and without balance and bias correction, on validation."""
+    valid = material.valid()
+    balanced = balanced_candidate(material.tokenizer, material.sentences)
+    model = material.calibrated(Recipe("", calibrate={"mode": DEFAULT_MODE}))
+    result = autotune(
+        model,
+        valid.sources,
+        valid.references,
+        tokenizer=material.tokenizer,
+        tolerance=TOLERANCE,
+        modes=TUNED_MODES,
+        candidates=(*find_candidates(("plain", "bias correction")), balanced),
+        progress=True,
+    )
+    say(result.summary())
+    return result.convert(model)
+
+
 _PAPER = {"policy": "paper"}
 _CORRECTED = {"bias_correction": True}
 # The paper's weights and hidden layers: a scale a tensor, int8 after ReLU.
@@ -152,6 +177,11 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("conjugate, bias correction", calibrate={"mode": "conjugate"}, convert=_CORRECTED),
     Recipe("7-bit weights", convert={"weight_bits": 7}),
     Recipe("dynamic scales", convert={"activations": "dynamic"}),
+    Recipe("integer softmax", convert={"softmax": "integer"}),
+    Recipe("integer LayerNorm", convert={"layer_norm": "integer"}),
+    Recipe(
+        "integer softmax and LayerNorm", convert={"softmax": "integer", "layer_norm": "integer"}
+    ),
     Recipe("beam histograms", calibrate={"feed": "beam"}),
     Recipe(
         "beam histograms, conjugate, bias correction",
@@ -168,4 +198,5 @@ RECIPES: tuple[Recipe, ...] = (
         convert=_CORRECTED,
     ),
     Recipe("balance, conjugate", prepare=_balanced, calibrate={"mode": "conjugate"}),
+    Recipe("autotune", make=_autotuned),
 )
