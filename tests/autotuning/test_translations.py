@@ -24,6 +24,7 @@ from keras_int8nmt import (
     build_transformer,
     convert,
 )
+from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.plain_model import plain_model
 
@@ -96,3 +97,24 @@ def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
         for path in ("fast", "layers")
     )
     assert count_ties(fast, layers) <= 1
+
+
+def test_a_balanced_candidate_keeps_the_spoiled_layer_in_int8():
+    model, tokenizer, sources, references = spoiled()
+    before = [weight.numpy() for weight in model.trainable_weights]
+    result = autotune(
+        model,
+        sources,
+        references,
+        tokenizer=tokenizer,
+        tolerance=20.0,
+        candidates=(PLAIN, balanced_candidate(tokenizer, sources)),
+        search={"max_length": 16},
+    )
+    assert result.candidate.name == "balanced"
+    assert SPOILED not in result.floats
+    plain, balanced = result.trials[:2]
+    assert plain.score < 5 < 50 < balanced.score
+    assert result.convert(model).conversion_report.precision in ("int8", "mixed")
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)

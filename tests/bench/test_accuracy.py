@@ -280,3 +280,25 @@ def test_the_command_scores_the_builtin_model_and_a_folder(tmp_path, capsys):
     assert all(row["bleu"] > 20 for row in good)
     assert all(row["interval"][0] <= row["difference"] <= row["interval"][1] for row in good)
     assert "symmetric" in capsys.readouterr().out
+
+
+def test_recipes_of_the_same_histograms_watch_the_model_once(models, corpus, monkeypatch):
+    watched = []
+    calibrate = recipes.calibrate
+    monkeypatch.setattr(
+        recipes, "calibrate", lambda *a, **k: (watched.append(k.get("mode")), calibrate(*a, **k))
+    )
+    model = models["toy"](None)
+    material = recipes.Material(model, corpus.calibration(6).sources, lambda: corpus.valid(6))
+
+    def scales(material, mode):
+        recipe = Recipe(mode, calibrate={"mode": mode, "unsigned": False})
+        found = recipes.make_model(recipe, material).conversion_report.rows
+        return [row.thresholds for row in found]
+
+    shared = [scales(material, mode) for mode in ("naive", "symmetric")]
+    assert watched == ["naive"]
+    fresh = recipes.Material(model, material.sentences, material.valid)
+    assert shared[1] == scales(fresh, "symmetric")
+    assert shared[0] != shared[1]
+    assert watched == ["naive", "symmetric"]
