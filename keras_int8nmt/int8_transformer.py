@@ -43,8 +43,8 @@ class Int8Transformer(keras.Model):
     """Encoder-decoder Transformer on INT8 products, with the decoding interface of `Transformer`.
 
     Every weight MatMul, QK^T and AV run in INT8, unless a policy of `convert` left some of them
-    float; softmax, LayerNorm, positions and the logits are float32. The key/value caches are int8
-    where the product that reads them is.
+    float; positions and the logits are float32, and softmax and LayerNorm are unless `convert` made
+    them whole-number. The key/value caches are int8 where the product that reads them is.
 
     Args:
         settings: The plain numbers and flags of the float model (`Transformer.get_config()`).
