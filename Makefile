@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 PYTEST_ARGS ?= -m "not slow"
+# Files of tests run side by side in as many processes.
+TEST_PROCESSES ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
 	-not -path '*/_native/*' -not -path '*/__pycache__/*')
 
@@ -19,7 +21,8 @@ demo: $(VENV)/.installed
 
 # Run inside .venv, so that no Python that a test starts finds the source folder before the package.
 test: $(VENV)/.installed-test
-	cd $(VENV) && bin/pytest --rootdir=.. -c ../pyproject.toml $(PYTEST_ARGS) ../tests
+	cd $(VENV) && bin/pytest --rootdir=.. -c ../pyproject.toml -n $(TEST_PROCESSES) --dist loadfile \
+		$(PYTEST_ARGS) ../tests
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/keras-int8nmt bench translate --docs docs
