@@ -74,9 +74,10 @@ def convert_graph(
     for layer, copy in copies:
         if isinstance(layer, keras.layers.Layer):
             # Thresholds that train, in layers that INT8 does not take, are weights like others.
-            for (_, given), (_, new) in zip(observers(layer), observers(copy), strict=True):
+            new = {observer.name: observer for _, observer in observers(copy)}
+            for _, given in observers(layer):
                 if given.learned.log2_growth is not None:
-                    new.learned.start()
+                    new[given.name].learned.start()
         copy.set_weights(layer.get_weights())
     return converted, rows
 

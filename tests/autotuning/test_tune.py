@@ -84,7 +84,9 @@ def test_where_int8_is_good_enough_one_evaluation_is():
     assert result.sensitivities == {}
 
 
-@pytest.mark.parametrize("stop_at", [0, 1, 4, 7])
+@pytest.mark.parametrize(
+    "stop_at", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 7))]
+)
 def test_a_run_that_was_stopped_goes_on_and_repeats_nothing(tmp_path, stop_at):
     model, state = make_model(), tmp_path / "state.jsonl"
     whole = Losses()

@@ -156,19 +156,6 @@ def test_documents_have_a_table_for_each_set_and_the_papers(run, tmp_path):
     assert written == json.loads(json.dumps(figures))
 
 
-def test_recipes_that_calibrate_alike_share_one_calibration(models, monkeypatch):
-    calls = []
-    monkeypatch.setattr(recipes, "calibrate", lambda *a, **k: calls.append(k))
-    material = recipes.Material(models["toy"](None), ["A sentence."], lambda: None)
-    naive, other = Recipe("a", calibrate={"mode": "naive"}), Recipe("b")
-    prepared = Recipe("c", prepare=lambda model, material: model)
-    first = material.calibrated(naive)
-    assert material.calibrated(PAPER) is first
-    assert material.calibrated(other) is not first
-    material.calibrated(prepared)
-    assert [k.get("mode") for k in calls] == ["naive", None, None]
-
-
 ROW = {"model": "m", "int8": 9, "matmuls": 9, "chrf_difference": 0.0, "may_be_default": True}
 
 
