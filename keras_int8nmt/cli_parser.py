@@ -72,9 +72,9 @@ def _add_calibrate(command: _Command) -> None:
     parser.add_argument(
         "--mode",
         type=mode,
-        default="symmetric",
-        help="how thresholds are chosen. naive: smallest and largest value; symmetric (default), "
-        "independent, conjugate: KL divergence, as in the paper; mse: the least squared error; "
+        default="independent",
+        help="how thresholds are chosen. naive: smallest and largest value; symmetric, independent "
+        "(default), conjugate: KL divergence, as in the paper; mse: the least squared error; "
         "percentile: 99.99 per cent, or as many as percentile:NUMBER says; entropy: as TensorRT",
     )
     parser.add_argument(

@@ -84,11 +84,11 @@ def fails(capfd, *arguments):
 
 def test_calibrate_and_convert_give_folders_with_cards(folders):
     card = json.loads((folders / "calibrated" / "model_card.json").read_text())
-    assert (card["state"], card["thresholds_mode"]) == ("calibrated", "symmetric")
+    assert (card["state"], card["thresholds_mode"]) == ("calibrated", "independent")
     assert card["data"] == {"source": "data.en", "targets": "greedy", "sentences": 3}
     card = json.loads((folders / "int8" / "model_card.json").read_text())
     assert (card["state"], card["precision"]) == ("converted", "int8")
-    assert card["thresholds_mode"] == "symmetric"
+    assert card["thresholds_mode"] == "independent"
     assert json.loads((folders / "calibrate.json").read_text())["sentences"] == 3
     converted = json.loads((folders / "convert.json").read_text())
     assert converted["weight_bits"] == 7
@@ -207,7 +207,7 @@ def test_report_prints_a_table(folders, tmp_path, capfd, kind, word):
     run("report", folders / kind, "--json", tmp_path / "r.json")
     out = capfd.readouterr().out
     assert word in out
-    assert "thresholds_mode: symmetric" in out
+    assert "thresholds_mode: independent" in out
     rows = json.loads((tmp_path / "r.json").read_text())["rows"]
     assert all(row["name"] in out for row in rows)
     assert rows

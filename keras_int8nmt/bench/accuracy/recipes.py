@@ -17,12 +17,13 @@ from keras_int8nmt.balancing import balance
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import BenchModel
 from keras_int8nmt.bench.translation.session import say
-from keras_int8nmt.calibrating import DEFAULT_MODE, calibrate
+from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.calibration import settle
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.plain_model import plain_model
 
 FLOAT = "float32"
+PAPER_MODE = "symmetric"
 # Of autotune: the loss on validation that is good enough, and the thresholds to try.
 TOLERANCE = 0.1
 TUNED_MODES = ("symmetric", "independent", "conjugate", "naive", "mse")
@@ -54,8 +55,8 @@ class Recipe:
 
     @property
     def mode(self) -> str:
-        """How its thresholds are chosen."""
-        return str(self.calibrate.get("mode", DEFAULT_MODE))
+        """How its thresholds are chosen; by itself as the paper does."""
+        return str(self.calibrate.get("mode", PAPER_MODE))
 
     def identity(self) -> dict[str, Any]:
         """What it does, as JSON: a result counts for an equal one only."""
@@ -100,7 +101,8 @@ class Material:
             model = self.float_model()
             if recipe.prepare is not None:
                 model = recipe.prepare(model, self)
-            calibrate(model, self.tokenizer, self.sentences, progress=True, **recipe.calibrate)
+            how = {"mode": recipe.mode, **recipe.calibrate}
+            calibrate(model, self.tokenizer, self.sentences, progress=True, **how)
             self._last = key, model
         else:
             settle(self._last[1], **{"mode": recipe.mode, **chosen})
@@ -127,7 +129,7 @@ def _autotuned(material: Material) -> Any:
     """Every mode of thresholds with and without balance and bias correction, on validation."""
     valid = material.valid()
     balanced = balanced_candidate(material.tokenizer, material.sentences)
-    model = material.calibrated(Recipe("", calibrate={"mode": DEFAULT_MODE}))
+    model = material.calibrated(Recipe("", calibrate={"mode": PAPER_MODE}))
     result = autotune(
         model,
         valid.sources,
