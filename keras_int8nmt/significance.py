@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.bootstrap import RESAMPLES, compare, sentence_statistics
 from keras_int8nmt.metrics import (
     References,
     make_metrics,
@@ -21,9 +22,6 @@ from keras_int8nmt.tables import format_table
 # Samples unless told, as sacreBLEU has them.
 TESTS = {"bs": 1000, "ar": 10_000}
 _TEST_NAMES = {"bs": "paired bootstrap", "ar": "approximate randomization"}
-RESAMPLES = 1000
-# Resamples that are drawn at once; together they are the same numbers as all in one go.
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,8 @@ def compare_translations(
             )
     found, results = _paired_test(translations, lists, test, samples, label)
     baseline, *others = translations
-    sums = {name: _statistics(lines, lists, label) for name, lines in translations.items()}
+    language = target_language(label)
+    sums = {name: sentence_statistics(t, lists, language) for name, t in translations.items()}
     systems = []
     for i, name in enumerate(translations):
         metrics = {metric: _result(column[i]) for metric, column in results.items()}
@@ -180,7 +179,7 @@ def compare_translations(
                 sum(
                     a != b for a, b in zip(translations[baseline], translations[name], strict=True)
                 ),
-                _difference_interval(sums[baseline], sums[name]),
+                _interval(sums[name], sums[baseline]),
             )
     resamples = samples if test == "bs" else RESAMPLES
     return Comparison(
@@ -192,8 +191,12 @@ def bleu_difference_interval(
     baseline: Sequence[str], other: Sequence[str], references: References
 ) -> tuple[float, float]:
     """The interval that holds 95 % of BLEU(other) - BLEU(baseline) in 1000 paired resamples."""
-    lists = reference_lists(references)
-    return _difference_interval(*(_statistics(lines, lists) for lines in (baseline, other)))
+    return _interval(*(sentence_statistics(lines, references) for lines in (other, baseline)))
+
+
+def _interval(system: np.ndarray, baseline: np.ndarray) -> tuple[float, float]:
+    found = compare(system, baseline, RESAMPLES, _seed())
+    return found.low, found.high
 
 
 def _paired_test(
@@ -242,55 +245,3 @@ def _seed() -> int | None:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f'SACREBLEU_SEED must be a whole number or "none"; it is {text!r}.')
     return int(text)
-
-
-def _statistics(
-    lines: Sequence[str], references: list[list[str]], label: Mapping[str, str] | None = None
-) -> np.ndarray:
-    """What BLEU sums over sentences, `[sentences, 10]`: matches, n-grams, length, its reference."""
-    from sacrebleu.metrics import BLEU
-
-    # The effective order changes the score of a sentence, for which nobody asks, and no count.
-    bleu = BLEU(effective_order=True, trg_lang=target_language(label))
-    rows = []
-    for line, *own in zip(lines, *references, strict=True):
-        score = bleu.sentence_score(line, own)
-        rows.append([*score.counts, *score.totals, score.sys_len, score.ref_len])
-    return np.array(rows, np.float64)
-
-
-def _difference_interval(baseline: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    from sacrebleu.metrics import BLEU
-
-    def score(sums: np.ndarray) -> float:
-        row = [int(v) for v in sums]
-        return float(BLEU.compute_bleu(row[:4], row[4:8], *row[8:], smooth_method="exp").score)
-
-    differences = [
-        score(sums[1]) - score(sums[0])
-        for sums in _resampled(np.stack([baseline, other]), RESAMPLES, _seed())
-    ]
-    low, high = np.percentile(differences, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _resampled(statistics: np.ndarray, resamples: int, seed: int | None) -> np.ndarray:
-    """Sums over sentences drawn with replacement, the same ones for every system.
-
-    Args:
-        statistics: `[systems, sentences, columns]`.
-
-    Returns:
-        `[resamples, systems, columns]`.
-    """
-    systems, sentences, columns = statistics.shape
-    flat = statistics.transpose(1, 0, 2).reshape(sentences, -1)
-    rng = np.random.default_rng(seed)
-    parts = []
-    for first in range(0, resamples, _AT_ONCE):
-        rows = min(_AT_ONCE, resamples - first)
-        drawn = rng.choice(sentences, size=(rows, sentences), replace=True)
-        drawn += np.arange(rows)[:, None] * sentences
-        times = np.bincount(drawn.ravel(), minlength=rows * sentences).reshape(rows, sentences)
-        parts.append(times.astype(np.float64) @ flat)
-    return np.concatenate(parts).reshape(resamples, systems, columns)

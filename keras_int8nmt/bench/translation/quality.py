@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_int8nmt.bootstrap import compare, sentence_statistics
 from keras_int8nmt.evaluation import score
-
-_RESAMPLES = 1000
 
 
 def compare_quality(
@@ -27,27 +26,12 @@ def compare_quality(
             "signature": scores.signature,
             "sentences": len(references),
         }
+    counts = {n: sentence_statistics(t, references) for n, t in translations.items()}
     for name, lines in translations.items():
         if name == ours or ours not in translations:
             continue
         first = translations[ours]
         same = sum(a == b for a, b in zip(first, lines, strict=True))
         found[name]["identical_lines"] = same
-        found[name]["p_value"] = 1.0 if same == len(lines) else _p_value(first, lines, references)
+        found[name]["p_value"] = compare(counts[ours], counts[name]).p
     return found
-
-
-def _p_value(ours: Sequence[str], peer: Sequence[str], references: Sequence[str]) -> float:
-    from sacrebleu.metrics import BLEU
-    from sacrebleu.significance import PairedTest
-
-    systems = [("peer", list(peer)), ("ours", list(ours))]
-    test = PairedTest(
-        systems,
-        {"BLEU": BLEU(references=[list(references)])},
-        references=None,
-        test_type="bs",
-        n_samples=_RESAMPLES,
-    )
-    _, scores = test()
-    return float(scores["BLEU"][1].p_value)

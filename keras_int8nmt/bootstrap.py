@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_int8nmt.metrics import References, reference_lists
+
 RESAMPLES = 1000
 SEED = 12345
 
@@ -24,8 +26,15 @@ class Difference(NamedTuple):
     p: float
 
 
-def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+def sentence_statistics(
+    hypotheses: Sequence[str], references: References, language: str = ""
+) -> np.ndarray:
     """What BLEU counts in each sentence.
+
+    Args:
+        hypotheses: Translations.
+        references: One for each sentence, or several lists of them.
+        language: Of the translations; some have a tokenizer of their own.
 
     Returns:
         int64 `[sentences, 10]`: right n-grams and n-grams of 1 to 4 words, words of the
@@ -34,10 +43,10 @@ def sentence_statistics(hypotheses: Sequence[str], references: Sequence[str]) ->
     from sacrebleu.metrics import BLEU
 
     # The order changes a sentence's score, which is not used, and none of the counts.
-    bleu = BLEU(effective_order=True)
+    bleu = BLEU(effective_order=True, trg_lang=language)
     rows = []
-    for hypothesis, reference in zip(hypotheses, references, strict=True):
-        score = bleu.sentence_score(hypothesis, [reference])
+    for hypothesis, *own in zip(hypotheses, *reference_lists(references), strict=True):
+        score = bleu.sentence_score(hypothesis, own)
         rows.append([*score.counts, *score.totals, score.sys_len, score.ref_len])
     return np.array(rows, np.int64).reshape(len(rows), 10)
 
@@ -54,14 +63,15 @@ def bleu_of_sums(sums: np.ndarray) -> float:
 
 
 def compare(
-    system: np.ndarray, baseline: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
+    system: np.ndarray, baseline: np.ndarray, resamples: int = RESAMPLES, seed: int | None = SEED
 ) -> Difference:
     """The difference `system` - `baseline` and how sure it is.
 
     Args:
         system, baseline: `sentence_statistics` of both on the same references.
         resamples: Number of draws.
-        seed: Of the draws; the same for every pair, so that rows are comparable.
+        seed: Of the draws; the same for every pair, so that rows are comparable. None: another
+            each time.
 
     Returns:
         The difference on all sentences; the 2.5 and 97.5 % quantiles of the differences on the
