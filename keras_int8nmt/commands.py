@@ -40,7 +40,7 @@ from keras_int8nmt.quantizing import (
     CALIBRATION_ENTRIES,
     UsageError,
     open_with_tokenizer,
-    require_same_length,
+    read_pairs,
 )
 
 # Commands of their own module.
@@ -59,7 +59,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.tables import format_table
-from keras_int8nmt.text_files import TextFileError, check_writable_file, read_lines, write_lines
+from keras_int8nmt.text_files import TextFileError, check_writable_file, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW
@@ -278,7 +278,7 @@ def report(
     if (src is None) != (ref is None):
         raise UsageError("--src and --ref belong together.")
     check_writable_file(output, force)
-    test_set = None if src is None or ref is None else _read_pairs(src, ref)
+    test_set = None if src is None or ref is None else read_pairs(src, ref)
     loaded, tokenizer, card = open_model(model)
     state = state_of(loaded)
     if state == "float":
@@ -330,11 +330,3 @@ def _make_translator(path: str, search: dict[str, Any]) -> Translator:
     # A float model without its observers: the same answers, faster.
     # No command prints a score.
     return Translator(plain_model(model), tokenizer, return_scores=False, **search)
-
-
-def _read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]:
-    sources, references = read_lines(src), read_lines(ref)
-    require_same_length(sources, references, src, ref)
-    if not sources:
-        raise UsageError(f"{src} has no sentence.")
-    return sources, references

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from keras_int8nmt.autotuning.command import convert_by, tune
 from keras_int8nmt.autotuning.result import PolicyFileError
@@ -49,11 +49,7 @@ def calibrate(
     except ValueError as error:
         raise UsageError(str(error)) from error
     check_writable(output, force)
-    sources = read_lines(data)
-    references = None if targets is None else read_lines(targets)
-    require_same_length(sources, references, data, targets)
-    if not any(line.strip() for line in sources):
-        raise UsageError(f"{data} has no sentence.")
+    sources, references = read_pairs(data, targets)
     loaded, tokenizer, _ = open_with_tokenizer(model)
     if state_of(loaded) == "converted" or not observers(loaded):
         raise UsageError(f"{model} is not a float model that can be calibrated.")
@@ -115,10 +111,7 @@ def autotune(
 ) -> dict[str, Any]:
     """Finds which MatMuls of a calibrated model to convert and writes the policy."""
     check_writable_file(output, force)
-    sources, references = read_lines(src), read_lines(ref)
-    require_same_length(sources, references, src, ref)
-    if not any(line.strip() for line in sources):
-        raise UsageError(f"{src} has no sentence.")
+    sources, references = read_pairs(src, ref)
     loaded, tokenizer, _ = open_with_tokenizer(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
@@ -177,12 +170,22 @@ def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[s
     return model, tokenizer, card
 
 
-def require_same_length(
-    sources: list[str], targets: list[str] | None, source_file: str, target_file: str | None
-) -> None:
-    """An error that names both files where one has more lines."""
-    if targets is not None and len(sources) != len(targets):
+@overload
+def read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]: ...
+
+
+@overload
+def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]: ...
+
+
+def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]:
+    """The lines of both files, or None where there is no second; an error if they do not fit."""
+    sources = read_lines(src)
+    references = None if ref is None else read_lines(ref)
+    if references is not None and len(sources) != len(references):
         raise UsageError(
-            f"{source_file} has {len(sources)} lines and {target_file} {len(targets)}; they must "
-            "have as many."
+            f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
         )
+    if not any(line.strip() for line in sources):
+        raise UsageError(f"{src} has no sentence.")
+    return sources, references
