@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.json_lines import append_entries, read_entries
+
 
 class StateError(ValueError):
     """The file is not one of `autotune`; the message names it."""
@@ -36,18 +38,15 @@ class State:
         self._numbers: dict[str, float] = {}
         if self._path is None or not self._path.exists():
             return
-        content = self._path.read_bytes().decode("utf-8", errors="replace")
-        lines = [line for line in content.split("\n") if line.strip()]
-        known = [self._take(line) for line in lines]
+        known = [self._take(entry) for entry in read_entries(self._path)]
+        if any(known):
+            return
         # A run that was killed at its first number leaves nothing but the beginning of a line.
-        if lines and not any(known) and not lines[0].startswith('{"run"'):
+        content = self._path.read_bytes().strip()
+        if content and not content.startswith(b'{"run"'):
             raise StateError(f"{str(self._path)!r} is not a state file of autotune.")
 
-    def _take(self, line: str) -> bool:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return False  # cut off when the run before was interrupted
+    def _take(self, entry: Any) -> bool:
         if not isinstance(entry, dict) or not {"run", "of", "number"} <= entry.keys():
             return False
         number = entry["number"]
@@ -64,12 +63,8 @@ class State:
     def add(self, of: Any, number: float) -> None:
         """Keeps a number."""
         self._numbers[_key(of)] = number
-        if self._path is None:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            # A line end first: the last line may have been cut off.
-            entry = {"run": self._run, "of": of, "number": number}
-            file.write("\n" + json.dumps(entry) + "\n")
+        if self._path is not None:
+            append_entries(self._path, [{"run": self._run, "of": of, "number": number}])
 
 
 def _key(of: Any) -> str:

@@ -1,7 +1,5 @@
 """Thresholds from histograms, some worked by hand."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -142,11 +140,3 @@ def test_a_percentile_that_is_none_is_named(mode):
 def test_only_the_percentile_takes_a_number():
     with pytest.raises(ValueError, match="'mse:3'"):
         find_thresholds(Histogram().add(np.ones(1)), "mse:3")
-
-
-@pytest.mark.parametrize("mode", ["independent", "mse", "entropy"])
-def test_sixty_searches_are_quick(mode):
-    histogram = Histogram().add(RNG.standard_t(3, size=100_000))
-    start = time.perf_counter()
-    find_thresholds(histogram, mode)
-    assert time.perf_counter() - start < 1.0

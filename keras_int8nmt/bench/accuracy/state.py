@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.json_lines import append_entries, read_entries
 from keras_int8nmt.saving import CARD_FILE, load_folder, read_card, save_folder
 
 Key = dict[str, Any]
@@ -58,16 +59,8 @@ class State:
         self.folder = folder
         self._file = folder / "results.jsonl"
         self._results: dict[str, tuple[Key, Result]] = {}
-        if self._file.exists():
-            for line in self._file.read_text(encoding="utf-8").split("\n"):
-                self._take(line)
-
-    def _take(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return  # empty, or cut off when the run before was interrupted
-        self._results[_text(entry["key"])] = entry["key"], Result(**entry["result"])
+        for entry in read_entries(self._file):
+            self._results[_text(entry["key"])] = entry["key"], Result(**entry["result"])
 
     def result(self, key: Key) -> Result | None:
         """The result of a key, if it is known."""
@@ -76,12 +69,8 @@ class State:
 
     def add(self, key: Key, result: Result) -> None:
         """Keeps a result."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._results[_text(key)] = key, result
-        entry = json.dumps({"key": key, "result": asdict(result)}, ensure_ascii=False)
-        with self._file.open("a", encoding="utf-8") as file:
-            # A line end first: the last line may have been cut off.
-            file.write("\n" + entry + "\n")
+        append_entries(self._file, [{"key": key, "result": asdict(result)}])
 
     def has_seen_test(self, identity: str) -> bool:
         """Whether anything was scored on the test set with the model of that identity."""

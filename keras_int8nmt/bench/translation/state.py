@@ -13,6 +13,7 @@ from typing import Any
 
 from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.rounds import Result
+from keras_int8nmt.json_lines import append_entries, read_entries
 
 
 class State:
@@ -28,15 +29,10 @@ class State:
         self._machine = json.loads(json.dumps(machine))
         self._results: dict[tuple[str, str], Result] = {}
         self._figures: dict[str, float | None] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._take(line)
+        for entry in () if path is None else read_entries(path):
+            self._take(entry)
 
-    def _take(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return  # empty, or cut off when the run before was interrupted
+    def _take(self, entry: dict[str, Any]) -> None:
         if entry["machine"] != self._machine:
             return
         if "figure" in entry:
@@ -66,10 +62,5 @@ class State:
         return self._figures[name]
 
     def _append(self, entries: Iterable[dict[str, Any]]) -> None:
-        if self._path is None:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            # A line end first: the last line may have been cut off.
-            for entry in entries:
-                file.write("\n" + json.dumps({"machine": self._machine, **entry}))
-            file.write("\n")
+        if self._path is not None:
+            append_entries(self._path, ({"machine": self._machine, **entry} for entry in entries))
