@@ -63,7 +63,13 @@ def _scores(quality: Quality) -> Iterator[str]:
         yield _score_row(metric)
     yield "</tbody></table></div>"
     if compared:
-        yield f"<p>{escape(' '.join(_verdict(metric) for metric in quality.metrics))}</p>"
+        verdicts = [_verdict(metric) for metric in quality.metrics]
+        if quality.bleu_difference_interval is not None and quality.differing:
+            low, high = map(signed, quality.bleu_difference_interval)
+            verdicts.append(
+                f"BLEU of INT8 minus that of float: 95 % of resamples in [{low}, {high}]."
+            )
+        yield f"<p>{escape(' '.join(verdicts))}</p>"
     yield (
         '<p class="small">Intervals and p by sacreBLEU&#x27;s bootstrap; p by its paired one: how '
         "likely a difference at least as large is by chance. "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
+from keras_int8nmt import significance
 from keras_int8nmt.report_quality import Interval, Metric, compare_translations
 from keras_int8nmt.report_quality_html import mark_differences, quality_section
+from keras_int8nmt.report_text import signed
 
 REFERENCES = [
     "Der Hund schläft im Garten.",
@@ -69,10 +71,22 @@ def test_of_equal_changes_the_less_alike_comes_first():
     assert [e.line for e in quality.examples] == [2, 1]
 
 
+def test_the_difference_has_the_interval_that_evaluate_gives():
+    quality = compare_translations(REFERENCES, AFTER, SOURCES, REFERENCES)
+    systems = {"float": REFERENCES, "int8": AFTER}
+    expected = significance.compare_translations(systems, REFERENCES).systems[1]
+    low, high = quality.bleu_difference_interval
+    assert (low, high) == expected.bleu_difference_interval
+    assert low < high <= 0
+    assert f"95 % of resamples in [{signed(low)}, {signed(high)}]." in html(quality)
+
+
 def test_equal_translations_are_no_difference():
     quality = compare_translations(AFTER, list(AFTER), SOURCES, REFERENCES)
     assert [m.p_value for m in quality.metrics] == [1.0, 1.0]
     assert (quality.differing, quality.examples) == (0, ())
+    assert quality.bleu_difference_interval == (0, 0)
+    assert "resamples in" not in html(quality)
     assert "None of 4." in html(quality)
     assert "BLEU does not differ." in html(quality)
 
