@@ -146,6 +146,7 @@ def test_an_unknown_mode_is_named(capfd, mode):
     assert mode in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_balanced_model_is_calibrated_and_converted_by_a_recipe(folders, tmp_path):
     options = ["calibrate", folders / "float", "--data", folders / "data.en", "--balance"]
     run(*options, "-o", tmp_path / "half")

@@ -332,6 +332,7 @@ class TestErrors:
             copy_weights(small(), small(ffn_dim=32))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_the_model_trains_and_calibrates_on_jax_without_tensorflow():
     script = Path(__file__).with_name("jax_transformer_check.py")

@@ -99,6 +99,7 @@ def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
     assert count_ties(fast, layers) <= 1
 
 
+@pytest.mark.slow
 def test_a_balanced_candidate_keeps_the_spoiled_layer_in_int8():
     model, tokenizer, sources, references = spoiled()
     before = [weight.numpy() for weight in model.trainable_weights]

@@ -56,6 +56,7 @@ def test_an_untied_copy_computes_the_same(tying):
     np.testing.assert_allclose(copy(inputs), model(inputs), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_quantizes_and_names_what_it_leaves(models):
     _, plain = models
     model = untied(plain)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_thresholds_train_on_jax_without_tensorflow():
     root = pathlib.Path(__file__).parents[2]

@@ -48,6 +48,7 @@ def build_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_kernels_and_matrix_products_equal_plain_loops(build_folder, capsys):
     output = run(["ctest", "--test-dir", str(build_folder), "--verbose"])
     told = re.findall(r"^\d+: ((?:ran|SKIPPED|instruction set).*)$", output, re.MULTILINE)
