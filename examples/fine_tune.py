@@ -15,7 +15,7 @@ import numpy as np
 from toy_task import make_data
 
 from keras_int8nmt import CalibrationCallback, convert, prepare_training
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration import DEFAULT_MODE, observers
 
 
 def loss_of(model: keras.Model) -> float:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument(
         "--mode",
-        default="symmetric",
+        default=DEFAULT_MODE,
         choices=["naive", "symmetric", "independent", "conjugate"],
         help="how the thresholds are chosen that training begins with",
     )

@@ -14,7 +14,7 @@ import numpy as np
 from toy_task import make_data
 
 from keras_int8nmt import CalibrationCallback, convert
-from keras_int8nmt.calibration import MODES
+from keras_int8nmt.calibration import DEFAULT_MODE, MODES
 
 
 def quantize(model: keras.Model, mode: str) -> keras.Model:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", default="toy-int8.keras", help="where the model is saved")
     parser.add_argument(
         "--mode",
-        default="symmetric",
+        default=DEFAULT_MODE,
         choices=MODES,
         help="how thresholds are chosen",
     )

@@ -51,7 +51,7 @@ def train(epochs: int = 6) -> keras.Model:
         labels,
         sample_weight=weights,
         verbose=0,
-        callbacks=[CalibrationCallback(mode="symmetric")],
+        callbacks=[CalibrationCallback()],
     )
     print(f"held-out loss {loss:.4f}, token accuracy {accuracy:.4f}")
     return model

@@ -9,15 +9,12 @@ import numpy as np
 
 from keras_int8nmt.balancing import DEFAULT_ALPHA, balance
 from keras_int8nmt.batching import pad_batch
-from keras_int8nmt.calibration import parse_mode, reset, set_state, settle
+from keras_int8nmt.calibration import DEFAULT_MODE, parse_mode, reset, set_state, settle
 from keras_int8nmt.calibration_feeds import Progress, feed_beam_search, feed_targets
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.transformer import Transformer
 from keras_int8nmt.translator import Translator
-
-# What validation sentences recommend of the modes without a recipe around them: docs/accuracy.md.
-DEFAULT_MODE = "independent"
 
 FEEDS = ("targets", "greedy", "beam")
 DEFAULT_BEAM = 4

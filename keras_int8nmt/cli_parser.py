@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_int8nmt import __version__
+from keras_int8nmt.calibration import DEFAULT_MODE
 from keras_int8nmt.cli_options import (
     add_output,
     add_search,
@@ -72,7 +73,7 @@ def _add_calibrate(command: _Command) -> None:
     parser.add_argument(
         "--mode",
         type=mode,
-        default="independent",
+        default=DEFAULT_MODE,
         help="how thresholds are chosen. naive: smallest and largest value; symmetric, independent "
         "(default), conjugate: KL divergence, as in the paper; mse: the least squared error; "
         "percentile: 99.99 per cent, or as many as percentile:NUMBER says; entropy: as TensorRT",

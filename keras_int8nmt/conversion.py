@@ -94,7 +94,7 @@ def convert(
 
     Example:
 
-        >>> model.predict(batches, callbacks=[CalibrationCallback(mode="symmetric")])
+        >>> model.predict(batches, callbacks=[CalibrationCallback()])
         >>> int8 = convert(model)
         >>> print(int8.conversion_report.to_text())
         >>> int8 = convert(load_marian("opus-mt-en-de"), activations="dynamic")

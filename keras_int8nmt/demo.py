@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_int8nmt import builtin_model
 from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration import DEFAULT_MODE
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
 from keras_int8nmt.progress import progress_bar
@@ -17,7 +18,7 @@ _SHOWN = 12
 _SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32}
 
 
-def run(sentences: list[str], mode: str = "symmetric") -> dict[str, Any]:
+def run(sentences: list[str], mode: str = DEFAULT_MODE) -> dict[str, Any]:
     """Calibrates and converts the built-in model, compares it with its float form, prints both.
 
     Args:

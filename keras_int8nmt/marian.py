@@ -72,7 +72,7 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     Example:
 
         >>> model = load_marian("opus-mt-en-de")
-        >>> model.predict(batches, callbacks=[CalibrationCallback(mode="symmetric")])
+        >>> model.predict(batches, callbacks=[CalibrationCallback()])
     """
     folder = Path(folder)
     config = _read_config(folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_int8nmt.calibration.distribution import classify, clipped_mass, sqnr_db
 from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
 from keras_int8nmt.calibration.histogram import Histogram
-from keras_int8nmt.calibration.modes import MODES, parse_mode
+from keras_int8nmt.calibration.modes import DEFAULT_MODE, MODES, parse_mode
 from keras_int8nmt.calibration.threshold import find_thresholds
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DEFAULT_MODE",
     "MODES",
     "CalibrationError",
     "Histogram",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MODES = ("naive", "symmetric", "independent", "conjugate", "mse", "percentile", "entropy")
+# Where nothing is said: the best of the modes on validation sets, see docs/accuracy.md.
+DEFAULT_MODE = "independent"
 DEFAULT_PERCENTILE = "99.99"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
-from keras_int8nmt.calibration.modes import parse_mode
+from keras_int8nmt.calibration.modes import DEFAULT_MODE, parse_mode
 from keras_int8nmt.calibration.threshold import find_thresholds, what_is_wrong
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observer import OBSERVING, OFF, SIMULATING, Observer
@@ -155,7 +155,7 @@ def reset(model: keras.layers.Layer) -> None:
 
 
 def settle(
-    model: keras.layers.Layer, mode: str = "symmetric", *, unsigned: bool = True
+    model: keras.layers.Layer, mode: str = DEFAULT_MODE, *, unsigned: bool = True
 ) -> dict[str, tuple[float, float]]:
     """Chooses the thresholds of every observer from what it saw.
 

@@ -11,7 +11,7 @@ from keras_int8nmt.calibration.entropy import entropy_bins
 from keras_int8nmt.calibration.errors import CalibrationError
 from keras_int8nmt.calibration.histogram import HALF, Histogram
 from keras_int8nmt.calibration.kl_search import kl_bins
-from keras_int8nmt.calibration.modes import Mode, parse_mode
+from keras_int8nmt.calibration.modes import DEFAULT_MODE, Mode, parse_mode
 from keras_int8nmt.calibration.percentile import percentile_bins
 from keras_int8nmt.calibration.squared_error import mse_bins
 
@@ -41,7 +41,7 @@ def _search_of(mode: Mode) -> _Search:
 
 
 def find_thresholds(
-    histogram: Histogram, mode: str = "symmetric", signed: bool = False, unsigned: bool = True
+    histogram: Histogram, mode: str = DEFAULT_MODE, signed: bool = False, unsigned: bool = True
 ) -> tuple[float, float]:
     """Chooses the range that codes stand for.
 

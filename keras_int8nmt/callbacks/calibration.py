@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration.modes import parse_mode
+from keras_int8nmt.calibration.modes import DEFAULT_MODE, parse_mode
 from keras_int8nmt.calibration.state import reset, set_state, settle
 
 
@@ -41,13 +41,13 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     Example:
 
-        >>> model.evaluate(sample, callbacks=[CalibrationCallback(mode="symmetric")])
-        >>> model.predict(sample, callbacks=[CalibrationCallback(mode="independent")])
+        >>> model.evaluate(sample, callbacks=[CalibrationCallback()])
+        >>> model.predict(sample, callbacks=[CalibrationCallback(mode="symmetric")])
         >>> model.fit(data, epochs=10, callbacks=[CalibrationCallback(epoch=9)])
     """
 
     def __init__(
-        self, mode: str = "symmetric", epoch: int | None = None, *, unsigned: bool = True
+        self, mode: str = DEFAULT_MODE, epoch: int | None = None, *, unsigned: bool = True
     ) -> None:
         super().__init__()
         parse_mode(mode)

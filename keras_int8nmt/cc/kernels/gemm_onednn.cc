@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "gemm_backends.h"
 
@@ -68,10 +69,22 @@ void Reorder(const dnnl::memory::desc& from, const void* source, const dnnl::mem
 }
 
 // What lies before oneDNN's part of a body of `pairs`: whether the weights are narrow, and what the
-// sums of int8 inputs start from when those are made unsigned by adding 128.
-struct Front {
-  const int32_t* narrow;
-  const int32_t* starts;
+// sums of int8 inputs start from when those are made unsigned by adding 128. Words of 32 bits at
+// any address: nobody promises how a blob is aligned.
+class Front {
+ public:
+  explicit Front(const void* body) : bytes_(static_cast<const char*>(body)) {}
+  bool narrow() const { return Word(0) != 0; }
+  int32_t start(int64_t column) const { return Word(1 + column); }
+
+ private:
+  int32_t Word(int64_t i) const {
+    int32_t word;
+    std::memcpy(&word, bytes_ + i * sizeof(word), sizeof(word));
+    return word;
+  }
+
+  const char* bytes_;
 };
 
 template <Way way>
@@ -79,13 +92,8 @@ size_t FrontBytes(int64_t n) {
   return way == Way::kPairs ? RoundUp64((1 + n) * sizeof(int32_t)) : 0;
 }
 
-Front FrontOf(const void* body) {
-  const auto* words = static_cast<const int32_t*>(body);
-  return {words, words + 1};
-}
-
 void PackFront(const int8_t* weights, int64_t k, int64_t n, void* body) {
-  auto* words = static_cast<int32_t*>(body);
+  std::vector<int32_t> words(1 + n);
   words[0] = 1;
   for (int64_t i = 0; i < k; ++i) {
     for (int64_t j = 0; j < n; ++j) {
@@ -94,6 +102,7 @@ void PackFront(const int8_t* weights, int64_t k, int64_t n, void* body) {
       if (w < -kNarrowWeight || w > kNarrowWeight) words[0] = 0;
     }
   }
+  std::memcpy(body, words.data(), words.size() * sizeof(int32_t));
 }
 
 template <Way way>
@@ -160,7 +169,7 @@ void NarrowSums(const Key& key, const Piece& piece, int32_t* acc) {
   for (size_t i = 0; i < inputs; ++i) shifted[i] = a[i] ^ 128;
   onednn::Execute(key, shifted, piece.body, nullptr, nullptr, acc);
   for (int64_t i = 0; i < piece.rows; ++i) {
-    for (int64_t j = 0; j < piece.n; ++j) acc[i * piece.n + j] += piece.front.starts[j];
+    for (int64_t j = 0; j < piece.n; ++j) acc[i * piece.n + j] += piece.front.start(j);
   }
 }
 
@@ -176,7 +185,7 @@ const int32_t* Sums(const Piece& piece) {
     return acc;
   }
   key.a = DataType::u8;
-  if (way == Way::kPairs && *piece.front.narrow != 0) {
+  if (way == Way::kPairs && piece.front.narrow()) {
     NarrowSums(key, piece, acc);
     return acc;
   }
@@ -227,8 +236,8 @@ template <Way way>
 void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
               const Epilogue& epilogue, void* out) {
   Piece piece = {
-      nullptr,      a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads(),
-      FrontOf(body)};
+      nullptr,    a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads(),
+      Front(body)};
   const size_t out_stride = n * TypeSize(epilogue.output.type);
   for (int64_t row = 0; row < m; row += piece.rows) {
     piece.a = static_cast<const char*>(a) + row * k;
