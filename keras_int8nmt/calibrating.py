@@ -89,7 +89,8 @@ def calibrate_balanced(
     """Watches a `Transformer`, balances it and calibrates the result, on the same sentences.
 
     Args:
-        model: A `Transformer` with `quant=True`. Its weights and thresholds are not changed.
+        model: A `Transformer` with `quant=True`. Its weights and thresholds are not changed; what
+            its observers saw is, as by `calibrate`.
         alpha: As in `balance`.
         tokenizer, sources, targets, mode, feed, beam_size, unsigned, batch_size, progress: As in
             `calibrate`.

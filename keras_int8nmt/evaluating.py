@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_int8nmt.evaluation import Evaluation, evaluate
+from keras_int8nmt.evaluation import Evaluation, evaluate, reset_peak_rss
+from keras_int8nmt.metrics import make_metrics
 from keras_int8nmt.named_sets import load_named_set
 from keras_int8nmt.progress import progress_bar
-from keras_int8nmt.significance import Comparison, compare_translations
+from keras_int8nmt.significance import Comparison, compare_translations, seed_of_tests
 from keras_int8nmt.text_files import read_lines
 
 
@@ -47,6 +48,11 @@ def read_data(
                 f"the test set {test_set!r} needs a language pair, such as -l en-de."
             )
         named = load_named_set(test_set, language_pair)
+        try:
+            make_metrics(named.references, named.label)
+        except RuntimeError as error:
+            # The tokenizers of some languages are extras of sacreBLEU.
+            raise EvaluationRequestError(" ".join(str(error).split())) from error
         return EvaluationData(
             named.sources, named.references, f"{test_set} {language_pair}", named.label
         )
@@ -76,10 +82,15 @@ def listed_models(models: list[str], baseline: str | None) -> list[str]:
 
 
 def check_test(models: list[str], paired: str | None, samples: int | None) -> None:
-    """Raises EvaluationRequestError where a test is asked for and there is nothing to compare."""
+    """Raises EvaluationRequestError where the test that is asked for can't be made."""
     if len(models) < 2 and (paired is not None or samples is not None):
         option = "--paired" if paired is not None else "--samples"
         raise EvaluationRequestError(f"{option} compares two models or more; there is one.")
+    if len(models) > 1:
+        try:
+            seed_of_tests()
+        except ValueError as error:
+            raise EvaluationRequestError(str(error)) from error
 
 
 def evaluate_models(
@@ -104,6 +115,7 @@ def evaluate_models(
     """
     figures, translations = {}, {}
     for model in models:
+        reset_peak_rss()
         translator = make_translator(model)
         with progress_bar(len(data.sources), "translating") as bar:
             figures[model], translations[model] = evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import resource
 import sys
 import tempfile
@@ -40,7 +42,8 @@ class Evaluation:
         target_tokens: Tokens of the best hypotheses, end tokens included.
         seconds: Time of translating; loading and a first batch to warm up are not in it.
         tokens_per_second: `target_tokens / seconds`.
-        peak_rss_mb: The largest resident size of this process so far, in 10^6 bytes.
+        peak_rss_mb: The largest resident size of this process, in 10^6 bytes, since it began or
+            since `reset_peak_rss`.
         precision: "int8", "float32" or "mixed".
         gemm: What multiplies matrices: a back end of the native library, or "tensorflow".
         ter: Translation edit rate in per cent; less is better. NaN where it was not measured.
@@ -181,8 +184,18 @@ def saved_mb(model: Any) -> float:
         return path.stat().st_size / 1e6
 
 
+def reset_peak_rss() -> None:
+    """The peak counts from now on, where the system can do that (Linux); see `peak_rss_mb`."""
+    gc.collect()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_rss_mb() -> float:
-    """The largest resident size of this process so far, in 10^6 bytes."""
+    """The largest resident size of this process since it began or since `reset_peak_rss`, in MB.
+
+    What was freed before and is kept by the allocator still counts.
+    """
     # Not getrusage where /proc is: there a child inherits the peak of its parent.
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:

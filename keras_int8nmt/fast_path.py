@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import tensorflow as tf
 from keras_int8nmt import native
 from keras_int8nmt.batching import longest_first
 from keras_int8nmt.calibration import observers
+from keras_int8nmt.cores import usable_cores
 from keras_int8nmt.describe_converted import describe_converted
 from keras_int8nmt.describe_float import describe_float
 from keras_int8nmt.int8_transformer import Int8Transformer
@@ -77,7 +77,7 @@ class FastPath:
     ) -> None:
         self.model, self.options = model, options
         if not isinstance(streams, int):
-            streams = max(1, len(os.sched_getaffinity(0)) // threads_per_stream)
+            streams = max(1, usable_cores() // threads_per_stream)
         self.settings = {
             "streams": streams,
             "threads_per_stream": threads_per_stream,

@@ -114,7 +114,7 @@ def translate_lines(
     with bar_of_bytes as shown, _old_objects_left_alone():
         windows = overlapped(
             source.windows(),
-            lambda window: _Careful(translator, window),
+            lambda window: _Careful(translator, window, source.name),
             _shower(shown),
         )
         with closing(windows):
@@ -122,11 +122,17 @@ def translate_lines(
                 writer = _Writer(source.name, form, on_error)
                 content = pack(writer.content(window, results))
                 done.failed += writer.failed
-                _append(output, content, window, done.failed)
+                _append(
+                    output, content, lines=window.last, sha256=window.sha256, failed=done.failed
+                )
                 done.lines = window.last
                 done.target_tokens += writer.target_tokens
                 done.seconds = time.perf_counter() - start
                 _show(shown, window, done)
+        if not done.lines and not output.progress.complete:
+            # Nothing, packed, is not a file of 0 bytes. In one step with the end, so that a run
+            # that goes on does not write it twice.
+            _append(output, pack(b""), complete=True)
         _finish(output)
     done.seconds = time.perf_counter() - start
     return done
@@ -153,10 +159,15 @@ def _old_objects_left_alone() -> Iterator[None]:
 class _Careful:
     """A window under way; a sentence that fails takes no other with it."""
 
-    def __init__(self, translator: Translator, window: Window) -> None:
+    def __init__(self, translator: Translator, window: Window, name: str) -> None:
         self._translator = translator
         self._texts = [record.text for record in window.records if record.text is not None]
-        self._pending: Pending = translator.begin(self._texts)
+        numbers = [
+            i for i, record in enumerate(window.records, window.first) if record.text is not None
+        ]
+        self._pending: Pending = translator.begin(
+            self._texts, lambda i: f"{name}, line {numbers[i]},"
+        )
 
     def results(self, progress: Callable[[int], Any] | None = None) -> list[Translation | str]:
         """The translation of each line that has text, or why there is none."""
@@ -223,9 +234,9 @@ class _Writer:
         tqdm.write(f"keras-int8nmt: {where}; {treated}", file=sys.stderr)
 
 
-def _append(output: Output, content: bytes, window: Window, failed: int) -> None:
+def _append(output: Output, content: bytes, **progress: Any) -> None:
     try:
-        output.append(content, lines=window.last, sha256=window.sha256, failed=failed)
+        output.append(content, **progress)
     except OSError as error:
         _raise_with_hint(output, error)
 

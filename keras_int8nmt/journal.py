@@ -72,7 +72,8 @@ class JournaledOutput:
         """
         if not force:
             self._require_nothing_unfinished()
-        self._open()
+        # Not truncated before it is known that nobody else has it.
+        self._open(os.O_RDWR | os.O_CREAT)
         os.ftruncate(self._opened(), 0)
         self._write_journal(Progress(run, on_error=on_error))
         _sync_folder(self.path.parent)
@@ -96,11 +97,14 @@ class JournaledOutput:
                 f"{self.journal}: {found.failed} lines were treated with --on-error "
                 f"{found.on_error}; go on with that, or begin anew with --force."
             )
-        if not self.partial.exists():
+        with contextlib.suppress(FileNotFoundError):
+            self._open(os.O_RDWR)
+        # Under the lock: the other process may have gone on since, or finished.
+        found = self.read()
+        if found is None:
+            raise self._just_finished()
+        if self._handle is None:
             raise ResumeError(f"{self.partial} is missing; --force begins anew.")
-        self._open()
-        # Under the lock: the other process may have gone on since.
-        found = self.read() or found
         if os.fstat(self._opened()).st_size < found.bytes:
             raise ResumeError(
                 f"{self.partial} is shorter than {self.journal} says; --force begins anew."
@@ -179,9 +183,8 @@ class JournaledOutput:
         if self.partial.exists() and self.partial.stat().st_size:
             raise ResumeError(f"{self.partial} exists already; --force replaces it.")
 
-    def _open(self) -> None:
-        # Not truncated before it is known that nobody else has it.
-        self._handle = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
+    def _open(self, flags: int) -> None:
+        self._handle = os.open(self.partial, flags, 0o666)
         if fcntl is None:
             return
         try:
@@ -193,6 +196,23 @@ class JournaledOutput:
         except OSError:
             # A file system without locks.
             pass
+        if not self._is_partial(self._handle):
+            # It was opened under this name, and is the output of another process by now.
+            os.close(self._handle)
+            self._handle = None
+            raise self._just_finished()
+
+    def _is_partial(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), os.stat(self.partial))
+        except FileNotFoundError:
+            return False
+
+    def _just_finished(self) -> ResumeError:
+        return ResumeError(
+            f"{self.path} has just been finished, or given up, by another process; start again to "
+            "see what is left to do."
+        )
 
     def _opened(self) -> int:
         assert self._handle is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
@@ -13,6 +12,7 @@ import tensorflow as tf
 from keras_int8nmt import ops
 from keras_int8nmt.batching import make_batches, pad_batch
 from keras_int8nmt.beam_search import SearchResult, search
+from keras_int8nmt.cores import usable_cores
 from keras_int8nmt.int8_transformer import Int8Transformer
 from keras_int8nmt.search_options import Found, NoWork, SearchOptions, Work
 
@@ -95,7 +95,7 @@ class LayerPath:
             return self.streams
         # TensorFlow's own products spread over the cores; the native ones run on one each.
         native = isinstance(self.model, Int8Transformer) and ops.native_available()
-        return len(os.sched_getaffinity(0)) if native else 1
+        return usable_cores() if native else 1
 
     def _search_batch(self, source_ids: tf.Tensor) -> SearchResult:
         return search_batch(self.model, source_ids, self.options)

@@ -126,7 +126,7 @@ class NativeDecoder:
     def close(self) -> None:
         """Ends the streams; calls in other threads fail."""
         # A forked child has the memory and none of the threads.
-        if self._process != os.getpid():
+        if self.is_of_another_process:
             self._pool = None
             return
         with self._changed:
@@ -145,7 +145,12 @@ class NativeDecoder:
     @property
     def usable(self) -> bool:
         """Whether its threads are there: not after `close`, and not in a forked child."""
-        return self._pool is not None and self._process == os.getpid()
+        return self._pool is not None and not self.is_of_another_process
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this is a forked child's: it has what was begun, and nobody works on it."""
+        return self._process != os.getpid()
 
     def begin(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> NativeWork:
         """Hands sentences to the streams and does not wait for them.
@@ -223,6 +228,8 @@ class NativeWork:
         Raises:
             RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
         """
+        if self._decoder.is_of_another_process:
+            raise RuntimeError("The native decoder: it was begun before this process was forked.")
         with self._waiting:
             request = self._request
             if request is None:
@@ -244,6 +251,9 @@ class NativeWork:
 
     def cancel(self) -> None:
         """See `Work`; a thread that waits for the results gets a RuntimeError."""
+        # Locks may have been held when it was forked, so not even they are touched then.
+        if self._decoder.is_of_another_process:
+            return
         self._cancelled = True
         with self._waiting:
             request = self._request

@@ -112,7 +112,7 @@ def autotune(
     """Finds which MatMuls of a calibrated model to convert and writes the policy."""
     check_writable_file(output, force)
     sources, references = read_pairs(src, ref)
-    loaded, tokenizer, _ = open_with_tokenizer(model)
+    loaded, tokenizer, card = open_with_tokenizer(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
     result = tune(
@@ -124,6 +124,7 @@ def autotune(
         tolerance=tolerance,
         modes=modes,
         candidates=candidates,
+        unsigned=card.get("unsigned", True),
         budget=budget,
         state=state,
         search=search,
@@ -141,17 +142,19 @@ def convert(
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
     try:
-        int8, mode = convert_by(loaded, policy, **options)
+        int8, tuned = convert_by(loaded, policy, **options)
     except (ConversionError, CalibrationError, PolicyFileError):
         raise
     except ValueError as error:
         # Options that do not go together.
         raise UsageError(str(error)) from error
+    if tuned is not None:
+        options.update(tuned.candidate.convert_options)
     # What says how thresholds were found says nothing of a model that has none.
-    described = CALIBRATION_ENTRIES if options.get("activations") != "dynamic" else ()
+    described = CALIBRATION_ENTRIES if options.get("activations") != "dynamic" else ("balance",)
     kept: dict[str, Any] = {k: card[k] for k in described if k in card}
-    if mode is not None:
-        kept["thresholds_mode"] = mode
+    if tuned is not None and tuned.mode is not None and "thresholds_mode" in described:
+        kept.update(thresholds_mode=tuned.mode, unsigned=tuned.unsigned)
     # The bits of the weights stand in the conversion report.
     kept.update({k: v for k, v in options.items() if k != "weight_bits"})
     save_folder(int8, output, tokenizer, kept, force)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, Protocol
+import re
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 FORMATS = ("text", "jsonl", "tsv")
 OUTPUT_FIELD = "translation"
@@ -86,8 +87,21 @@ class TextLines:
         return b""
 
 
+class _JsonObject(NamedTuple):
+    """A line of JSON; its translation goes between `begin` and `end`, as a value or an entry."""
+
+    line: str
+    begin: int
+    end: int
+    is_there: bool
+
+
 class JsonLines:
-    """One JSON object a line; the translation is an entry of it, added or replaced."""
+    """One JSON object a line; the translation is an entry of it, added or replaced.
+
+    All else on the line stays to the letter: read as Python's values and written again, numbers
+    would lose digits, or become `Infinity`, which is no JSON.
+    """
 
     def __init__(self, field: str, output_field: str) -> None:
         self.field, self.output_field = field, output_field
@@ -97,7 +111,7 @@ class JsonLines:
         if not text.strip():
             return Record(None, line)
         try:
-            entries = json.loads(text)
+            entries = _JSON.decode(text)
         except (ValueError, RecursionError) as error:
             raise BadLineError(f"not JSON ({error})") from error
         if not isinstance(entries, dict):
@@ -106,15 +120,16 @@ class JsonLines:
             raise BadLineError(f"no field {self.field!r}")
         if not isinstance(entries[self.field], str):
             raise BadLineError(f"the field {self.field!r} is not text")
-        return Record(entries[self.field], entries)
+        is_there = self.output_field in entries
+        end = len(text[: text.rindex("}")].rstrip())
+        place = _value(text, self.output_field) if is_there else (end, end)
+        return Record(entries[self.field], _JsonObject(text, *place, is_there))
 
     def with_translation(self, record: Record, translation: str) -> bytes:
-        entries = {**record.rest, self.output_field: translation}
-        try:
-            return json.dumps(entries, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError:
-            # Half of a surrogate pair, which JSON can write and UTF-8 can't.
-            return json.dumps(entries).encode("ascii")
+        line, begin, end, is_there = record.rest
+        entry = b"" if is_there else b", " + _quoted(self.output_field) + b": "
+        value = _quoted(translation)
+        return b"".join((line[:begin].encode(), entry, value, line[end:].encode()))
 
     def without(self, record: Record) -> bytes:
         return record.rest
@@ -134,7 +149,8 @@ class TabRows:
                 raise BadLineError(f"no column {self.name!r} in the header")
             self.column = columns.index(self.name)
             return Record(None, f"{text}\t{self.header}".encode())
-        if not text.strip():
+        if len(columns) == 1 and not text.strip():
+            # An empty line. A row of empty cells gets a column like any other.
             return Record(None, line)
         if self.column is None:
             raise BadLineError("there is no header that tells its columns")
@@ -148,6 +164,44 @@ class TabRows:
 
     def without(self, record: Record) -> bytes:
         return record.rest
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON")
+
+
+# Whole numbers as float, since int refuses very long ones; none of them is written.
+_JSON = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _value(text: str, name: str) -> tuple[int, int]:
+    """Where the value of this name begins and ends in an object; the last one's, as it counts."""
+    found, at = (0, 0), text.index("{")
+    while text[at] != "}":
+        # Behind the brace or a comma.
+        key, at = _JSON.raw_decode(text, _after_space(text, at + 1))
+        # Behind the colon.
+        begin = _after_space(text, _after_space(text, at) + 1)
+        _, end = _JSON.raw_decode(text, begin)
+        if key == name:
+            found = begin, end
+        at = _after_space(text, end)
+    return found
+
+
+def _after_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match is not None
+    return match.end()
+
+
+def _quoted(text: str) -> bytes:
+    try:
+        return json.dumps(text, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can write and UTF-8 can't.
+        return json.dumps(text).encode("ascii")
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,7 @@ from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.report import Quality, ReportData, measure_quality, write_report
 from keras_int8nmt.report_data import check_made_of
 from keras_int8nmt.saving import open_model, state_of
+from keras_int8nmt.significance import seed_of_tests
 from keras_int8nmt.transformer import Transformer
 from keras_int8nmt.translator import Translator
 
@@ -47,6 +48,11 @@ def write_page(
         ReportError: when the models don't belong together or can't translate.
     """
     loaded, tokenizer, card = opened
+    if test_set is not None:
+        try:
+            seed_of_tests()
+        except ValueError as error:
+            raise ReportError(str(error)) from error
     if test_set is not None and tokenizer is None:
         raise ReportError(f"{model} has no tokenizer.")
     int8 = None

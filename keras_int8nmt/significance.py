@@ -156,7 +156,7 @@ def compare_translations(
         raise ValueError(f"`samples` must be at least 1; received {samples}.")
     if len(translations) < 2:
         raise ValueError(f"There must be two systems or more; received {len(translations)}.")
-    seed = _seed()
+    seed = seed_of_tests()
     lists = reference_lists(references)
     for name, lines in translations.items():
         if len(lines) != len(lists[0]):
@@ -168,6 +168,7 @@ def compare_translations(
     baseline, *others = translations
     language = target_language(label)
     sums = {name: sentence_statistics(t, lists, language) for name, t in translations.items()}
+    resamples = samples if test == "bs" else RESAMPLES
     systems = []
     for i, name in enumerate(translations):
         metrics = {metric: _result(column[i]) for metric, column in results.items()}
@@ -179,9 +180,8 @@ def compare_translations(
                 sum(
                     a != b for a, b in zip(translations[baseline], translations[name], strict=True)
                 ),
-                _interval(sums[name], sums[baseline]),
+                _interval(sums[name], sums[baseline], resamples),
             )
-    resamples = samples if test == "bs" else RESAMPLES
     return Comparison(
         test, samples, resamples, seed, len(lists[0]), signatures(found, label), systems
     )
@@ -191,11 +191,12 @@ def bleu_difference_interval(
     baseline: Sequence[str], other: Sequence[str], references: References
 ) -> tuple[float, float]:
     """The interval that holds 95 % of BLEU(other) - BLEU(baseline) in 1000 paired resamples."""
-    return _interval(*(sentence_statistics(lines, references) for lines in (other, baseline)))
+    system, first = (sentence_statistics(lines, references) for lines in (other, baseline))
+    return _interval(system, first, RESAMPLES)
 
 
-def _interval(system: np.ndarray, baseline: np.ndarray) -> tuple[float, float]:
-    found = compare(system, baseline, RESAMPLES, _seed())
+def _interval(system: np.ndarray, baseline: np.ndarray, resamples: int) -> tuple[float, float]:
+    found = compare(system, baseline, resamples, seed_of_tests())
     return found.low, found.high
 
 
@@ -238,7 +239,12 @@ def _against(
     return SystemResult(system.name, metrics, different, difference, interval)
 
 
-def _seed() -> int | None:
+def seed_of_tests() -> int | None:
+    """What `$SACREBLEU_SEED` says; None: another seed each time.
+
+    Raises:
+        ValueError: where it says neither a whole number nor "none".
+    """
     text = os.environ.get("SACREBLEU_SEED", "12345").lower()
     if text == "none":
         return None

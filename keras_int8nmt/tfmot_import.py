@@ -45,6 +45,25 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "ZeroPadding1D": ("padding",),
 }
 _RENAMED = {"alpha": "negative_slope"}
+# Activations that Keras 3 computes as legacy Keras does, by the name that they have in both. Not
+# hard_sigmoid: clip(0.2 x + 0.5, 0, 1) there is relu6(x + 3) / 6 here.
+_ACTIVATIONS = (
+    "elu",
+    "exponential",
+    "gelu",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+)
 # Their outputs are some of their inputs, or zero.
 _KEEP_RANGE = (
     "Cropping1D",
@@ -82,7 +101,8 @@ def from_tfmot(model: Any) -> keras.Model:
             that was saved. Layers: Dense, Activation, ReLU, LeakyReLU, Softmax, Add, Concatenate,
             Dropout, Flatten, Reshape, Permute, BatchNormalization, pooling, padding and cropping
             over one axis, and LayerNormalization (where it was annotated with a `QuantizeConfig` of
-            its own, which quantizes its output).
+            its own, which quantizes its output). Activations: those of legacy Keras and of `tf.nn`
+            that Keras 3 computes alike; not hard_sigmoid, and no functions of your own.
 
     Returns:
         A Functional Keras 3 model. Each quantized Dense is a `QuantDense` with the range learned
@@ -164,6 +184,12 @@ def _unsupported_reason(layer: Any) -> str | None:
         return None
     if kind not in _SETTINGS and kind != "QuantizeLayer":
         return f"only {', '.join(_SETTINGS)} are known"
+    if _has_activation(kind) and not _is_known_activation(_activation_function(_inner(layer))):
+        name = _name(_activation_function(_inner(layer)))
+        return (
+            f"its activation is {name}; only {', '.join(_ACTIVATIONS)} of tf_keras are the same "
+            "in Keras 3"
+        )
     bits = {getattr(quantizer, "num_bits", 8) for quantizer in _quantizers(layer)}
     if bits - {8}:
         return f"it is quantized to {min(bits)} bits; only 8 are possible"
@@ -255,7 +281,7 @@ def _new_layer(layer: Any) -> keras.layers.Layer:
     inner = _inner(layer)
     kind, config = _kind(inner), inner.get_config()
     settings = {_RENAMED.get(key, key): _plain(key, config[key]) for key in _SETTINGS[kind]}
-    if kind in ("Dense", "Activation"):
+    if _has_activation(kind):
         settings["activation"] = _activation(inner)
     quantized = kind == "Dense" and _is_wrapped(layer)
     new_class: Any = QuantDense if quantized else getattr(keras.layers, kind)
@@ -267,12 +293,44 @@ def _plain(key: str, value: Any) -> Any:
     return next(iter(value)) if key == "axis" and not isinstance(value, int) else value
 
 
+def _has_activation(kind: str) -> bool:
+    return kind in ("Dense", "Activation")
+
+
 def _activation(inner: Any) -> str | None:
-    """The name of a layer's activation; a wrapped layer's is wrapped, too."""
-    function = inner.activation
-    function = getattr(function, "activation", function)
-    name = getattr(function, "__name__", type(function).__name__)
+    """The name of a layer's activation, one of `_ACTIVATIONS`; None where there is none."""
+    name = _name(_activation_function(inner))
     return None if name in ("linear", "NoOpActivation") else name
+
+
+def _activation_function(inner: Any) -> Any:
+    """A layer's activation; a wrapped layer's is wrapped, too."""
+    function = inner.activation
+    return function.activation if _is_of_package(function, "QuantizeAwareActivation") else function
+
+
+def _is_known_activation(function: Any) -> bool:
+    """Whether it is the function that its name says; a user's own may have any name."""
+    if _is_of_package(function, "NoOpActivation"):
+        return True
+    # Names that legacy Keras has no function for, relu6 and silu, it takes from TensorFlow.
+    modules = (
+        importlib.import_module("tf_keras").activations,
+        importlib.import_module("tensorflow").nn,
+    )
+    name = _name(function)
+    return name in _ACTIVATIONS and any(
+        getattr(module, name, None) is function for module in modules
+    )
+
+
+def _is_of_package(function: Any, name: str) -> bool:
+    kind = type(function)
+    return kind.__name__ == name and kind.__module__.partition(".")[0] == _PACKAGE
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _output_range(layer: Any, read: Any) -> Range:
@@ -284,7 +342,7 @@ def _output_range(layer: Any, read: Any) -> Range:
     learned = _range(layer, "output") or _range(layer, "post_activation")
     if learned:
         return learned
-    activation = _activation(inner) if kind in ("Dense", "Activation") else kind.lower()
+    activation = _activation(inner) if _has_activation(kind) else kind.lower()
     if activation in _FIXED_RANGES:
         return _FIXED_RANGES[activation]
     if kind in _KEEP_RANGE or (kind == "Activation" and activation is None):

@@ -168,11 +168,15 @@ class Translator:
         """
         return self.begin(texts).results(progress)
 
-    def begin(self, texts: Sequence[str]) -> Pending:
+    def begin(self, texts: Sequence[str], name: Callable[[int], str] | None = None) -> Pending:
         """Hands texts to the streams and does not wait for them.
 
         What was begun earlier goes first. So that the streams never wait, begin the next texts
         before asking for the results of these: `translate_iter` does.
+
+        Args:
+            texts: As for `translate`.
+            name: Says by an index what a warning or an error calls a text: "Sentence 5" by default.
 
         Returns:
             Its `results()` are those of `translate(texts)`. They must be asked for, or `cancel()`
@@ -187,7 +191,8 @@ class Translator:
             if not isinstance(text, str):
                 raise TypeError(f"`texts[{i}]` must be a str; it is {text!r}.")
         present = [i for i, text in enumerate(texts) if text.strip()]
-        ids = [self._checked(i, self.tokenizer.encode(texts[i])) for i in present]
+        name = name or _sentence
+        ids = [self._checked(i, self.tokenizer.encode(texts[i]), name) for i in present]
         keys = sort_keys(self.sort, ids, [texts[i] for i in present])
         return Pending(len(texts), present, self._begin(ids, keys), self._translation_of)
 
@@ -195,7 +200,7 @@ class Translator:
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
     ) -> list[Translation]:
         """`translate` of token ids, the end token included; the results have no text."""
-        ids = [self._checked(i, sentence) for i, sentence in enumerate(sentences)]
+        ids = [self._checked(i, sentence, _sentence) for i, sentence in enumerate(sentences)]
         work = self._begin(ids, sort_keys(self.sort, ids))
         return [self._translation(found) for found in work.results(progress)]
 
@@ -251,21 +256,21 @@ class Translator:
         text = self.tokenizer.decode(hypothesis.tokens)
         return Hypothesis(text, hypothesis.tokens, hypothesis.score)
 
-    def _checked(self, i: int, sentence: Sequence[int]) -> list[int]:
+    def _checked(self, i: int, sentence: Sequence[int], name: Callable[[int], str]) -> list[int]:
         ids = [int(token) for token in sentence]
         vocabulary = self.model.settings["source_vocabulary_size"]
         if not ids or ids[-1] != self.model.eos_id:
-            raise ValueError(f"Sentence {i} does not end with the end token {self.model.eos_id}.")
+            raise ValueError(f"{name(i)} does not end with the end token {self.model.eos_id}.")
         if min(ids) < 0 or max(ids) >= vocabulary:
             raise ValueError(
-                f"Sentence {i} has a token id outside the source vocabulary [0, {vocabulary})."
+                f"{name(i)} has a token id outside the source vocabulary [0, {vocabulary})."
             )
         if len(ids) <= self.max_source_length:
             return ids
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"Sentence {i} has {len(ids)} tokens; longer ones than {self.max_source_length} "
+                f"{name(i)} has {len(ids)} tokens; longer ones than {self.max_source_length} "
                 "are cut. No more such warnings follow.",
                 stacklevel=2,
             )
@@ -323,6 +328,10 @@ class Translator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sentence(i: int) -> str:
+    return f"Sentence {i}"
 
 
 def _whole(name: str, value: Any, least: int) -> int:

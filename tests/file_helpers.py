@@ -26,7 +26,7 @@ class FakeTranslator:
     def __init__(self, before=None):
         self.before = before
 
-    def begin(self, texts):
+    def begin(self, texts, name=None):
         return FakePending(self, list(texts))
 
     def translate(self, texts, progress=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from keras_int8nmt.evaluating import (
     listed_models,
     read_data,
 )
+from keras_int8nmt.named_sets import NamedSet
 from keras_int8nmt.translator import Hypothesis, Translation
 
 SOURCES = ["one two three four", "five six seven", "eight nine ten eleven"]
@@ -90,6 +92,23 @@ def test_a_test_needs_two_models():
         check_test(["a"], "bs", None)
     with pytest.raises(EvaluationRequestError, match="--samples compares two models or more"):
         check_test(["a"], None, 10)
+
+
+def test_a_seed_that_is_none_is_refused_before_anything_is_translated(monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "seven")
+    check_test(["a"], None, None)
+    with pytest.raises(EvaluationRequestError, match="SACREBLEU_SEED"):
+        check_test(["a", "b"], None, None)
+
+
+def test_a_tokenizer_that_is_not_installed_is_named_before_anything_is_translated(monkeypatch):
+    # sacreBLEU's own extra; with it there is nothing to refuse.
+    if importlib.util.find_spec("MeCab") is not None:
+        pytest.skip("sacrebleu[ja] is installed")
+    named = NamedSet("wmt20", "en-ja", SOURCES, [REFERENCES])
+    monkeypatch.setattr("keras_int8nmt.evaluating.load_named_set", lambda *_: named)
+    with pytest.raises(EvaluationRequestError, match=r"sacrebleu\[ja\]"):
+        read_data(None, None, "wmt20", "en-ja")
 
 
 @pytest.mark.parametrize(

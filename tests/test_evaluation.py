@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from keras_int8nmt.evaluation import evaluate, gemm_of, peak_rss_mb, score, translate_timed
+from keras_int8nmt.evaluation import (
+    evaluate,
+    gemm_of,
+    peak_rss_mb,
+    reset_peak_rss,
+    score,
+    translate_timed,
+)
 from keras_int8nmt.translator import Hypothesis, Translation
 
 KEYS = [
@@ -136,3 +144,12 @@ def test_peak_memory_counts_what_was_touched():
     block = bytearray(b"x") * 300_000_000
     assert peak_rss_mb() >= 300
     del block
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts anew")
+def test_peak_memory_of_a_model_is_not_that_of_the_one_before():
+    block = bytearray(b"x") * 300_000_000
+    with_block = peak_rss_mb()
+    del block
+    reset_peak_rss()
+    assert peak_rss_mb() < with_block - 200

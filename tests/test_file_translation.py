@@ -6,6 +6,7 @@ import gc
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -57,6 +58,19 @@ def test_ends_of_lines_and_the_mark_at_the_start(tmp_path):
     assert (tmp_path / "none").read_bytes() == b""
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_without_a_line_becomes_a_file_that_its_tools_read(tmp_path, suffix):
+    source = packed(tmp_path / f"in{suffix}", b"")
+    target = tmp_path / f"out{suffix}"
+    assert translate(source, target).lines == 0
+    assert target.read_bytes() == source.read_bytes()
+    assert count_lines(target) == 0
+    if suffix == "":
+        assert target.read_bytes() == b""
+    elif tool := shutil.which({".gz": "gzip", ".zst": "zstd"}[suffix]):
+        subprocess.run([tool, "-t", target], check=True, capture_output=True)
+
+
 def test_gzip_is_what_gzip_reads_and_writes(tmp_path):
     source = tmp_path / "in.gz"
     # Two members and padding, as `cat a.gz b.gz` and tapes give them.
@@ -104,6 +118,58 @@ def test_json_lines_keep_their_entries(tmp_path):
     assert len(lines) == 5
 
 
+def through_a_run(folder, *lines, output_field=None):
+    """JSON lines that were translated."""
+    (folder / "in").write_bytes(b"\n".join(lines))
+    form = make_format("jsonl", None, output_field)
+    translate(folder / "in", folder / "out", form, force=True)
+    return (folder / "out").read_bytes().removesuffix(b"\n").split(b"\n")
+
+
+OTHER_ENTRIES = [
+    b'"n": 1e400, "m": -1E-400, "big": ' + b"9" * 5000,
+    b'"n": 0.1000000000000000055511151231257827, "m": 1.0, "k": 1e2, "z": -0.0',
+    b'"id" :7 ,"deep":[{"n":1e999}]  ',
+    '"a": "\\u00fc\\/\u00fc }", "b": "\u2028"'.encode(),
+    b'"id": 1, "id": 2',
+]
+
+
+@pytest.mark.parametrize("other", OTHER_ENTRIES, ids=range(len(OTHER_ENTRIES)))
+def test_all_else_on_a_line_of_json_stays_to_the_letter(tmp_path, other):
+    """Where the translation is added, and where it is put in the place of another."""
+    (added,) = through_a_run(tmp_path, b' {"text": "one",' + other + b"\t} ")
+    space = other[len(other.rstrip()) :]
+    expected = b' {"text": "one",' + other.rstrip() + b', "translation": "ONE"' + space + b"\t} "
+    assert added == expected
+    assert json.loads(added, parse_int=float)["translation"] == "ONE"
+
+    before, after = b'{"text": "one", "dst": ', b", " + other + b"}"
+    for old in (b'"?"', b'{"dst": ["}"]}', b"1e400", b"null"):
+        (line,) = through_a_run(tmp_path, before + old + after, output_field="dst")
+        assert line == before + b'"ONE"' + after
+
+
+def test_of_two_entries_with_the_name_of_the_translation_the_one_that_counts_is_replaced(tmp_path):
+    (line,) = through_a_run(tmp_path, b'{"d": 1, "text": "one", "d" : 2}', output_field="d")
+    assert line == b'{"d": 1, "text": "one", "d" : "ONE"}'
+    # It may be what was translated.
+    (line,) = through_a_run(tmp_path, b'{"te\\u0078t" : "one"}', output_field="text")
+    assert line == b'{"te\\u0078t" : "ONE"}'
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_python_alone_takes_for_json_is_an_unreadable_line(tmp_path, capsys, constant):
+    line = f'{{"text": "one", "n": [{constant}]}}\n'
+    (tmp_path / "in").write_text(line)
+    form = make_format("jsonl", None, None)
+    with pytest.raises(TextFileError, match=rf"line 1: not JSON \({constant}"):
+        translate(tmp_path / "in", tmp_path / "out", form)
+    translate(tmp_path / "in", tmp_path / "out", form, on_error="copy")
+    assert (tmp_path / "out").read_text() == line
+    assert f"line 1: not JSON ({constant}" in capsys.readouterr().err
+
+
 def test_json_fields_are_named(tmp_path):
     source = write_json(tmp_path / "in", [{"src": "one", "dst": "?"}])
     translate(source, tmp_path / "out", make_format("jsonl", "src", "dst"))
@@ -117,6 +183,19 @@ def test_columns_get_one_more(tmp_path):
     assert (tmp_path / "out").read_bytes() == b"1\tone\tONE\n\n2\ttwo\tmore\tTWO\n"
     translate(source, tmp_path / "first", make_format("tsv", None, None))
     assert (tmp_path / "first").read_bytes() == b"1\tone\t1\n\n2\ttwo\tmore\t2\n"
+
+
+def test_a_row_of_empty_cells_gets_a_column_and_an_empty_line_gets_none(tmp_path):
+    source = tmp_path / "in"
+    source.write_bytes(b"a\tb\tc\n\t\t\r\n\n \n\t \t\n")
+    for form in (make_format("tsv", "2", None), make_format("tsv", "b", "d")):
+        translate(source, tmp_path / "out", form, force=True)
+        first, *lines = (tmp_path / "out").read_bytes().split(b"\n")
+        assert first in (b"a\tb\tc\tB", b"a\tb\tc\td")
+        assert [line.strip(b" ") for line in lines] == [b"\t\t\t", b"", b"", b"\t \t\t", b""]
+    source.write_bytes(b"a\tb\tc\n\t\n")
+    with pytest.raises(TextFileError, match="line 2: 2 columns, and column 3"):
+        translate(source, tmp_path / "none", make_format("tsv", "3", None))
 
 
 def test_columns_are_found_in_a_header(tmp_path):
@@ -192,6 +271,23 @@ def test_a_line_that_fails_stops_the_run_and_loses_nothing(tmp_path):
     expected = [text.upper() for text in TEXTS]
     expected.insert(9, "BROKEN")
     assert (tmp_path / "out").read_text("utf-8").splitlines() == expected
+
+
+def test_what_a_translator_says_of_a_sentence_names_the_line_of_the_file(tmp_path):
+    """Lines that are empty, unreadable or of an earlier window count, too."""
+    source, told = tmp_path / "in", []
+
+    class Telling(FakeTranslator):
+        def begin(self, texts, name=None):
+            told.extend((text, name(i)) for i, text in enumerate(texts))
+            return super().begin(texts, name)
+
+    source.write_bytes(b'\n{"text": "line 2"}\n{\n\n{"text": "line 5"}\n{"text": "line 6"}\n')
+    translate(
+        source, tmp_path / "out", make_format("jsonl", None, None), window=2, on_error="copy",
+        translator=Telling(),
+    )  # fmt: skip
+    assert told == [(text, f"{source}, {text},") for text in ("line 2", "line 5", "line 6")]
 
 
 def test_a_file_without_lines_is_no_text(tmp_path):

@@ -78,6 +78,27 @@ def test_a_run_that_ends_at_any_step_is_gone_on_with(tmp_path, source, suffix):
     assert unpacked(whole).decode().splitlines() == [text.upper() for text in TEXTS]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_run_over_nothing_ends_in_the_same_bytes_wherever_it_is_interrupted(tmp_path, suffix):
+    source, whole = packed(tmp_path / f"in{suffix}", b""), tmp_path / f"whole{suffix}"
+    translate(source, whole)
+    n, ended = 0, False
+    while not ended:
+        target = tmp_path / f"out{n}{suffix}"
+        with pytest.MonkeyPatch.context() as patch:
+            Crash(patch, n)
+            try:
+                translate(source, target)
+                ended = True
+            except Killed:
+                pass
+        resume(source, target)
+        assert target.read_bytes() == whole.read_bytes(), n
+        assert not list(tmp_path.glob("out*.p*")), n
+        n += 1
+    assert n > 5
+
+
 def resume(source, target):
     try:
         return translate(source, target, resume=True)
@@ -207,6 +228,55 @@ def test_two_processes_do_not_write_one_output(tmp_path, source):
     other.close()
     assert list(tmp_path.iterdir()) == [source]
     assert translate(source, tmp_path / "out").lines == 23
+
+
+class OtherFinishes:
+    """Another process finishes the output when this one opens the partial file, or just before."""
+
+    def __init__(self, monkeypatch, target, when):
+        self.target, self.partial = target, target.with_name(target.name + ".partial")
+        real = os.open
+
+        def opened(path, *arguments, **options):
+            if os.fspath(path) != os.fspath(self.partial):
+                return real(path, *arguments, **options)
+            if when == "before":
+                self.finish()
+            handle = real(path, *arguments, **options)
+            if when == "after":
+                self.finish()
+            return handle
+
+        monkeypatch.setattr(os, "open", opened)
+
+    def finish(self):
+        os.replace(self.partial, self.target)
+        self.target.with_name(self.target.name + ".progress").unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "when", "locks"),
+    [
+        ({"resume": True}, "before", True),
+        ({"resume": True}, "after", True),
+        ({"force": True}, "after", True),
+        ({"resume": True}, "before", False),
+        ({"resume": True}, "after", False),
+    ],
+)
+def test_an_output_that_another_process_has_just_finished_is_left_as_it_is(
+    stopped, source, options, when, locks
+):
+    content = stopped.with_name("out.partial").read_bytes() + b"and what the other one wrote\n"
+    stopped.with_name("out.partial").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        OtherFinishes(patch, stopped, when)
+        if not locks:
+            patch.setattr("keras_int8nmt.journal.fcntl", None)
+        with pytest.raises(ResumeError, match="has just been finished"):
+            translate(source, stopped, **options)
+    assert stopped.read_bytes() == content
+    assert sorted(p.name for p in stopped.parent.iterdir()) == ["in", "out"]
 
 
 def test_a_stream_is_not_resumed(source):

@@ -14,6 +14,7 @@ from keras_int8nmt import MarianTokenizer, convert
 from keras_int8nmt.batching import SORTS
 from keras_int8nmt.builtin_model import FOLDER, read_pairs
 from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.native_decoder import NativeWork
 from keras_int8nmt.transformer import build_transformer
 from keras_int8nmt.translator import Translator
 
@@ -106,6 +107,15 @@ def test_what_is_begun_twice_is_finished_twice(translator):
     assert sum(done) == 50
 
 
+def test_messages_call_a_sentence_by_the_name_that_it_is_given(model, tokenizer):
+    long = "word " * 50
+    translator, other = (Translator(model, tokenizer, max_length=9) for _ in range(2))
+    with translator, pytest.warns(UserWarning, match=r"^in\.en, line 8, has \d+ tokens; longer"):
+        translator.begin(["One.", " ", long], lambda i: f"in.en, line {i + 6},").results()
+    with other, pytest.warns(UserWarning, match=r"^Sentence 2 has \d+ tokens; longer"):
+        other.translate(["One.", " ", long])
+
+
 def test_what_is_cancelled_is_gone(translator):
     before = threading.active_count()
     kept, dropped = translator.begin(SENTENCES), translator.begin(SENTENCES)
@@ -142,3 +152,15 @@ def test_a_dataset_of_sentences_becomes_one_of_translations(translator):
 def test_a_dataset_of_something_else_is_refused(model, tokenizer, elements):
     with pytest.raises(TypeError, match="strings"):
         Translator(model, tokenizer).map_dataset(tf.data.Dataset.from_tensor_slices(elements))
+
+
+def test_a_forked_child_touches_nothing_of_what_was_begun_before():
+    class Decoder:
+        is_of_another_process = True
+
+    # No function of the library, and a lock that somebody holds for ever.
+    work = NativeWork(Decoder(), functions=None, pool=1, request=1, count=3)
+    work._waiting.acquire()
+    work.cancel()
+    with pytest.raises(RuntimeError, match="before this process was forked"):
+        work.results()

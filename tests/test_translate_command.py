@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -244,6 +245,17 @@ def test_packed_and_structured_files(place, capfd):
         {**record, "de": text} for record, text in zip(records, whole, strict=True)
     ]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("default:.*are cut")
+def test_a_source_that_is_cut_is_named_by_its_line(place, capfd):
+    (place / "long.en").write_text("One.\n" * 8 + "\n\n" + "Two.\n" + "word " * 60 + "\n", "utf-8")
+    arguments = ["translate", place / "model", place / "long.en", *GREEDY]
+    assert main([str(word) for word in arguments]) == 0
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 12
+    assert re.match(rf"keras-int8nmt: {place}/long\.en, line 12, has \d+ tokens; longer", err)
+    assert err.count("\n") == 1
 
 
 def test_what_is_asked_wrongly_is_one_line(place, capfd):

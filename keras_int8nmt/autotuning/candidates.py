@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_int8nmt.autotuning.state import digest
+from keras_int8nmt.balancing import DEFAULT_ALPHA
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -19,6 +22,8 @@ class Candidate:
         convert_options: Keyword arguments of `convert`, JSON values; not `policy` and `sample`.
         cost: How much longer an INT8 product takes than in a plain conversion: 1.2 for an option
             with which it takes a fifth longer.
+        key: What `prepare` depends on, such as a digest of its sentences. In `state`, numbers of
+            another key are not used.
 
     Raises:
         ValueError: for a name that is empty, a cost that is not positive, or an option that
@@ -34,6 +39,7 @@ class Candidate:
     prepare: Callable[[Any], Any] | None = None
     convert_options: Mapping[str, Any] = field(default_factory=dict)
     cost: float = 1.0
+    key: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -60,7 +66,9 @@ KNOWN: tuple[Candidate, ...] = (
 )
 
 
-def balanced_candidate(tokenizer: Any, sentences: Sequence[str], alpha: float = 0.5) -> Candidate:
+def balanced_candidate(
+    tokenizer: Any, sentences: Sequence[str], alpha: float = DEFAULT_ALPHA
+) -> Candidate:
     """The model after `balance`, calibrated again on `sentences`; see `calibrate_balanced`.
 
     It has no name in files, since a file holds no sentences: use the result at once, or tune a
@@ -81,10 +89,13 @@ def balanced_candidate(tokenizer: Any, sentences: Sequence[str], alpha: float = 
 
     def prepare(model: Any) -> Any:
         from keras_int8nmt.calibrating import calibrate_balanced
+        from keras_int8nmt.calibration.state import observers_kept
 
-        return calibrate_balanced(model, tokenizer, sentences, alpha=alpha)[0]
+        with observers_kept(model):
+            return calibrate_balanced(model, tokenizer, sentences, alpha=alpha)[0]
 
-    return Candidate("balanced", prepare=prepare)
+    name = "balanced" if alpha == DEFAULT_ALPHA else f"balanced {alpha:g}"
+    return Candidate(name, prepare=prepare, key=digest([alpha, list(sentences)]))
 
 
 def find_candidates(

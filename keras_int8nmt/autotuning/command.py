@@ -30,7 +30,7 @@ def tune(
         PolicyFileError: for a candidate that there is not.
     """
     try:
-        chosen = CANDIDATES if candidates is None else find_candidates(candidates)
+        chosen = CANDIDATES if candidates is None else find_candidates(dict.fromkeys(candidates))
     except ValueError as error:
         raise PolicyFileError(str(error)) from error
     result = autotune(
@@ -46,7 +46,7 @@ def tune(
     return result
 
 
-def convert_by(model: Any, policy: str | None, **options: Any) -> tuple[Any, str | None]:
+def convert_by(model: Any, policy: str | None, **options: Any) -> tuple[Any, AutotuneResult | None]:
     """Converts by a policy's name, or by the file that holds one.
 
     Args:
@@ -55,7 +55,7 @@ def convert_by(model: Any, policy: str | None, **options: Any) -> tuple[Any, str
         **options: Of `convert`; those of a candidate that `autotune` chose win.
 
     Returns:
-        The converted model, and how its thresholds were chosen if the policy says so.
+        The converted model, and the policy if `autotune` wrote it.
 
     Raises:
         PolicyFileError: when there is no such policy, or it is not of this model.
@@ -70,7 +70,7 @@ def convert_by(model: Any, policy: str | None, **options: Any) -> tuple[Any, str
         ) from error
     try:
         if isinstance(found, AutotuneResult):
-            return found.convert(model, **options), found.mode
+            return found.convert(model, **options), found
         return convert(model, policy=found, **options), None
     except (ConversionError, CalibrationError):
         raise

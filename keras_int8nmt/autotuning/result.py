@@ -64,6 +64,8 @@ class AutotuneResult(Mapping[str, str]):
         assignment: The same mapping.
         candidate: The `Candidate` that was chosen.
         mode: The mode of thresholds that was chosen; None: as the model came.
+        unsigned: As given to `autotune`: with a mode, whether tensors without negative values are
+            uint8.
         metric: Name of the metric.
         baseline: The float model's score.
         tolerance: As asked for.
@@ -85,6 +87,7 @@ class AutotuneResult(Mapping[str, str]):
     assignment: dict[str, str]
     candidate: Candidate = PLAIN
     mode: str | None = None
+    unsigned: bool = True
     metric: str = ""
     baseline: float = 0.0
     tolerance: float = 0.0
@@ -134,7 +137,7 @@ class AutotuneResult(Mapping[str, str]):
         if self.mode is not None:
             from keras_int8nmt.calibration import settle
 
-            settle(model, self.mode)
+            settle(model, self.mode, unsigned=self.unsigned)
         return model
 
     def convert(self, model: Any, sample: Any = None, **options: Any) -> Any:

@@ -20,7 +20,7 @@ from keras_int8nmt.autotuning.search import Floats, Outcome, Problem, Search, Se
 from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
 from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
-from keras_int8nmt.calibration import MODES
+from keras_int8nmt.calibration import parse_mode
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.transformer import Transformer
@@ -38,6 +38,7 @@ def autotune(
     metric: Metric | None = None,
     modes: Sequence[str] | None = None,
     candidates: Iterable[Candidate] = CANDIDATES,
+    unsigned: bool = True,
     budget: int = BUDGET,
     search: Mapping[str, Any] | None = None,
     state: str | os.PathLike[str] | None = None,
@@ -72,6 +73,7 @@ def autotune(
         modes: How thresholds are chosen, see `find_thresholds`: each of them is tried. The model
             must hold its histograms, as after calibration. None: thresholds stay as they are.
         candidates: Conversions to try, see `Candidate`.
+        unsigned: For `modes`, as in `settle`: whether tensors without negative values are uint8.
         budget: Most evaluations of converted models, at least 1. Where it ends the search, the
             fastest that was good enough counts; where none was, everything stays float32.
         search: Keyword arguments of `Translator`, such as `beam_size`. With several streams the
@@ -110,9 +112,12 @@ def autotune(
         metric = Bleu(tokenizer, sample, references, options)
     settings = [Setting(c.name, mode, c.cost) for c in candidates for mode in modes or (None,)]
     run = digest([__version__, _digest(model), metric_name(metric), pairs, references, options])
-    with Workbench(model, candidates) as bench, progress_bar(budget, "autotune", progress) as bar:
-        rows = bench.convert(settings[0], {}).conversion_report.rows
-        names = [row.name for row in rows if row.precision == "int8"]
+    bench = Workbench(model, candidates, unsigned)
+    with bench, progress_bar(budget, "autotune", progress) as bar:
+        found = {c.name: bench.int8_matmuls(c, settings[0]) for c in candidates}
+        matmuls = found[settings[0].candidate][0]
+        int8 = {name: able for name, (_, able) in found.items()}
+        names = [name for name in matmuls if any(name in able for able in int8.values())]
         times = matmul_times(model, _workload(pairs, options))
         measuring = _Measuring(bench, metric, State(state, run), bar)
         problem = Problem(
@@ -122,10 +127,25 @@ def autotune(
             tolerance=tolerance,
             budget=budget,
             evaluate=measuring.score,
-            harms=None if pairs is None else lambda s: measuring.harms(s, pairs, names, progress),
+            harms=None
+            if pairs is None
+            else lambda s: (
+                dict.fromkeys(names, 0.0)
+                | measuring.harms(s, pairs, names, int8[s.candidate], progress)
+            ),
         )
         outcome = Search(problem).run()
-    return _result(problem, outcome, candidates, metric_name(metric), pairs is not None)
+    chosen = outcome.chosen
+    able = set() if chosen is None else int8[chosen.candidate] - set(chosen.floats)
+    return _result(
+        problem,
+        outcome,
+        {name: "int8" if name in able else "float32" for name in matmuls},
+        candidates,
+        unsigned,
+        metric_name(metric),
+        pairs is not None,
+    )
 
 
 class _Measuring:
@@ -150,15 +170,20 @@ class _Measuring:
         return score
 
     def harms(
-        self, setting: Setting, pairs: list[IdPair], names: list[str], progress: bool
+        self,
+        setting: Setting,
+        pairs: list[IdPair],
+        names: list[str],
+        able: set[str],
+        progress: bool,
     ) -> dict[str, float]:
-        """The divergence of each MatMul alone in INT8."""
+        """The divergence of each of `able` alone in INT8; the other names are float."""
         described = ["divergence", *self._described(setting)]
         divergence = Divergence(plain_model(self.bench.model), pairs)
         found = {}
-        with progress_bar(len(names), "sensitivities", progress) as bar:
-            for name in names:
-                policy = dict.fromkeys(names, "float32") | {name: "int8"}
+        with progress_bar(len(able), "sensitivities", progress) as bar:
+            for name in sorted(able, key=names.index):
+                policy = dict.fromkeys((n for n in names if n != name), "float32")
                 found[name] = self._kept(
                     [*described, name],
                     lambda policy=policy: divergence(self.bench.convert(setting, policy)),
@@ -167,8 +192,11 @@ class _Measuring:
         return found
 
     def _described(self, setting: Setting) -> list[Any]:
-        options = dict(self.bench.candidates[setting.candidate].convert_options)
-        return [setting.candidate, options, setting.mode]
+        candidate = self.bench.candidates[setting.candidate]
+        described = [setting.candidate, dict(candidate.convert_options), setting.mode]
+        if setting.mode is not None and not self.bench.unsigned:
+            described.append("int8 where nothing is negative")
+        return [*described, candidate.key] if candidate.key else described
 
     def _kept(self, of: list[Any], measure: Any) -> float:
         number = self.state.get(of)
@@ -190,17 +218,19 @@ class _Measuring:
 def _result(
     problem: Problem,
     outcome: Outcome,
+    assignment: dict[str, str],
     candidates: tuple[Candidate, ...],
+    unsigned: bool,
     metric: str,
     by_divergence: bool,
 ) -> AutotuneResult:
     chosen = outcome.chosen
-    floats = set(problem.times) if chosen is None else set(chosen.floats)
     by_name = {candidate.name: candidate for candidate in candidates}
     return AutotuneResult(
-        assignment={name: "float32" if name in floats else "int8" for name in problem.times},
+        assignment=assignment,
         candidate=PLAIN if chosen is None else by_name[chosen.candidate],
         mode=None if chosen is None else chosen.mode,
+        unsigned=unsigned,
         metric=metric,
         baseline=problem.baseline,
         tolerance=float(problem.tolerance),
@@ -236,10 +266,10 @@ def _check_numbers(tolerance: float, budget: int) -> None:
 def _check_modes(modes: Sequence[str] | None) -> None:
     if modes is None:
         return
-    if isinstance(modes, str) or not modes or not set(modes) <= set(MODES):
-        raise ValueError(
-            f"`modes` must be None or a list of some of {', '.join(MODES)}; received {modes!r}."
-        )
+    if isinstance(modes, str) or not modes:
+        raise ValueError(f"`modes` must be None or a list of modes; received {modes!r}.")
+    for mode in modes:
+        parse_mode(mode)
 
 
 def _token_pairs(

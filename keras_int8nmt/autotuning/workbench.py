@@ -19,10 +19,11 @@ class Workbench:
     Args:
         model: A calibrated model. Its thresholds change in between and are put back at the end.
         candidates: What settings speak of.
+        unsigned: As in `settle`, where a setting has a mode.
     """
 
-    def __init__(self, model: Any, candidates: Iterable[Candidate]) -> None:
-        self.model = model
+    def __init__(self, model: Any, candidates: Iterable[Candidate], unsigned: bool = True) -> None:
+        self.model, self.unsigned = model, unsigned
         self.candidates = {candidate.name: candidate for candidate in candidates}
         # Choosing thresholds again takes seconds: they stay while the setting does.
         self._setting: Setting | None = None
@@ -51,6 +52,20 @@ class Workbench:
         options = dict(self.candidates[setting.candidate].convert_options)
         return convert(self._prepared, policy=policy, **options)
 
+    def int8_matmuls(self, candidate: Candidate, first: Setting) -> tuple[list[str], set[str]]:
+        """All MatMuls of the model, and those that are INT8 with a candidate.
+
+        Args:
+            candidate: Any of them. Preparing changes no names, so only its options are tried.
+            first: A setting that may be converted in any case.
+        """
+        if first.candidate == candidate.name:
+            converted = self.convert(first, {})
+        else:
+            converted = convert(self.model, policy={}, **candidate.convert_options)
+        rows = converted.conversion_report.rows
+        return [row.name for row in rows], {r.name for r in rows if r.precision == "int8"}
+
     def _prepare(self, setting: Setting) -> None:
         same = self._setting is not None and self._setting.candidate == setting.candidate
         prepared, self._setting = self._prepared, None
@@ -60,5 +75,5 @@ class Workbench:
             prepare = self.candidates[setting.candidate].prepare
             prepared = self.model if prepare is None else prepare(self.model)
         if setting.mode is not None:
-            settle(prepared, setting.mode)
+            settle(prepared, setting.mode, unsigned=self.unsigned)
         self._setting, self._prepared = setting, prepared

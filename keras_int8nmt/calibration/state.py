@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
 from keras_int8nmt.calibration.modes import DEFAULT_MODE, parse_mode
@@ -152,6 +154,21 @@ def reset(model: keras.layers.Layer) -> None:
     """Forgets what every observer saw; thresholds stay until the next `settle`."""
     for _, observer in observers(model):
         observer.reset()
+
+
+@contextmanager
+def observers_kept(model: keras.layers.Layer) -> Iterator[None]:
+    """Puts everything that observers hold back at the end: histograms, statistics, thresholds."""
+    kept = [
+        (weight, np.array(weight.numpy()))
+        for _, observer in observers(model)
+        for weight in observer.weights
+    ]
+    try:
+        yield
+    finally:
+        for weight, value in kept:
+            weight.assign(value)
 
 
 def settle(

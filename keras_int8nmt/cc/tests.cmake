@@ -27,7 +27,8 @@ endforeach()
 target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
 
 # Independent of the instruction set.
-add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc)
+add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc
+               decoder/affinity.cc)
 target_include_directories(topology_test PRIVATE decoder)
 target_compile_options(topology_test PRIVATE -O2 -Wall -Wextra)
 add_test(NAME topology COMMAND topology_test)

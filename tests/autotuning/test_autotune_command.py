@@ -77,6 +77,47 @@ def test_a_policy_is_found_and_convert_takes_it(place, tmp_path, capfd):
     assert model.conversion_report.precision == "int8"
 
 
+def test_a_policy_of_dynamic_scales_leaves_attention_float_and_is_told_by_the_card(place, tmp_path):
+    policy = tmp_path / "policy.json"
+    twice = ["--candidate", "dynamic scales"] * 2
+    run(*autotuning(place, *twice, "-o", policy))
+    content = json.loads(policy.read_text())
+    floats = [name for name, precision in content["assignment"].items() if precision == "float32"]
+    assert len(content["assignment"]) == 23
+    assert len(floats) == 6
+    assert all(name.endswith(("/QK", "/AV")) for name in floats)
+    run("convert", place / "calibrated", "--policy", policy, "-o", tmp_path / "int8")
+    _, _, card = load_folder(tmp_path / "int8")
+    assert card["activations"] == "dynamic"
+    assert "thresholds_mode" not in card
+    rows = card["conversion_report"]["rows"]
+    assert [row["name"] for row in rows if row["precision"] == "float32"] == floats
+
+
+def test_the_card_names_the_options_of_the_policys_candidate(place, tmp_path):
+    policy = tmp_path / "policy.json"
+    modes = ["--mode", "percentile:99.9", "--candidate", "bias correction"]
+    run(*autotuning(place, *modes, "-o", policy))
+    run("convert", place / "calibrated", "--policy", policy, "-o", tmp_path / "int8")
+    _, _, card = load_folder(tmp_path / "int8")
+    assert (card["bias_correction"], card["thresholds_mode"]) == (True, "percentile:99.9")
+
+
+def test_int8_after_relu_stays_asked_for_when_thresholds_are_chosen_again(place, tmp_path):
+    signed = tmp_path / "signed"
+    run("calibrate", place / "float", "--data", place / "src", "--targets", place / "ref",
+        "--no-unsigned", "-o", signed)  # fmt: skip
+    policy = tmp_path / "policy.json"
+    run("autotune", signed, "--src", place / "src", "--ref", place / "ref", *SEARCH,
+        "--mode", "symmetric", "-o", policy)  # fmt: skip
+    assert json.loads(policy.read_text())["unsigned"] is False
+    run("convert", signed, "--policy", policy, "-o", tmp_path / "int8")
+    model, _, card = load_folder(tmp_path / "int8")
+    assert card["unsigned"] is False
+    (row,) = (row for row in model.conversion_report.rows if row.name == FFN)
+    assert row.thresholds[0] == -row.thresholds[1]
+
+
 @pytest.mark.parametrize(("policy", "floats"), [("int8", 0), ("float32", 23), ("paper", 8)])
 def test_convert_knows_policies_by_name(place, tmp_path, policy, floats):
     run("convert", place / "calibrated", "--policy", policy, "-o", tmp_path / "out")

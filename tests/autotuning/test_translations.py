@@ -24,8 +24,9 @@ from keras_int8nmt import (
     build_transformer,
     convert,
 )
-from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate
+from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_candidates
 from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration import observers
 from keras_int8nmt.plain_model import plain_model
 
 
@@ -97,6 +98,38 @@ def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
         for path in ("fast", "layers")
     )
     assert count_ties(fast, layers) <= 1
+
+
+def test_dynamic_scales_beside_another_candidate_are_searched_where_all_in_int8_is_too_lossy():
+    model, tokenizer, sources, references = spoiled()
+    result = autotune(
+        model,
+        sources,
+        references,
+        tokenizer=tokenizer,
+        tolerance=0.5,
+        candidates=find_candidates(["dynamic scales", "plain"]),
+        search={"max_length": 16},
+        budget=20,
+    )
+    int8 = result.convert(model)
+    rows = int8.conversion_report.rows
+    assert {row.name: row.precision for row in rows} == dict(result)
+
+
+def test_a_balanced_candidate_leaves_the_observers_as_they_were():
+    model, tokenizer, sources, _ = spoiled()
+    before = [w.numpy() for _, o in observers(model) for w in o.weights]
+    balanced = balanced_candidate(tokenizer, sources[:4])
+    assert balanced.prepare(model) is not model
+    after = [w.numpy() for _, o in observers(model) for w in o.weights]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    keys = [
+        balanced_candidate(tokenizer, sources[:n], a).key for n, a in ((4, 0.5), (5, 0.5), (4, 0.9))
+    ]
+    assert keys[0] == balanced.key
+    assert len(set(keys)) == 3
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
-// Cores for streams, on machines of given shape.
+// Cores for streams, on machines of given shape and on this one.
 #include "topology.h"
+
+#include <sched.h>
 
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "affinity.h"
 #include "check.h"
 
 namespace keras_int8nmt {
@@ -61,6 +64,27 @@ void TestLists() {
   for (const char* bad : {"a", "1-", "3-1", "1;2"}) CheckSame(bad, ParseCpuList(bad), {});
 }
 
+// Of this machine, whatever it has: all of its cores or none, and threads stay where they are put.
+void TestThisMachine() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return Fail("sched_getaffinity");
+  const int all = CPU_COUNT(&allowed);
+  const Numbers cores = TakeCores(all, 1);
+  if (static_cast<int>(cores.size()) != all) Fail("all cores are taken");
+  CheckSame("a part of them", TakeCores(all - 1, 1), {});
+  CheckSame("more than there are", TakeCores(all, 2), {});
+  CheckSame("no overflow", TakeCores(65536, 65536), {});
+  ReleaseCores(cores);
+  PinTo({cores.back()});
+  cpu_set_t now;
+  sched_getaffinity(0, sizeof(now), &now);
+  if (CPU_COUNT(&now) != 1 || !CPU_ISSET(cores.back(), &now)) Fail("pinned to one core");
+  sched_setaffinity(0, sizeof(allowed), &allowed);
+  PinTo(cores);
+  sched_getaffinity(0, sizeof(now), &now);
+  if (!CPU_EQUAL(&now, &allowed)) Fail("pinned to several");
+}
+
 }  // namespace
 }  // namespace keras_int8nmt
 
@@ -68,6 +92,7 @@ int main() {
   keras_int8nmt::TestOneNode();
   keras_int8nmt::TestNodes();
   keras_int8nmt::TestLists();
+  keras_int8nmt::TestThisMachine();
   std::printf("ran: choosing cores\n");
   return keras_int8nmt::Failures() == 0 ? 0 : 1;
 }

@@ -239,6 +239,77 @@ def test_layers_that_cannot_be_imported_are_all_named(packages):
     assert "dense" not in str(error.value).partition("known")[0]
 
 
+def legacy_activations(tf_keras):
+    """Names that legacy Keras takes as an activation, those included that it has of TensorFlow."""
+    functions = {"get", "serialize", "deserialize"}
+    names = {name for name in dir(tf_keras.activations) if name[0] != "_"} - functions
+    return sorted(names | {"leaky_relu", "relu6", "silu"})
+
+
+def test_an_activation_is_imported_as_it_is_or_refused(packages):
+    tf_keras, _ = packages
+    refused, names = {}, legacy_activations(tf_keras)
+    for name in names:
+        tf_keras.utils.set_random_seed(0)
+        model = tf_keras.Sequential(
+            [
+                tf_keras.layers.Input((8,)),
+                tf_keras.layers.Dense(5, activation=name),
+                tf_keras.layers.Activation(name),
+            ]
+        )
+        try:
+            found = from_tfmot(model).predict(3 * X, verbose=0)
+        except ValueError as error:
+            refused[name] = str(error)
+        else:
+            expected = model.predict(3 * X, verbose=0)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert refused.keys() == {"hard_sigmoid"}
+    assert refused["hard_sigmoid"].count("its activation is hard_sigmoid;") == 2
+    assert len(names) > 15
+
+
+def test_functions_of_tensorflow_itself_are_imported(packages):
+    tf_keras, quantization = packages
+    import tensorflow as tf
+
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([layers.Input((8,)), layers.Dense(5, activation=tf.nn.relu)])
+    found = from_tfmot(quantization.quantize_model(model))
+    assert found.layers[-1].activation is keras.activations.relu
+
+
+def test_a_function_that_has_the_name_of_an_activation_is_refused(packages):
+    """Wrapped by `quantize_model`, which goes by the name, and alone; so is an object."""
+    tf_keras, quantization = packages
+    import tensorflow as tf
+
+    layers = tf_keras.layers
+
+    def relu(x):
+        return tf.nn.relu(x) + 0.5
+
+    class Tanh:
+        activation = staticmethod(tf_keras.activations.tanh)
+
+        def __call__(self, x):
+            return 2.0 * self.activation(x)
+
+    model = tf_keras.Sequential(
+        [layers.Input((8,)), layers.Dense(5, activation=relu, name="odd"), layers.Dense(4)]
+    )
+    with quantization.quantize_scope({"relu": relu}):
+        quantized = quantization.quantize_model(model)
+    assert quantized.layers[1].layer.activation.activation is relu
+    for one in (model, quantized):
+        with pytest.raises(ValueError, match=r"odd \(Dense\): its activation is relu;"):
+            from_tfmot(one)
+    model = tf_keras.Sequential([layers.Input((8,)), layers.Dense(5, activation=Tanh())])
+    with pytest.raises(ValueError, match="its activation is Tanh;"):
+        from_tfmot(model)
+
+
 def test_a_tensor_without_a_learned_range_is_named(packages):
     tf_keras, quantization = packages
     layers = tf_keras.layers

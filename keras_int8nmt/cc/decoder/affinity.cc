@@ -1,5 +1,6 @@
 #include "affinity.h"
 
+#include <cstdint>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -55,6 +56,7 @@ std::map<int, int> ReadNodes() {
 std::vector<int> TakeCores(int streams, int threads) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return {};
+  if (int64_t{streams} * threads != CPU_COUNT(&allowed)) return {};
   static const std::map<int, int>* nodes = new std::map<int, int>(ReadNodes());
   Uses& uses = AllUses();
   const std::lock_guard<std::mutex> hold(uses.lock);
@@ -69,10 +71,10 @@ std::vector<int> TakeCores(int streams, int threads) {
   return chosen;
 }
 
-void PinTo(int core) {
+void PinTo(const std::vector<int>& cores) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(core, &set);
+  for (int core : cores) CPU_SET(core, &set);
   // A core that has gone since is no reason to fail.
   sched_setaffinity(0, sizeof(set), &set);
 }
@@ -80,7 +82,7 @@ void PinTo(int core) {
 #else
 
 std::vector<int> TakeCores(int, int) { return {}; }
-void PinTo(int) {}
+void PinTo(const std::vector<int>&) {}
 
 #endif
 

@@ -6,14 +6,16 @@
 
 namespace keras_int8nmt {
 
-// Takes cores that this process may use, those with the fewest of our threads first, for each
-// stream as many as it has threads, side by side and on one memory node where that is possible;
-// none where there are too few. To be given back by ReleaseCores.
+// Takes the cores that this process may use, those with the fewest of our threads first, for each
+// stream as many as it has threads, side by side and on one memory node where that is possible.
+// None where there are too few, and none where some would be left: other processes would choose the
+// same ones, so a part of the machine is left to the system's scheduler. To be given back by
+// ReleaseCores.
 std::vector<int> TakeCores(int streams, int threads);
 void ReleaseCores(const std::vector<int>& cores);
 
-// Pins the calling thread.
-void PinTo(int core);
+// Pins the calling thread, and with it the threads that it will make.
+void PinTo(const std::vector<int>& cores);
 
 }  // namespace keras_int8nmt
 

@@ -276,4 +276,9 @@ Model::Model(Tape* tape) {
 
 std::vector<const Linear*> Model::Linears() const { return LinearsOf<const Linear>(this); }
 
+bool Model::int8() const {
+  const std::vector<const Linear*> all = Linears();
+  return std::all_of(all.begin(), all.end(), [](const Linear* linear) { return linear->int8; });
+}
+
 }  // namespace keras_int8nmt

@@ -97,6 +97,8 @@ struct Model {
 
   // Every product and norm, for sizes and preparation.
   std::vector<const Linear*> Linears() const;
+  // Whether every product with weights is INT8.
+  bool int8() const;
 };
 
 }  // namespace keras_int8nmt

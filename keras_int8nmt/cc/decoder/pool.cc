@@ -37,6 +37,7 @@ Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options opt
       options_.stream.max_source < 1 || options_.stream.max_source > model_->max_length) {
     throw std::invalid_argument("the search's options are out of range");
   }
+  alive_ = options_.streams;
   if (options_.pin) cores_ = TakeCores(options_.streams, options_.threads_per_stream);
   for (int i = 0; i < options_.streams; ++i) profiles_.push_back(std::make_unique<Profile>());
   try {
@@ -145,7 +146,14 @@ std::string Pool::StopProfile() {
 void Pool::Serve(int stream) {
   const int threads = options_.threads_per_stream;
   const auto pin = [&](int member) {
-    if (!cores_.empty()) PinTo(cores_[stream * threads + member]);
+    if (cores_.empty()) return;
+    const auto own = cores_.begin() + stream * threads;
+    // OpenMP's threads, which float products run on, inherit the cores of member 0.
+    if (member == 0 && !model_->int8()) {
+      PinTo({own, own + threads});
+    } else {
+      PinTo({own[member]});
+    }
   };
   try {
     pin(0);
@@ -156,6 +164,7 @@ void Pool::Serve(int stream) {
     // The stream could not be made. One that is left may still serve; without any, nobody waits
     // for ever.
     const std::lock_guard<std::mutex> hold(lock_);
+    if (--alive_ > 0) return;
     start_error_ = std::string("a stream could not be started: ") + error.what();
     for (const Item& item : queue_) {
       item.request->error = start_error_;

@@ -89,6 +89,7 @@ class Pool : private Feed {
   std::vector<std::unique_ptr<Profile>> profiles_;
   std::vector<int> cores_;  // of each thread; empty: not pinned
   std::vector<std::thread> threads_;
+  int alive_ = 0;  // streams that could be started, as far as is known
   std::string start_error_;
 };
 

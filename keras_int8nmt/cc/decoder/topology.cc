@@ -1,6 +1,7 @@
 #include "topology.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <numeric>
 #include <sstream>
@@ -31,7 +32,7 @@ int ChooseNode(const std::map<int, std::vector<Core>>& left, int threads) {
 }  // namespace
 
 std::vector<int> ChooseCores(std::vector<Core> cores, int streams, int threads) {
-  if (static_cast<int>(cores.size()) < streams * threads) return {};
+  if (static_cast<int64_t>(cores.size()) < int64_t{streams} * threads) return {};
   const auto less_used = [](const Core& a, const Core& b) { return a.uses < b.uses; };
   std::stable_sort(cores.begin(), cores.end(), less_used);
   std::map<int, std::vector<Core>> left;

@@ -1,11 +1,13 @@
 // oneDNN primitives made once per thread and used again.
-#include <omp.h>
 
 #include <memory>
 #include <unordered_map>
 
 #include "gemm.h"
 #include "gemm_onednn.h"
+
+// The one function that is needed: not every compiler finds omp.h of the library that oneDNN uses.
+extern "C" void omp_set_num_threads(int threads);
 
 namespace keras_int8nmt {
 namespace onednn {

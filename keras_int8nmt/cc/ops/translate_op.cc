@@ -159,7 +159,7 @@ class Translate {
     while (options.batch_size < count) options.batch_size *= 2;
     options.batch_size = std::min(options.batch_size, batch_size_);
     options.max_source = std::min(model.max_length, (rows->longest() + 63) / 64 * 64);
-    Workspace::Key key = Workspace::KeyOf(ints_, search, options);
+    Workspace::Key key = Workspace::KeyOf(ints_, model, search, options);
     std::unique_ptr<Workspace> workspace = Workspaces::Get().Take(key);
     if (workspace == nullptr) {
       workspace = std::make_unique<Workspace>(std::move(key), model, search, options);

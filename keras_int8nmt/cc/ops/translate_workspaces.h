@@ -23,11 +23,13 @@ class Workspace {
   using Key = std::vector<int64_t>;
 
   // `ints` describes the model's structure, and with it everything that a stream allocates and
-  // prepares beside `search` and `options`.
-  static Key KeyOf(const std::vector<int64_t>& ints, const SearchOptions& search,
-                   const StreamOptions& options) {
+  // prepares beside `search`, `options` and whether the projection's back end hands over top k.
+  static Key KeyOf(const std::vector<int64_t>& ints, const Model& model,
+                   const SearchOptions& search, const StreamOptions& options) {
     Key key = ints;
-    key.insert(key.end(), {search.beam_size, search.num_hypotheses, search.max_length,
+    const Linear& last = model.projection;
+    const bool fused = last.int8 && last.packed.backend->top_k_share != nullptr;
+    key.insert(key.end(), {fused, search.beam_size, search.num_hypotheses, search.max_length,
                            options.batch_size, options.max_source});
     return key;
   }
