@@ -40,7 +40,6 @@ from keras_int8nmt.quantizing import (
     CALIBRATION_ENTRIES,
     UsageError,
     open_with_tokenizer,
-    read_pairs,
 )
 
 # Commands of their own module.
@@ -59,7 +58,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.tables import format_table
-from keras_int8nmt.text_files import TextFileError, check_writable_file, write_lines
+from keras_int8nmt.text_files import TextFileError, check_writable_file, read_pairs, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW

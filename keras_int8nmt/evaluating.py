@@ -11,7 +11,7 @@ from keras_int8nmt.metrics import make_metrics
 from keras_int8nmt.named_sets import load_named_set
 from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.significance import Comparison, compare_translations, seed_of_tests
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.text_files import read_pairs
 
 
 class EvaluationRequestError(ValueError):
@@ -33,8 +33,8 @@ def read_data(
     """From two files, or by the name of one of sacreBLEU's test sets.
 
     Raises:
-        EvaluationRequestError: where both or neither are given, or half of one; and for files that
-            have no sentence or not as many lines.
+        EvaluationRequestError: where both or neither are given, or half of one.
+        TextFileError: see `read_pairs`.
         NamedSetError: see `load_named_set`.
     """
     files, names = (src, ref), (test_set, language_pair)
@@ -58,13 +58,7 @@ def read_data(
         )
     if src is None or ref is None:
         raise EvaluationRequestError(f"-l {language_pair} needs a test set, such as -t wmt14.")
-    sources, references = read_lines(src), read_lines(ref)
-    if len(sources) != len(references):
-        raise EvaluationRequestError(
-            f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
-        )
-    if not sources:
-        raise EvaluationRequestError(f"{src} has no sentence.")
+    sources, references = read_pairs(src, ref)
     return EvaluationData(sources, [references], Path(src).name, {})
 
 

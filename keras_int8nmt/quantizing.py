@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from keras_int8nmt.autotuning.command import convert_by, tune
 from keras_int8nmt.autotuning.result import PolicyFileError
@@ -18,7 +18,7 @@ from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration import CalibrationError, observers
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
-from keras_int8nmt.text_files import check_writable_file, read_lines
+from keras_int8nmt.text_files import check_writable_file, read_pairs
 
 # What a model card tells of calibration.
 CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
@@ -171,24 +171,3 @@ def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[s
     if tokenizer is None:
         raise UsageError(f"{path} has no tokenizer.")
     return model, tokenizer, card
-
-
-@overload
-def read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]: ...
-
-
-@overload
-def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]: ...
-
-
-def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]:
-    """The lines of both files, or None where there is no second; an error if they do not fit."""
-    sources = read_lines(src)
-    references = None if ref is None else read_lines(ref)
-    if references is not None and len(sources) != len(references):
-        raise UsageError(
-            f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
-        )
-    if not any(line.strip() for line in sources):
-        raise UsageError(f"{src} has no sentence.")
-    return sources, references

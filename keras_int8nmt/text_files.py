@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 
 class TextFileError(ValueError):
-    """A file of text can't be read; the message names the file and the line."""
+    """A file of text can't be read or does not fit; the message names it and the line."""
 
 
 def read_lines(path: str | os.PathLike[str] | None) -> list[str]:
@@ -27,6 +28,32 @@ def read_lines(path: str | os.PathLike[str] | None) -> list[str]:
     if not lines[-1]:
         lines.pop()
     return [_decode(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+@overload
+def read_pairs(src: str, ref: str) -> tuple[list[str], list[str]]: ...
+
+
+@overload
+def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]: ...
+
+
+def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]:
+    """The lines of a file of sentences and of one with as many translations, None without one.
+
+    Raises:
+        TextFileError: where one has more lines, or no line has text.
+        OSError: when a file can't be read.
+    """
+    sources = read_lines(src)
+    references = None if ref is None else read_lines(ref)
+    if references is not None and len(sources) != len(references):
+        raise TextFileError(
+            f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
+        )
+    if not any(line.strip() for line in sources):
+        raise TextFileError(f"{src} has no sentence.")
+    return sources, references
 
 
 def _decode(path: str | os.PathLike[str] | None, number: int, line: bytes) -> str:

@@ -50,8 +50,8 @@ def source(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_run_that_ends_at_any_step_is_gone_on_with(tmp_path, source, suffix):
+def check_ending_at_each_step(tmp_path, source, suffix, meanwhile=lambda n, target: None):
+    """Runs that end at step 0, 1 and so on until one does not, each gone on with; their number."""
     whole = tmp_path / f"whole{suffix}"
     translate(source, whole)
     n, ended = 0, False
@@ -64,39 +64,33 @@ def test_a_run_that_ends_at_any_step_is_gone_on_with(tmp_path, source, suffix):
                 ended = True
             except Killed:
                 pass
+        meanwhile(n, target)
+        resume(source, target)
+        assert target.read_bytes() == whole.read_bytes(), n
+        assert not list(tmp_path.glob("out*.p*")), n
+        n += 1
+    return n
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_run_that_ends_at_any_step_is_gone_on_with(tmp_path, source, suffix):
+    def end_again(n, target):
         if n % 3 == 0:
             # And a second time, somewhere else.
             with pytest.MonkeyPatch.context() as patch:
                 Crash(patch, 7 + n % 19)
                 with contextlib.suppress(Killed):
                     resume(source, target)
-        resume(source, target)
-        assert target.read_bytes() == whole.read_bytes(), n
-        assert not list(tmp_path.glob("out*.p*")), n
-        n += 1
-    assert n > 30
+
+    assert check_ending_at_each_step(tmp_path, source, suffix, end_again) > 30
+    whole = tmp_path / f"whole{suffix}"
     assert unpacked(whole).decode().splitlines() == [text.upper() for text in TEXTS]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_run_over_nothing_ends_in_the_same_bytes_wherever_it_is_interrupted(tmp_path, suffix):
-    source, whole = packed(tmp_path / f"in{suffix}", b""), tmp_path / f"whole{suffix}"
-    translate(source, whole)
-    n, ended = 0, False
-    while not ended:
-        target = tmp_path / f"out{n}{suffix}"
-        with pytest.MonkeyPatch.context() as patch:
-            Crash(patch, n)
-            try:
-                translate(source, target)
-                ended = True
-            except Killed:
-                pass
-        resume(source, target)
-        assert target.read_bytes() == whole.read_bytes(), n
-        assert not list(tmp_path.glob("out*.p*")), n
-        n += 1
-    assert n > 5
+    source = packed(tmp_path / f"in{suffix}", b"")
+    assert check_ending_at_each_step(tmp_path, source, suffix) > 5
 
 
 def resume(source, target):

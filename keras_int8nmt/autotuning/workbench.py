@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from keras_int8nmt.autotuning.candidates import Candidate
 from keras_int8nmt.autotuning.search import Setting
-from keras_int8nmt.calibration import observers, settle
+from keras_int8nmt.calibration import settle
+from keras_int8nmt.calibration.state import observer_values
 from keras_int8nmt.conversion import convert
 
 
@@ -30,11 +29,7 @@ class Workbench:
         self._prepared: Any = None
 
     def __enter__(self) -> Workbench:
-        self._kept = [
-            (weight, np.array(weight.numpy()))
-            for _, observer in observers(self.model)
-            for weight in observer.weights
-        ]
+        self._kept = observer_values(self.model)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -156,14 +156,19 @@ def reset(model: keras.layers.Layer) -> None:
         observer.reset()
 
 
-@contextmanager
-def observers_kept(model: keras.layers.Layer) -> Iterator[None]:
-    """Puts everything that observers hold back at the end: histograms, statistics, thresholds."""
-    kept = [
+def observer_values(model: keras.layers.Layer) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Every weight of every observer, with its value."""
+    return [
         (weight, np.array(weight.numpy()))
         for _, observer in observers(model)
         for weight in observer.weights
     ]
+
+
+@contextmanager
+def observers_kept(model: keras.layers.Layer) -> Iterator[None]:
+    """Puts everything that observers hold back at the end: histograms, statistics, thresholds."""
+    kept = observer_values(model)
     try:
         yield
     finally:
