@@ -6,10 +6,10 @@ Keras back end by itself.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from keras_int8nmt._faces import lazy_face
+from keras_int8nmt._version import __version__
 
 _HOMES = {
     "QuantDense": "layers.quant_dense",
@@ -83,13 +83,4 @@ if TYPE_CHECKING:
     from keras_int8nmt.translator import Translator
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_face(__name__, _HOMES, ["__version__"])

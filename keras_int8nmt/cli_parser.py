@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from keras_int8nmt import __version__
-from keras_int8nmt.calibration import DEFAULT_MODE
+from keras_int8nmt._version import __version__
+from keras_int8nmt.calibration.modes import DEFAULT_MODE
 from keras_int8nmt.cli_options import (
     add_output,
     add_search,

@@ -11,13 +11,16 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from keras_int8nmt import __version__, ops
 from keras_int8nmt import demo as demonstration
+from keras_int8nmt import ops
+from keras_int8nmt._tables import format_table
+from keras_int8nmt._version import __version__
 from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.calibration import CalibrationError, observers
+from keras_int8nmt.calibration.errors import CalibrationError
+from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.evaluating import (
@@ -57,7 +60,6 @@ from keras_int8nmt.saving import (
     state_of,
     update_card,
 )
-from keras_int8nmt.tables import format_table
 from keras_int8nmt.text_files import TextFileError, check_writable_file, read_pairs, write_lines
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 
-from keras_int8nmt.tables import format_table
+from keras_int8nmt._tables import format_table
 
 
 @dataclass(frozen=True)

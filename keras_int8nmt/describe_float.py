@@ -20,7 +20,7 @@ from keras_int8nmt.model_description import (
     Projected,
     float_product,
 )
-from keras_int8nmt.transformer import Transformer
+from keras_int8nmt.transformer_model import Transformer
 
 
 def describe_float(model: Transformer, plain: bool = False) -> Description:

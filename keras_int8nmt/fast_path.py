@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_int8nmt import native
 from keras_int8nmt.batching import longest_first
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.cores import usable_cores
 from keras_int8nmt.describe_converted import describe_converted
 from keras_int8nmt.describe_float import describe_float
@@ -20,7 +20,7 @@ from keras_int8nmt.layers.observer import OFF
 from keras_int8nmt.model_description import Description
 from keras_int8nmt.native_decoder import NativeDecoder
 from keras_int8nmt.search_options import NoWork, SearchOptions, Work
-from keras_int8nmt.transformer import Transformer
+from keras_int8nmt.transformer_model import Transformer
 
 
 def why_not(model: Any) -> str | None:

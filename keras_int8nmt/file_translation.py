@@ -14,11 +14,11 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from keras_int8nmt._progress import byte_bar
 from keras_int8nmt.compressed import packer
 from keras_int8nmt.journal import JournaledOutput, ResumeError
 from keras_int8nmt.line_source import LineSource, Window
 from keras_int8nmt.outputs import Output
-from keras_int8nmt.progress import byte_bar
 from keras_int8nmt.record_formats import LineFormat
 from keras_int8nmt.text_files import TextFileError
 from keras_int8nmt.translation import Pending, Translation

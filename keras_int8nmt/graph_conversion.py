@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layer_conversion import (

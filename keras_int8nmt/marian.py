@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.transformer import Transformer, build_transformer
+from keras_int8nmt.transformer import build_transformer
+from keras_int8nmt.transformer_model import Transformer
 from keras_int8nmt.transformer_settings import check_settings
 
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "swish", "silu": "swish"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_int8nmt.transformer import Transformer, copy_weights
+from keras_int8nmt.transformer import copy_weights
+from keras_int8nmt.transformer_model import Transformer
 
 
 def plain_model(model: Any) -> Any:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt import __version__
+from keras_int8nmt._version import __version__
 
 CARD_FILE = "model_card.json"
 MODEL_FILE = "model.keras"
@@ -259,7 +259,7 @@ def state_of(model: Any) -> str:
     """ "float", "calibrated" or "converted"."""
     if hasattr(model, "conversion_report"):
         return "converted"
-    from keras_int8nmt.calibration import observers
+    from keras_int8nmt.calibration.state import observers
 
     required = [o for _, o in observers(model) if not o.optional]
     return "calibrated" if required and all(o.is_calibrated for o in required) else "float"

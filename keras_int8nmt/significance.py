@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt._tables import format_table
 from keras_int8nmt.bootstrap import RESAMPLES, compare, sentence_statistics
 from keras_int8nmt.metrics import (
     References,
@@ -17,7 +18,6 @@ from keras_int8nmt.metrics import (
     signatures,
     target_language,
 )
-from keras_int8nmt.tables import format_table
 
 # Samples unless told, as sacreBLEU has them.
 TESTS = {"bs": 1000, "ar": 10_000}

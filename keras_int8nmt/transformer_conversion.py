@@ -27,7 +27,7 @@ from keras_int8nmt.layer_conversion import (
 )
 from keras_int8nmt.layers.int8_dense import fused_activation
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.transformer import Transformer
+from keras_int8nmt.transformer_model import Transformer
 
 # Which projections of an attention read one tensor.
 _INPUTS = {

@@ -319,7 +319,7 @@ class Transformer(keras.Model):
         super().compile_from_config(config)
 
     def _observers_by_path(self) -> dict[str, Observer]:
-        from keras_int8nmt.calibration import observers
+        from keras_int8nmt.calibration.state import observers
 
         # The first part of a path is the model's own name.
         return {path.partition("/")[2]: observer for path, observer in observers(self)}

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt._tables import format_table
 from keras_int8nmt.autotuning.candidates import KNOWN, PLAIN, Candidate, find_candidates
 from keras_int8nmt.quantization import PRECISIONS
-from keras_int8nmt.tables import format_table
 
 FORMAT = "keras-int8nmt policy"
 FORMAT_VERSION = 1
@@ -135,7 +135,7 @@ class AutotuneResult(Mapping[str, str]):
         if self.candidate.prepare is not None:
             model = self.candidate.prepare(model)
         if self.mode is not None:
-            from keras_int8nmt.calibration import settle
+            from keras_int8nmt.calibration.state import settle
 
             settle(model, self.mode, unsigned=self.unsigned)
         return model

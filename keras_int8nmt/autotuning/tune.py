@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt import __version__
+from keras_int8nmt._progress import progress_bar
+from keras_int8nmt._version import __version__
 from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, Candidate
 from keras_int8nmt.autotuning.costs import Workload, matmul_times
 from keras_int8nmt.autotuning.metric import Bleu, Metric, metric_name
@@ -20,10 +21,9 @@ from keras_int8nmt.autotuning.search import Floats, Outcome, Problem, Search, Se
 from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
 from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
-from keras_int8nmt.calibration import parse_mode
+from keras_int8nmt.calibration.modes import parse_mode
 from keras_int8nmt.plain_model import plain_model
-from keras_int8nmt.progress import progress_bar
-from keras_int8nmt.transformer import Transformer
+from keras_int8nmt.transformer_model import Transformer
 
 BUDGET = 60
 

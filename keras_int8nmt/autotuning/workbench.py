@@ -7,8 +7,7 @@ from typing import Any
 
 from keras_int8nmt.autotuning.candidates import Candidate
 from keras_int8nmt.autotuning.search import Setting
-from keras_int8nmt.calibration import settle
-from keras_int8nmt.calibration.state import observer_values
+from keras_int8nmt.calibration.state import observer_values, settle
 from keras_int8nmt.conversion import convert
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import ops
+from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.bench.timing import (
     interleaved,
     looped,
@@ -19,7 +20,6 @@ from keras_int8nmt.bench.timing import (
     row,
     timed_row,
 )
-from keras_int8nmt.progress import progress_bar
 
 ROWS = (1, 8, 32, 128, 1024)
 SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras_int8nmt.tables import format_table
+from keras_int8nmt._tables import format_table
 
 _HEAD = ("name", "case", "ours", "peer", "unit", "ratio", "spread", "")
 

@@ -7,8 +7,9 @@ run on JAX too.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
     "Observer": "observer",
@@ -55,7 +56,4 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_dense import QuantDense
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_face(__name__, _HOMES)

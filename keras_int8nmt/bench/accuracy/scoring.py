@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt import __version__, native
+from keras_int8nmt import native
+from keras_int8nmt._progress import progress_bar
+from keras_int8nmt._version import __version__
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.recipes import FLOAT, Material, Recipe, make_model
 from keras_int8nmt.bench.accuracy.state import Key, Result, State
 from keras_int8nmt.bench.translation.session import say
 from keras_int8nmt.bootstrap import compare, sentence_statistics
 from keras_int8nmt.evaluation import score
-from keras_int8nmt.progress import progress_bar
 from keras_int8nmt.translator import Translator
 
 SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32, "length_penalty": 1.0}

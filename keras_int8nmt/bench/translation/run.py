@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt import __version__, native
+from keras_int8nmt import native
+from keras_int8nmt._version import __version__
 from keras_int8nmt.bench.memory import translating_memory
 from keras_int8nmt.bench.timing import machine, row
 from keras_int8nmt.bench.translation.cases import Case, all_cases, headline_cases
