@@ -15,7 +15,7 @@ def lazy_face(
 
     Args:
         package: The package's `__name__`.
-        homes: The module of each public name, below the package.
+        homes: The module of each public name, below `keras_int8nmt`.
         present: Public names that are there already.
 
     Returns:
@@ -26,7 +26,7 @@ def lazy_face(
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        value = getattr(importlib.import_module(f"keras_int8nmt.{homes[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 

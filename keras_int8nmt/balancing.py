@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.calibration.errors import NotCalibratedError
 from keras_int8nmt.channel_scaling import Site, scaling_sites
+from keras_int8nmt.thresholds.errors import NotCalibratedError
 from keras_int8nmt.transformer import copy_weights
 from keras_int8nmt.transformer_model import Transformer
 

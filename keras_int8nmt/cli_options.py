@@ -40,7 +40,7 @@ def weight_bits(text: str) -> int | None:
 
 
 def mode(text: str) -> str:
-    from keras_int8nmt.calibration.modes import parse_mode
+    from keras_int8nmt.thresholds.modes import parse_mode
 
     try:
         parse_mode(text)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_int8nmt._version import __version__
-from keras_int8nmt.calibration.modes import DEFAULT_MODE
 from keras_int8nmt.cli_options import (
     add_output,
     add_search,
@@ -17,6 +16,7 @@ from keras_int8nmt.cli_options import (
     share,
     weight_bits,
 )
+from keras_int8nmt.thresholds.modes import DEFAULT_MODE
 
 BENCHMARKS = ("gemm", "gather", "translate", "profile", "paper", "corpus", "accuracy")
 

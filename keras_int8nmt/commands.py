@@ -19,7 +19,6 @@ from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.calibration.errors import CalibrationError
 from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
@@ -61,6 +60,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.text_files import TextFileError, check_writable_file, read_pairs, write_lines
+from keras_int8nmt.thresholds.errors import CalibrationError
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
 from keras_int8nmt.windows import WINDOW

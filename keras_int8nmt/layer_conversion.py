@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.bias_correction import corrected_bias
-from keras_int8nmt.calibration.distribution import clipped_mass, sqnr_db
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layers.dynamic_attention import DynamicAttention
@@ -23,6 +22,7 @@ from keras_int8nmt.layers.mixed_attention import MixedAttention
 from keras_int8nmt.layers.observer import Observer
 from keras_int8nmt.layers.residual_norm import ResidualNorm
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.thresholds.distribution import clipped_mass, sqnr_db
 
 Dense = Int8Dense | DynamicDense | FloatDense
 

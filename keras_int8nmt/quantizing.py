@@ -15,11 +15,11 @@ from keras_int8nmt.calibrating import (
     check_feed,
 )
 from keras_int8nmt.calibrating import calibrate as calibrate_model
-from keras_int8nmt.calibration.errors import CalibrationError
 from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
 from keras_int8nmt.text_files import check_writable_file, read_pairs
+from keras_int8nmt.thresholds.errors import CalibrationError
 
 # What a model card tells of calibration.
 CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")

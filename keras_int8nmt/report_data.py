@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.calibration.distribution import classify, clipped_mass, sqnr_db
-from keras_int8nmt.calibration.histogram import HALF, Histogram
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.report_quality import Quality
+from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
+from keras_int8nmt.thresholds.histogram import HALF, Histogram
 
 # Most bars of a histogram: what a picture of a few hundred pixels can show.
 MOST_BARS = 160

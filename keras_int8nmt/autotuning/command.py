@@ -8,10 +8,10 @@ from typing import Any
 from keras_int8nmt.autotuning.candidates import CANDIDATES, find_candidates
 from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError, read_policy
 from keras_int8nmt.autotuning.tune import autotune
-from keras_int8nmt.calibration.errors import CalibrationError
 from keras_int8nmt.conversion import ConversionError, convert
 from keras_int8nmt.conversion_policy import NAMED_POLICIES
 from keras_int8nmt.text_files import write_lines
+from keras_int8nmt.thresholds.errors import CalibrationError
 
 
 def tune(

@@ -1,19 +1,14 @@
-"""Calibration: histograms in, thresholds out (arXiv 1906.00532, section 4).
+"""Calibration: sentences in, calibrated model out (arXiv 1906.00532, section 4).
 
-All but `state` knows NumPy only. The functions that walk a model are loaded on first use, so that
-importing a histogram chooses no Keras back end.
+This face also has what others need of histograms, thresholds and the state of a model; each name is
+loaded on first use, so that importing a histogram chooses no Keras back end.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from keras_int8nmt.calibration.distribution import classify, clipped_mass, sqnr_db
-from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
-from keras_int8nmt.calibration.histogram import Histogram
-from keras_int8nmt.calibration.modes import DEFAULT_MODE, MODES, parse_mode
-from keras_int8nmt.calibration.threshold import find_thresholds
+from keras_int8nmt._faces import lazy_face
 
 if TYPE_CHECKING:
     from keras_int8nmt.calibration.state import (
@@ -25,11 +20,31 @@ if TYPE_CHECKING:
         without_statistics,
     )
     from keras_int8nmt.calibration.training import finish_training, prepare_training
+    from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
+    from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
+    from keras_int8nmt.thresholds.find import find_thresholds
+    from keras_int8nmt.thresholds.histogram import Histogram
+    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, MODES, parse_mode
 
-_STATE = ("observers", "reset", "set_state", "settle", "simulate", "without_statistics")
 _HOMES = {
-    **dict.fromkeys(_STATE, "state"),
-    **dict.fromkeys(("finish_training", "prepare_training"), "training"),
+    "DEFAULT_MODE": "thresholds.modes",
+    "MODES": "thresholds.modes",
+    "parse_mode": "thresholds.modes",
+    "classify": "thresholds.distribution",
+    "clipped_mass": "thresholds.distribution",
+    "sqnr_db": "thresholds.distribution",
+    "CalibrationError": "thresholds.errors",
+    "NotCalibratedError": "thresholds.errors",
+    "Histogram": "thresholds.histogram",
+    "find_thresholds": "thresholds.find",
+    "observers": "calibration.state",
+    "reset": "calibration.state",
+    "set_state": "calibration.state",
+    "settle": "calibration.state",
+    "simulate": "calibration.state",
+    "without_statistics": "calibration.state",
+    "finish_training": "calibration.training",
+    "prepare_training": "calibration.training",
 }
 
 __all__ = [
@@ -53,8 +68,4 @@ __all__ = [
     "without_statistics",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_face(__name__, _HOMES)

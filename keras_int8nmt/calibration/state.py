@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.calibration.errors import CalibrationError, NotCalibratedError
-from keras_int8nmt.calibration.modes import DEFAULT_MODE, parse_mode
-from keras_int8nmt.calibration.threshold import find_thresholds, what_is_wrong
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observer import OBSERVING, OFF, SIMULATING, Observer
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
+from keras_int8nmt.thresholds.find import find_thresholds, what_is_wrong
+from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 
 _STATES = {"float": OFF, "observing": OBSERVING, "simulating": SIMULATING}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration.modes import DEFAULT_MODE, parse_mode
 from keras_int8nmt.calibration.state import reset, set_state, settle
+from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 
 
 class CalibrationCallback(keras.callbacks.Callback):

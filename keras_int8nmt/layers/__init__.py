@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
-    "Observer": "observer",
-    "QuantDense": "quant_dense",
-    "QuantAttention": "quant_attention",
-    "Int8Gather": "int8_gather",
-    "Int8Dense": "int8_dense",
-    "Int8Attention": "int8_attention",
-    "Int8Embedding": "int8_embedding",
-    "DynamicDense": "dynamic_dense",
-    "DynamicAttention": "dynamic_attention",
-    "FloatDense": "float_dense",
-    "FloatEmbedding": "float_embedding",
-    "MixedAttention": "mixed_attention",
+    "Observer": "layers.observer",
+    "QuantDense": "layers.quant_dense",
+    "QuantAttention": "layers.quant_attention",
+    "Int8Gather": "layers.int8_gather",
+    "Int8Dense": "layers.int8_dense",
+    "Int8Attention": "layers.int8_attention",
+    "Int8Embedding": "layers.int8_embedding",
+    "DynamicDense": "layers.dynamic_dense",
+    "DynamicAttention": "layers.dynamic_attention",
+    "FloatDense": "layers.float_dense",
+    "FloatEmbedding": "layers.float_embedding",
+    "MixedAttention": "layers.mixed_attention",
 }
 
 __all__ = [

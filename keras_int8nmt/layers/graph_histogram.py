@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.calibration.histogram import BINS, HALF, HALF_LOG2, MAX_EXPONENT, MIN_EXPONENT
 from keras_int8nmt.layers.branches import traced_once
+from keras_int8nmt.thresholds.histogram import BINS, HALF, HALF_LOG2, MAX_EXPONENT, MIN_EXPONENT
 
 _INT32_MAX = np.iinfo(np.int32).max
 # 2^k where a larger magnitude needs the next exponent, and the factor from a value to its bin.

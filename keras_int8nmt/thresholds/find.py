@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from keras_int8nmt.calibration.entropy import entropy_bins
-from keras_int8nmt.calibration.errors import CalibrationError
-from keras_int8nmt.calibration.histogram import HALF, Histogram
-from keras_int8nmt.calibration.kl_search import kl_bins
-from keras_int8nmt.calibration.modes import DEFAULT_MODE, Mode, parse_mode
-from keras_int8nmt.calibration.percentile import percentile_bins
-from keras_int8nmt.calibration.squared_error import mse_bins
+from keras_int8nmt.thresholds.entropy import entropy_bins
+from keras_int8nmt.thresholds.errors import CalibrationError
+from keras_int8nmt.thresholds.histogram import HALF, Histogram
+from keras_int8nmt.thresholds.kl import kl_bins
+from keras_int8nmt.thresholds.modes import DEFAULT_MODE, Mode, parse_mode
+from keras_int8nmt.thresholds.mse import mse_bins
+from keras_int8nmt.thresholds.percentile import percentile_bins
 
 # Levels on one side of zero: int8 symmetric has 0..127, and so has each half of uint8 with a zero
 # point. Data without negative values has the 256 levels of uint8 on its one side.

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_int8nmt.calibration.histogram import HALF
-from keras_int8nmt.calibration.kl_search import divergences
+from keras_int8nmt.thresholds.histogram import HALF
+from keras_int8nmt.thresholds.kl import divergences
 
 BINS = 2048
 _MERGED = HALF // BINS

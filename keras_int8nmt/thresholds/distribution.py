@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_int8nmt.calibration.errors import CalibrationError
-from keras_int8nmt.calibration.histogram import HALF, Histogram
+from keras_int8nmt.thresholds.errors import CalibrationError
+from keras_int8nmt.thresholds.histogram import HALF, Histogram
 
 if TYPE_CHECKING:
     from keras_int8nmt.quantization import QuantParams

@@ -5,10 +5,10 @@ import pytest
 from plain_kl import plain_search
 
 from keras_int8nmt.calibration import Histogram, find_thresholds, parse_mode
-from keras_int8nmt.calibration.entropy import best_candidate, entropy_bins
-from keras_int8nmt.calibration.percentile import percentile_bins
-from keras_int8nmt.calibration.squared_error import mse_bins, squared_error
 from keras_int8nmt.quantization import dequantize, params_from_thresholds, quantize
+from keras_int8nmt.thresholds.entropy import best_candidate, entropy_bins
+from keras_int8nmt.thresholds.mse import mse_bins, squared_error
+from keras_int8nmt.thresholds.percentile import percentile_bins
 
 RNG = np.random.default_rng(0)
 

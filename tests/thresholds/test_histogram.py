@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_int8nmt.calibration.histogram import BINS, MIN_EXPONENT, Histogram, exponent_of
+from keras_int8nmt.thresholds.histogram import BINS, MIN_EXPONENT, Histogram, exponent_of
 
 RNG = np.random.default_rng(0)
 

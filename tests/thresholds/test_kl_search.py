@@ -7,7 +7,7 @@ import pytest
 from plain_kl import plain_search
 
 from keras_int8nmt.calibration import kl_search
-from keras_int8nmt.calibration.kl_search import kl_bins
+from keras_int8nmt.thresholds.kl import kl_bins
 
 RNG = np.random.default_rng(0)
 LOG = math.log

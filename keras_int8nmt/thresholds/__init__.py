@@ -1,0 +1,1 @@
+"""Histogram in, thresholds out (arXiv 1906.00532, section 4); NumPy alone."""
