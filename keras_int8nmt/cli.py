@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from keras_int8nmt.cli_parser import parser
-from keras_int8nmt.text_files import check_writable_file
+from keras_int8nmt.files.lines import check_writable_file
 
 _USER_ERROR = 2
 

@@ -20,7 +20,6 @@ from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.calibration.state import observers
-from keras_int8nmt.compressed import CompressedFileError
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.evaluating import (
     EvaluationRequestError,
@@ -32,11 +31,15 @@ from keras_int8nmt.evaluating import (
 )
 from keras_int8nmt.evaluation import gemm_of
 from keras_int8nmt.file_translation import Done, find_place, translate_lines
-from keras_int8nmt.journal import JournaledOutput, ResumeError
-from keras_int8nmt.line_source import LineSource, count_lines
+from keras_int8nmt.files.compression import CompressedFileError
+from keras_int8nmt.files.journal import JournaledOutput, ResumeError
+from keras_int8nmt.files.lines import TextFileError, check_writable_file, read_pairs, write_lines
+from keras_int8nmt.files.output import open_output
+from keras_int8nmt.files.records import make_format
+from keras_int8nmt.files.source import LineSource, count_lines
+from keras_int8nmt.files.windows import WINDOW
 from keras_int8nmt.marian import MarianFormatError
 from keras_int8nmt.named_sets import NamedSetError
-from keras_int8nmt.outputs import open_output
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.quantizing import (
     CALIBRATION_ENTRIES,
@@ -48,7 +51,6 @@ from keras_int8nmt.quantizing import (
 from keras_int8nmt.quantizing import autotune as autotune
 from keras_int8nmt.quantizing import calibrate as calibrate
 from keras_int8nmt.quantizing import convert as convert
-from keras_int8nmt.record_formats import make_format
 from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.saving import (
     ModelFolderError,
@@ -59,11 +61,9 @@ from keras_int8nmt.saving import (
     state_of,
     update_card,
 )
-from keras_int8nmt.text_files import TextFileError, check_writable_file, read_pairs, write_lines
 from keras_int8nmt.thresholds.errors import CalibrationError
 from keras_int8nmt.tokenizer import TokenizerError
 from keras_int8nmt.translator import Translator
-from keras_int8nmt.windows import WINDOW
 
 Figures = dict[str, Any]
 

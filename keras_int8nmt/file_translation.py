@@ -15,15 +15,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_int8nmt._progress import byte_bar
-from keras_int8nmt.compressed import packer
-from keras_int8nmt.journal import JournaledOutput, ResumeError
-from keras_int8nmt.line_source import LineSource, Window
-from keras_int8nmt.outputs import Output
-from keras_int8nmt.record_formats import LineFormat
-from keras_int8nmt.text_files import TextFileError
+from keras_int8nmt.files.compression import packer
+from keras_int8nmt.files.journal import JournaledOutput, ResumeError
+from keras_int8nmt.files.lines import TextFileError
+from keras_int8nmt.files.output import Output
+from keras_int8nmt.files.records import LineFormat
+from keras_int8nmt.files.source import LineSource, Window
+from keras_int8nmt.files.windows import overlapped
 from keras_int8nmt.translation import Pending, Translation
 from keras_int8nmt.translator import Translator
-from keras_int8nmt.windows import overlapped
 
 ON_ERROR = ("stop", "copy", "empty")
 # What a decoder raises for a sentence that it can't translate.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.files.lines import read_lines
 
 
 class NamedSetError(ValueError):

@@ -17,8 +17,8 @@ from keras_int8nmt.calibrating import (
 from keras_int8nmt.calibrating import calibrate as calibrate_model
 from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.conversion import ConversionError
+from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
-from keras_int8nmt.text_files import check_writable_file, read_pairs
 from keras_int8nmt.thresholds.errors import CalibrationError
 
 # What a model card tells of calibration.

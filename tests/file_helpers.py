@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from keras_int8nmt.compressed import CompressedFileError, open_input, packer
 from keras_int8nmt.file_translation import find_place, translate_lines
-from keras_int8nmt.line_source import LineSource
-from keras_int8nmt.outputs import open_output
-from keras_int8nmt.record_formats import make_format
+from keras_int8nmt.files.compression import CompressedFileError, open_input, packer
+from keras_int8nmt.files.output import open_output
+from keras_int8nmt.files.records import make_format
+from keras_int8nmt.files.source import LineSource
 from keras_int8nmt.translation import Hypothesis, Translation
 
 TEXTS = [f"sentence number {i}, grün" for i in range(23)]

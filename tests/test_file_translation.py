@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from file_helpers import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
 
-from keras_int8nmt.compressed import CompressedFileError, open_input
-from keras_int8nmt.line_source import count_lines
-from keras_int8nmt.outputs import open_output
-from keras_int8nmt.record_formats import make_format
-from keras_int8nmt.text_files import TextFileError
+from keras_int8nmt.files.compression import CompressedFileError, open_input
+from keras_int8nmt.files.lines import TextFileError
+from keras_int8nmt.files.output import open_output
+from keras_int8nmt.files.records import make_format
+from keras_int8nmt.files.source import count_lines
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -319,9 +319,9 @@ MEMORY = """
     sys.path.insert(0, {tests!r})
     from file_helpers import FakeTranslator
     from keras_int8nmt.file_translation import translate_lines
-    from keras_int8nmt.line_source import LineSource
-    from keras_int8nmt.outputs import open_output
-    from keras_int8nmt.record_formats import make_format
+    from keras_int8nmt.files.source import LineSource
+    from keras_int8nmt.files.output import open_output
+    from keras_int8nmt.files.records import make_format
 
     def rss():
         return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

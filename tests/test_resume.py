@@ -11,9 +11,9 @@ import os
 import pytest
 from file_helpers import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
 
-from keras_int8nmt.journal import JournaledOutput, ResumeError
-from keras_int8nmt.outputs import open_output
-from keras_int8nmt.text_files import TextFileError
+from keras_int8nmt.files.journal import JournaledOutput, ResumeError
+from keras_int8nmt.files.lines import TextFileError
+from keras_int8nmt.files.output import open_output
 
 # Not "close": the system does that for the dead.
 CALLS = ("open", "write", "fsync", "replace", "ftruncate")
@@ -266,7 +266,7 @@ def test_an_output_that_another_process_has_just_finished_is_left_as_it_is(
     with pytest.MonkeyPatch.context() as patch:
         OtherFinishes(patch, stopped, when)
         if not locks:
-            patch.setattr("keras_int8nmt.journal.fcntl", None)
+            patch.setattr("keras_int8nmt.files.journal.fcntl", None)
         with pytest.raises(ResumeError, match="has just been finished"):
             translate(source, stopped, **options)
     assert stopped.read_bytes() == content

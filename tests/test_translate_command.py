@@ -183,7 +183,7 @@ def test_resume_refuses_what_is_of_something_else(place, capfd):
 @pytest.fixture
 def unfinished(place, monkeypatch):
     """An output of which 16 lines are there."""
-    from keras_int8nmt.journal import JournaledOutput
+    from keras_int8nmt.files.journal import JournaledOutput
 
     append = JournaledOutput.append
 

@@ -10,7 +10,7 @@ from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError, rea
 from keras_int8nmt.autotuning.tune import autotune
 from keras_int8nmt.conversion import ConversionError, convert
 from keras_int8nmt.conversion_policy import NAMED_POLICIES
-from keras_int8nmt.text_files import write_lines
+from keras_int8nmt.files.lines import write_lines
 from keras_int8nmt.thresholds.errors import CalibrationError
 
 

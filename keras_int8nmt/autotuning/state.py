@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.json_lines import append_entries, read_entries
+from keras_int8nmt.files.jsonl import append_entries, read_entries
 
 
 class StateError(ValueError):

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.sentences import VARIABLE, shared_folder
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.files.lines import read_lines
 
 T = TypeVar("T")
 

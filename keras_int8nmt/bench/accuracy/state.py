@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.json_lines import append_entries, read_entries
+from keras_int8nmt.files.jsonl import append_entries, read_entries
 from keras_int8nmt.saving import CARD_FILE, load_folder, read_card, save_folder
 
 Key = dict[str, Any]

@@ -10,10 +10,10 @@ from typing import Any
 
 from keras_int8nmt.bench.timing import interleaved, row
 from keras_int8nmt.file_translation import translate_lines
-from keras_int8nmt.line_source import LineSource
-from keras_int8nmt.outputs import open_output
-from keras_int8nmt.record_formats import TextLines
-from keras_int8nmt.text_files import write_lines
+from keras_int8nmt.files.lines import write_lines
+from keras_int8nmt.files.output import open_output
+from keras_int8nmt.files.records import TextLines
+from keras_int8nmt.files.source import LineSource
 from keras_int8nmt.translator import Translator
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt.bench.timing import row
-from keras_int8nmt.line_source import count_lines
+from keras_int8nmt.files.source import count_lines
 
 _PERIOD = 0.5
 _MOST_SAMPLES = 400

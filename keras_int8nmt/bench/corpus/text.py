@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from keras_int8nmt.bench.translation.sentences import VARIABLE, read_tatoeba, shared_folder
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.files.lines import read_lines
 
 _FILES = ("tatoeba-ende/train.en", "tatoeba-enfr/train.en", "multi30k/train.en")
 _NAMES = (

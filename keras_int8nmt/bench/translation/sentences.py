@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_int8nmt import builtin_model
-from keras_int8nmt.text_files import read_lines
+from keras_int8nmt.files.lines import read_lines
 
 VARIABLE = "KERAS_INT8NMT_SHARED"
 

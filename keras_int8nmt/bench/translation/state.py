@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.rounds import Result
-from keras_int8nmt.json_lines import append_entries, read_entries
+from keras_int8nmt.files.jsonl import append_entries, read_entries
 
 
 class State:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from keras_int8nmt.compressed import packer
-from keras_int8nmt.journal import JournaledOutput, Progress, ResumeError
-from keras_int8nmt.text_files import check_writable_file
+from keras_int8nmt.files.compression import packer
+from keras_int8nmt.files.journal import JournaledOutput, Progress, ResumeError
+from keras_int8nmt.files.lines import check_writable_file
 
 
 class Output(Protocol):

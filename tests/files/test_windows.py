@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keras_int8nmt.windows import cut, overlapped
+from keras_int8nmt.files.windows import cut, overlapped
 
 
 class Begun:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from keras_int8nmt.compressed import open_input
-from keras_int8nmt.record_formats import BadLineError, LineFormat, Record
-from keras_int8nmt.text_files import TextFileError
-from keras_int8nmt.windows import WINDOW
+from keras_int8nmt.files.compression import open_input
+from keras_int8nmt.files.lines import TextFileError
+from keras_int8nmt.files.records import BadLineError, LineFormat, Record
+from keras_int8nmt.files.windows import WINDOW
 
 # A window ends at so many bytes even if it has few lines.
 _WINDOW_BYTES = 4 << 20
