@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
     from keras_int8nmt.tfmot_import import from_tfmot
-    from keras_int8nmt.tokenizer import MarianTokenizer
+    from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.transformer import Transformer, build_transformer
     from keras_int8nmt.translator import Translator
 

@@ -62,7 +62,7 @@ from keras_int8nmt.saving import (
     update_card,
 )
 from keras_int8nmt.thresholds.errors import CalibrationError
-from keras_int8nmt.tokenizer import TokenizerError
+from keras_int8nmt.tokenizers.marian import TokenizerError
 from keras_int8nmt.translator import Translator
 
 Figures = dict[str, Any]

@@ -11,7 +11,7 @@ from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE
-from keras_int8nmt.tokenizer import MarianTokenizer
+from keras_int8nmt.tokenizers.marian import MarianTokenizer
 from keras_int8nmt.translator import Translator
 
 _SHOWN = 12

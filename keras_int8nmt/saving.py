@@ -360,6 +360,6 @@ def _ends(path: Path) -> list[Any]:
 def _load_tokenizer(folder: Path, files: Any) -> Any:
     if "vocab.json" not in files:
         return None
-    from keras_int8nmt.tokenizer import MarianTokenizer
+    from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
     return MarianTokenizer(folder)

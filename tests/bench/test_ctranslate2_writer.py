@@ -11,7 +11,7 @@ import pytest
 from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines.ours import make_translator
-from keras_int8nmt.tokenizer import MarianTokenizer
+from keras_int8nmt.tokenizers.marian import MarianTokenizer
 from keras_int8nmt.transformer import build_transformer
 
 if importlib.util.find_spec("ctranslate2") is None:

@@ -12,7 +12,7 @@ from keras_int8nmt.bench.accuracy.corpora import CORPORA, Corpus, CorpusFiles, f
 from keras_int8nmt.bench.accuracy.hard import DEFAULT_FACTOR, DEFAULT_SHARE, make_hard
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.saving import fingerprint, open_model
-from keras_int8nmt.tokenizer import MarianTokenizer
+from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
 DEFAULT_CORPUS = "tatoeba-ende"
 

@@ -80,7 +80,7 @@ def _tiny() -> tuple[Any, Any, int | None]:
     """The trained built-in model, calibrated as `keras-int8nmt demo` does it."""
     from keras_int8nmt.calibrating import calibrate
     from keras_int8nmt.conversion import convert
-    from keras_int8nmt.tokenizer import MarianTokenizer
+    from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
     tokenizer = MarianTokenizer(builtin_model.FOLDER)
     model = builtin_model.load_builtin()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from keras_int8nmt.tokenizer import MarianTokenizer, TokenizerError
+from keras_int8nmt.tokenizers.marian import MarianTokenizer, TokenizerError
 
 
 def lines(path):
