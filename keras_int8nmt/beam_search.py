@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import ops
+from keras_int8nmt.ops import functions as ops
 
 # Positions by which the cache grows. More: attention reads more empty places; fewer: more copies.
 CHUNK = 16

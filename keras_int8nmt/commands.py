@@ -12,7 +12,6 @@ from contextlib import closing
 from typing import Any
 
 from keras_int8nmt import demo as demonstration
-from keras_int8nmt import ops
 from keras_int8nmt._tables import format_table
 from keras_int8nmt._version import __version__
 from keras_int8nmt.autotuning.result import PolicyFileError
@@ -40,6 +39,7 @@ from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.files.windows import WINDOW
 from keras_int8nmt.marian import MarianFormatError
 from keras_int8nmt.named_sets import NamedSetError
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.plain_model import plain_model
 from keras_int8nmt.quantizing import (
     CALIBRATION_ENTRIES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from keras_int8nmt.integer_functions import require_arithmetic
+from keras_int8nmt.ops.integer_rules import require_arithmetic
 from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
 
 WEIGHT_SCALES = ("per_channel", "per_tensor")

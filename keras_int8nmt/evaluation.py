@@ -168,7 +168,7 @@ def evaluate(
 
 def gemm_of(translator: Any) -> str:
     """What multiplies the matrices of a translator's model."""
-    from keras_int8nmt import ops
+    from keras_int8nmt.ops import functions as ops
 
     if precision_of(translator.model) == "float32":
         # The native decoder multiplies float32 by oneDNN, whatever INT8 runs on.

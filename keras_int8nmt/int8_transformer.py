@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt import ops
 from keras_int8nmt.layers.frozen_layer import (
     FrozenLayer,
     as_codes,
     optional_params,
     params_config,
 )
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer_blocks import position_table, source_lengths
 

@@ -145,7 +145,7 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
             version that this release does not know.
     """
     # A native library that can't run as the environment asks: Keras would hide the error below.
-    from keras_int8nmt import ops
+    from keras_int8nmt.ops import functions as ops
 
     ops.native_available()
     folder = Path(folder)

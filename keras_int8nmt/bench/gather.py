@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import ops
 from keras_int8nmt.bench.timing import (
     interleaved,
     looped,
@@ -16,6 +15,7 @@ from keras_int8nmt.bench.timing import (
     require_native,
     timed_row,
 )
+from keras_int8nmt.ops import functions as ops
 
 SHAPES = ((128, 8, 64, 64), (128, 8, 8, 64), (128, 512))
 _ORDERS = 32

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import ops
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.bench.timing import (
     interleaved,
@@ -20,6 +19,7 @@ from keras_int8nmt.bench.timing import (
     row,
     timed_row,
 )
+from keras_int8nmt.ops import functions as ops
 
 ROWS = (1, 8, 32, 128, 1024)
 SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))

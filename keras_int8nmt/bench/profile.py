@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from keras_int8nmt import native, ops
+from keras_int8nmt import native
 from keras_int8nmt.bench.base_model import (
     SENTENCES,
     SOURCE_TOKENS,
@@ -14,6 +14,7 @@ from keras_int8nmt.bench.base_model import (
     translator_settings,
 )
 from keras_int8nmt.bench.timing import machine, require_native, row
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.translator import Translator
 
 # The ops of the layer path by kind of work.

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt import ops
+from keras_int8nmt.ops import functions as ops
 
 
 @dataclass(frozen=True)

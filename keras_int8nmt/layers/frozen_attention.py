@@ -10,8 +10,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import ops
-from keras_int8nmt.integer_functions import require_arithmetic
 from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul, Weights
 from keras_int8nmt.layers.float_matmul import FloatMatmul
 from keras_int8nmt.layers.frozen_layer import (
@@ -22,6 +20,8 @@ from keras_int8nmt.layers.frozen_layer import (
     params_from_config,
 )
 from keras_int8nmt.layers.packed_matmul import PackedMatmul, Section
+from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.ops.integer_rules import require_arithmetic
 from keras_int8nmt.quantization import QuantParams
 
 Params = QuantParams | dict[str, Any]

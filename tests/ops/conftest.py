@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keras_int8nmt import ops, stock_ops
+from keras_int8nmt import ops
+from keras_int8nmt.ops import stock as stock_ops
 
 
 @pytest.fixture(params=["native", "stock"])

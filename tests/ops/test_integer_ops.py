@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import ops
-from keras_int8nmt.integer_functions import (
+from keras_int8nmt.ops.integer_rules import (
     integer_exp,
     integer_layer_norm,
     integer_root,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_int8nmt import ops, stock_ops
+from keras_int8nmt import ops
+from keras_int8nmt.ops import stock as stock_ops
 from keras_int8nmt.quantization import QuantParams, dequantize, quantize
 
 F = np.float32
@@ -288,7 +289,7 @@ def test_ties_go_to_the_lower_id_and_the_forbidden_id_only_counts(path):
 def test_both_paths_give_the_same_integers_on_random_products():
     if not ops.native_available():
         pytest.skip(f"no native library: {ops.native_info()}")
-    from keras_int8nmt import native_ops
+    from keras_int8nmt.ops import native as native_ops
 
     rng = np.random.default_rng(7)
     for k, n, out in itertools.product((31, 512, 600), (7, 64), ("float32", "int8", "uint8")):
@@ -313,7 +314,7 @@ def test_both_paths_give_the_same_bits_in_float_sums():
     """LayerNorm, attention and log-probabilities, whose sums have one order on both paths."""
     if not ops.native_available():
         pytest.skip(f"no native library: {ops.native_info()}")
-    from keras_int8nmt import native_ops
+    from keras_int8nmt.ops import native as native_ops
 
     rng = np.random.default_rng(3)
     for rows, columns in ((1, 7), (3, 64), (40, 300), (2, 1024)):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt import ops
 from keras_int8nmt.bench.corpus.end_to_end import end_to_end_row
 from keras_int8nmt.bench.corpus.memory import memory_rows
 from keras_int8nmt.bench.corpus.report import kept_rows, write_docs
@@ -18,6 +17,7 @@ from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.client import available_cores
 from keras_int8nmt.bench.translation.sentences import read_news, read_tatoeba
 from keras_int8nmt.bench.translation.session import Session, say, tokenizer
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.saving import load_folder, save_folder
 
 LINES = 1_000_000

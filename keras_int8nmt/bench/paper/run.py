@@ -7,7 +7,6 @@ import subprocess
 import sys
 from typing import Any
 
-from keras_int8nmt import ops
 from keras_int8nmt.bench.paper.op_count import op_count_rows
 from keras_int8nmt.bench.paper.sorting import sorting_rows
 from keras_int8nmt.bench.timing import row
@@ -22,6 +21,7 @@ from keras_int8nmt.bench.translation.run import compared, int8_peak, machine_and
 from keras_int8nmt.bench.translation.sentences import read_news
 from keras_int8nmt.bench.translation.session import Session, say, tokenizer
 from keras_int8nmt.bench.translation.state import State
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.saving import load_folder
 from keras_int8nmt.transformer import build_transformer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from keras_int8nmt import ops
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines import UnavailableError
+from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.saving import load_folder
 from keras_int8nmt.translator import Translator
 

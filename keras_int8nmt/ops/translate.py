@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt import native
-from keras_int8nmt.op_checks import as_tensor
+from keras_int8nmt.ops.checks import as_tensor
 
 
 def translate(
@@ -41,7 +41,7 @@ def translate(
         RuntimeError: without the native library; stock operations have no counterpart.
     """
     native.require()
-    from keras_int8nmt import native_ops
+    from keras_int8nmt.ops import native as native_ops
 
     source_ids = as_tensor("source_ids", source_ids, ("int32",), rank=2)
     divisors = as_tensor("divisors", divisors, ("float32",), rank=1)

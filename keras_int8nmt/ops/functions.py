@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import native, stock_ops
-from keras_int8nmt.integer_functions import require_arithmetic, require_norm
-from keras_int8nmt.op_checks import as_matmul, as_tensor, check_output
+from keras_int8nmt import native
+from keras_int8nmt.ops import stock as stock_ops
+from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
+from keras_int8nmt.ops.integer_rules import require_arithmetic, require_norm
+from keras_int8nmt.ops.translate import translate as translate
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.translate_op import translate as translate
 
 _CODES = ("int8", "uint8")
 # Of queries, keys and values: float32 where mixed precision leaves a product of attention float.
@@ -46,7 +47,7 @@ def set_num_threads(threads: int) -> None:
 def _backend() -> ModuleType:
     if native.library() is None:
         return stock_ops
-    from keras_int8nmt import native_ops
+    from keras_int8nmt.ops import native as native_ops
 
     return native_ops
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.ops.stock_integer import integer_normal, integer_powers
 from keras_int8nmt.quantization import CODE_RANGE, LEAST_ROW_MAXIMUM
-from keras_int8nmt.stock_integer import integer_normal, integer_powers
 
 # 512 * 255 * 127 < 2^24: sums of so many products of codes are exact in float32.
 _EXACT_TERMS = 512

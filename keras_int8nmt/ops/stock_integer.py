@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.integer_functions import (
+from keras_int8nmt.ops.integer_rules import (
     EXP_B,
     EXP_C,
     EXP_HALVINGS,
