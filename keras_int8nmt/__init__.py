@@ -15,19 +15,19 @@ _HOMES = {
     "QuantDense": "layers.quant_dense",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
-    "Int8Dense": "layers.int8_dense",
-    "Int8Attention": "layers.int8_attention",
-    "Int8Embedding": "layers.int8_embedding",
-    "DynamicDense": "layers.dynamic_dense",
-    "DynamicAttention": "layers.dynamic_attention",
-    "FloatDense": "layers.float_dense",
-    "FloatEmbedding": "layers.float_embedding",
-    "MixedAttention": "layers.mixed_attention",
+    "Int8Dense": "layers.inference.int8_dense",
+    "Int8Attention": "layers.inference.int8_attention",
+    "Int8Embedding": "layers.inference.int8_embedding",
+    "DynamicDense": "layers.inference.dynamic_dense",
+    "DynamicAttention": "layers.inference.dynamic_attention",
+    "FloatDense": "layers.inference.float_dense",
+    "FloatEmbedding": "layers.inference.float_embedding",
+    "MixedAttention": "layers.inference.mixed_attention",
     "CalibrationCallback": "callbacks.calibration",
-    "CalibrationError": "calibration",
-    "finish_training": "calibration",
-    "prepare_training": "calibration",
-    "simulate": "calibration",
+    "CalibrationError": "thresholds.errors",
+    "finish_training": "layers.model_training",
+    "prepare_training": "layers.model_training",
+    "simulate": "layers.model_state",
     "build_transformer": "transformer",
     "Transformer": "transformer",
     "load_marian": "marian",
@@ -62,15 +62,15 @@ if TYPE_CHECKING:
     )
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
-    from keras_int8nmt.layers.dynamic_attention import DynamicAttention
-    from keras_int8nmt.layers.dynamic_dense import DynamicDense
-    from keras_int8nmt.layers.float_dense import FloatDense
-    from keras_int8nmt.layers.float_embedding import FloatEmbedding
-    from keras_int8nmt.layers.int8_attention import Int8Attention
-    from keras_int8nmt.layers.int8_dense import Int8Dense
-    from keras_int8nmt.layers.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
+    from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+    from keras_int8nmt.layers.inference.float_dense import FloatDense
+    from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+    from keras_int8nmt.layers.inference.int8_attention import Int8Attention
+    from keras_int8nmt.layers.inference.int8_dense import Int8Dense
+    from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
     from keras_int8nmt.layers.int8_gather import Int8Gather
-    from keras_int8nmt.layers.mixed_attention import MixedAttention
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.marian import load_marian

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.transformer_model import Transformer
 
 

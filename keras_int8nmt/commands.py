@@ -18,7 +18,6 @@ from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.evaluating import (
     EvaluationRequestError,
@@ -37,6 +36,7 @@ from keras_int8nmt.files.output import open_output
 from keras_int8nmt.files.records import make_format
 from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.files.windows import WINDOW
+from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.marian import MarianFormatError
 from keras_int8nmt.named_sets import NamedSetError
 from keras_int8nmt.ops import functions as ops

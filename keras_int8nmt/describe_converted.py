@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
-from keras_int8nmt.layers.dynamic_dense import DynamicDense
-from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul
-from keras_int8nmt.layers.float_dense import FloatDense
-from keras_int8nmt.layers.float_embedding import FloatEmbedding
-from keras_int8nmt.layers.float_matmul import FloatMatmul
-from keras_int8nmt.layers.frozen_attention import FrozenAttention
-from keras_int8nmt.layers.int8_dense import Int8Dense, fused_activation
-from keras_int8nmt.layers.int8_embedding import Int8Embedding
-from keras_int8nmt.layers.packed_matmul import PackedMatmul
-from keras_int8nmt.layers.residual_norm import ResidualNorm
+from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
+from keras_int8nmt.layers.inference.float_dense import FloatDense
+from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
+from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
+from keras_int8nmt.layers.inference.int8_dense import Int8Dense, fused_activation
+from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
+from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
+from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
 from keras_int8nmt.model_description import (
     Attention,
     Block,

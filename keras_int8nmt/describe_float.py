@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt.layers.int8_dense import fused_activation
+from keras_int8nmt.layers.inference.int8_dense import fused_activation
 from keras_int8nmt.model_description import (
     Attention,
     Block,

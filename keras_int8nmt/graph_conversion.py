@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration.state import observers
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
 from keras_int8nmt.layer_conversion import (
@@ -17,6 +16,7 @@ from keras_int8nmt.layer_conversion import (
     convert_embedding,
 )
 from keras_int8nmt.layers.int8_gather import Int8Gather
+from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
 

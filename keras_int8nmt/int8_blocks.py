@@ -18,14 +18,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt.layers.dynamic_attention import DynamicAttention
-from keras_int8nmt.layers.dynamic_dense import DynamicDense
-from keras_int8nmt.layers.float_dense import FloatDense
-from keras_int8nmt.layers.frozen_layer import FrozenLayer
-from keras_int8nmt.layers.int8_attention import Int8Attention
-from keras_int8nmt.layers.int8_dense import Int8Dense
-from keras_int8nmt.layers.mixed_attention import MixedAttention
-from keras_int8nmt.layers.residual_norm import ResidualNorm
+from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
+from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.inference.float_dense import FloatDense
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.int8_attention import Int8Attention
+from keras_int8nmt.layers.inference.int8_dense import Int8Dense
+from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
+from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 Cache = tuple[tf.Tensor, tf.Tensor]

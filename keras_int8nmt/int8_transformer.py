@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt.layers.frozen_layer import (
+from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
     optional_params,

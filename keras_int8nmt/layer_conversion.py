@@ -9,18 +9,18 @@ import numpy as np
 from keras_int8nmt.bias_correction import corrected_bias
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
-from keras_int8nmt.layers.dynamic_attention import DynamicAttention
-from keras_int8nmt.layers.dynamic_dense import DynamicDense
-from keras_int8nmt.layers.dynamic_matmul import Weights
-from keras_int8nmt.layers.float_dense import FloatDense
-from keras_int8nmt.layers.float_embedding import FloatEmbedding
-from keras_int8nmt.layers.frozen_attention import MATMULS, PROJECTIONS
-from keras_int8nmt.layers.int8_attention import Int8Attention
-from keras_int8nmt.layers.int8_dense import Int8Dense
-from keras_int8nmt.layers.int8_embedding import Int8Embedding
-from keras_int8nmt.layers.mixed_attention import MixedAttention
-from keras_int8nmt.layers.observer import Observer
-from keras_int8nmt.layers.residual_norm import ResidualNorm
+from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
+from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.inference.dynamic_matmul import Weights
+from keras_int8nmt.layers.inference.float_dense import FloatDense
+from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+from keras_int8nmt.layers.inference.frozen_attention import MATMULS, PROJECTIONS
+from keras_int8nmt.layers.inference.int8_attention import Int8Attention
+from keras_int8nmt.layers.inference.int8_dense import Int8Dense
+from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
+from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
+from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
+from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.thresholds.distribution import clipped_mass, sqnr_db
 

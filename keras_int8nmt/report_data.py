@@ -220,7 +220,7 @@ def describe_tensor(
 
 
 def _tensors(model: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
-    from keras_int8nmt.calibration.state import observers
+    from keras_int8nmt.layers.model_state import observers
 
     found, unseen = [], []
     for path, observer in observers(model):

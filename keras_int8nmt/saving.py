@@ -259,7 +259,7 @@ def state_of(model: Any) -> str:
     """ "float", "calibrated" or "converted"."""
     if hasattr(model, "conversion_report"):
         return "converted"
-    from keras_int8nmt.calibration.state import observers
+    from keras_int8nmt.layers.model_state import observers
 
     required = [o for _, o in observers(model) if not o.optional]
     return "calibrated" if required and all(o.is_calibrated for o in required) else "float"

@@ -25,7 +25,7 @@ from keras_int8nmt.layer_conversion import (
     product_bias,
     report_row,
 )
-from keras_int8nmt.layers.int8_dense import fused_activation
+from keras_int8nmt.layers.inference.int8_dense import fused_activation
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.transformer_model import Transformer
 

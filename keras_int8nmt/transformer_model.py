@@ -11,11 +11,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.branches import when
-from keras_int8nmt.layers.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.int8_gather import Int8Gather
-from keras_int8nmt.layers.learned_threshold import start_learned
-from keras_int8nmt.layers.observer import OBSERVING, SIMULATING, Observer
+from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
+from keras_int8nmt.layers.observing.learned_threshold import start_learned
+from keras_int8nmt.layers.observing.observer import OBSERVING, SIMULATING, Observer
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.transformer_blocks import (
     DecoderBlock,
@@ -319,7 +319,7 @@ class Transformer(keras.Model):
         super().compile_from_config(config)
 
     def _observers_by_path(self) -> dict[str, Observer]:
-        from keras_int8nmt.calibration.state import observers
+        from keras_int8nmt.layers.model_state import observers
 
         # The first part of a path is the model's own name.
         return {path.partition("/")[2]: observer for path, observer in observers(self)}

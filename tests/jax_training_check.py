@@ -9,7 +9,7 @@ import numpy as np
 from keras_int8nmt.calibration import finish_training, observers, prepare_training
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
 from keras_int8nmt.layers.int8_gather import Int8Gather
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.quantization import dequantize, quantize

@@ -89,7 +89,7 @@ def balanced_candidate(
 
     def prepare(model: Any) -> Any:
         from keras_int8nmt.calibrating import calibrate_balanced
-        from keras_int8nmt.calibration.state import observers_kept
+        from keras_int8nmt.layers.model_state import observers_kept
 
         with observers_kept(model):
             return calibrate_balanced(model, tokenizer, sentences, alpha=alpha)[0]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.autotuning.search import Times
-from keras_int8nmt.calibration.state import quant_layers
 from keras_int8nmt.layer_conversion import array
+from keras_int8nmt.layers.model_state import quant_layers
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.transformer_model import Transformer
 

@@ -135,7 +135,7 @@ class AutotuneResult(Mapping[str, str]):
         if self.candidate.prepare is not None:
             model = self.candidate.prepare(model)
         if self.mode is not None:
-            from keras_int8nmt.calibration.state import settle
+            from keras_int8nmt.layers.model_state import settle
 
             settle(model, self.mode, unsigned=self.unsigned)
         return model

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_int8nmt.autotuning.candidates import Candidate
 from keras_int8nmt.autotuning.search import Setting
-from keras_int8nmt.calibration.state import observer_values, settle
 from keras_int8nmt.conversion import convert
+from keras_int8nmt.layers.model_state import observer_values, settle
 
 
 class Workbench:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 if TYPE_CHECKING:
-    from keras_int8nmt.calibration.state import (
+    from keras_int8nmt.layers.model_state import (
         observers,
         reset,
         set_state,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         simulate,
         without_statistics,
     )
-    from keras_int8nmt.calibration.training import finish_training, prepare_training
+    from keras_int8nmt.layers.model_training import finish_training, prepare_training
     from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
     from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
     from keras_int8nmt.thresholds.find import find_thresholds
@@ -37,14 +37,14 @@ _HOMES = {
     "NotCalibratedError": "thresholds.errors",
     "Histogram": "thresholds.histogram",
     "find_thresholds": "thresholds.find",
-    "observers": "calibration.state",
-    "reset": "calibration.state",
-    "set_state": "calibration.state",
-    "settle": "calibration.state",
-    "simulate": "calibration.state",
-    "without_statistics": "calibration.state",
-    "finish_training": "calibration.training",
-    "prepare_training": "calibration.training",
+    "observers": "layers.model_state",
+    "reset": "layers.model_state",
+    "set_state": "layers.model_state",
+    "settle": "layers.model_state",
+    "simulate": "layers.model_state",
+    "without_statistics": "layers.model_state",
+    "finish_training": "layers.model_training",
+    "prepare_training": "layers.model_training",
 }
 
 __all__ = [

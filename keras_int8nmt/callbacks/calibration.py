@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.calibration.state import reset, set_state, settle
+from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
-    "Observer": "layers.observer",
+    "Observer": "layers.observing.observer",
     "QuantDense": "layers.quant_dense",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
-    "Int8Dense": "layers.int8_dense",
-    "Int8Attention": "layers.int8_attention",
-    "Int8Embedding": "layers.int8_embedding",
-    "DynamicDense": "layers.dynamic_dense",
-    "DynamicAttention": "layers.dynamic_attention",
-    "FloatDense": "layers.float_dense",
-    "FloatEmbedding": "layers.float_embedding",
-    "MixedAttention": "layers.mixed_attention",
+    "Int8Dense": "layers.inference.int8_dense",
+    "Int8Attention": "layers.inference.int8_attention",
+    "Int8Embedding": "layers.inference.int8_embedding",
+    "DynamicDense": "layers.inference.dynamic_dense",
+    "DynamicAttention": "layers.inference.dynamic_attention",
+    "FloatDense": "layers.inference.float_dense",
+    "FloatEmbedding": "layers.inference.float_embedding",
+    "MixedAttention": "layers.inference.mixed_attention",
 }
 
 __all__ = [
@@ -42,16 +42,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from keras_int8nmt.layers.dynamic_attention import DynamicAttention
-    from keras_int8nmt.layers.dynamic_dense import DynamicDense
-    from keras_int8nmt.layers.float_dense import FloatDense
-    from keras_int8nmt.layers.float_embedding import FloatEmbedding
-    from keras_int8nmt.layers.int8_attention import Int8Attention
-    from keras_int8nmt.layers.int8_dense import Int8Dense
-    from keras_int8nmt.layers.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
+    from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+    from keras_int8nmt.layers.inference.float_dense import FloatDense
+    from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+    from keras_int8nmt.layers.inference.int8_attention import Int8Attention
+    from keras_int8nmt.layers.inference.int8_dense import Int8Dense
+    from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
+    from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
     from keras_int8nmt.layers.int8_gather import Int8Gather
-    from keras_int8nmt.layers.mixed_attention import MixedAttention
-    from keras_int8nmt.layers.observer import Observer
+    from keras_int8nmt.layers.observing.observer import Observer
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
 

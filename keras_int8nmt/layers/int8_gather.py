@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.branches import when
-from keras_int8nmt.layers.fake_quant import fake_quantize_rows
-from keras_int8nmt.layers.observer import OFF, SIMULATING
-from keras_int8nmt.layers.switch import Switch
+from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
+from keras_int8nmt.layers.observing.observer import OFF, SIMULATING
+from keras_int8nmt.layers.observing.switch import Switch
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

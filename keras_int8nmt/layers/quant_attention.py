@@ -22,10 +22,14 @@ from keras_int8nmt.layers.attention_math import (
     project,
     write_cache,
 )
-from keras_int8nmt.layers.branches import when
-from keras_int8nmt.layers.fake_quant import fake_quantize_probabilities
-from keras_int8nmt.layers.learned_threshold import split_learned, start_learned, with_learned
-from keras_int8nmt.layers.observer import SIMULATING, Observer
+from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
+from keras_int8nmt.layers.observing.learned_threshold import (
+    split_learned,
+    start_learned,
+    with_learned,
+)
+from keras_int8nmt.layers.observing.observer import SIMULATING, Observer
 
 Cache = tuple[Any, Any]
 

@@ -8,8 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.learned_threshold import split_learned, start_learned, with_learned
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.learned_threshold import (
+    split_learned,
+    start_learned,
+    with_learned,
+)
+from keras_int8nmt.layers.observing.observer import Observer
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

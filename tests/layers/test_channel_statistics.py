@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_int8nmt import QuantAttention, QuantDense
 from keras_int8nmt.calibration import without_statistics
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.observer import Observer
 
 RNG = np.random.default_rng(0)
 BATCHES = [

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import DynamicAttention, DynamicDense
-from keras_int8nmt.layers.dynamic_attention import FLOAT
-from keras_int8nmt.layers.frozen_attention import MATMULS
+from keras_int8nmt.layers.inference.dynamic_attention import FLOAT
+from keras_int8nmt.layers.inference.frozen_attention import MATMULS
 from keras_int8nmt.quantization import dynamic_matmul, quantize_weights
 
 B, T, S, D = 3, 4, 6, 16

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_int8nmt import finish_training, prepare_training
-from keras_int8nmt.layers.fake_quant import fake_quantize
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize
+from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.quantization import dequantize, quantize
 
 RNG = np.random.default_rng(0)

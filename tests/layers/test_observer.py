@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_int8nmt.calibration import CalibrationError, Histogram, NotCalibratedError
-from keras_int8nmt.layers.observer import Observer
+from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.quantization import dequantize, quantize
 
 RNG = np.random.default_rng(0)

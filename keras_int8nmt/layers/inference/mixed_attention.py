@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.layers.frozen_attention import MATMULS, FrozenAttention
+from keras_int8nmt.layers.inference.frozen_attention import MATMULS, FrozenAttention
 from keras_int8nmt.quantization import PRECISIONS
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import quantize_weights
 

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt.layers.frozen_layer import (
+from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
     optional_params,
     params_config,
     params_from_config,
 )
-from keras_int8nmt.layers.packed_matmul import PackedMatmul, Section
+from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul, Section
 from keras_int8nmt.quantization import QuantParams
 
 # Keras activations that run inside the product's epilogue; any other one runs on its float output.

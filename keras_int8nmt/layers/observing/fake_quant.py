@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_int8nmt.layers.branches import traced_once
+from keras_int8nmt.layers.observing.branches import traced_once
 
 WEIGHT_LEVELS = 127.0
 PROBABILITY_SCALE = 255.0

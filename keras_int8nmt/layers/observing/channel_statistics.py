@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.branches import traced_once
-from keras_int8nmt.layers.graph_histogram import broadcast_mask, saturating_add
+from keras_int8nmt.layers.observing.branches import traced_once
+from keras_int8nmt.layers.observing.graph_histogram import broadcast_mask, saturating_add
 
 State = tuple[Any, ...]
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.branches import when
-from keras_int8nmt.layers.channel_statistics import ChannelStatistics
-from keras_int8nmt.layers.fake_quant import fake_quantize, fake_quantize_weights
-from keras_int8nmt.layers.graph_histogram import add_batch
-from keras_int8nmt.layers.learned_threshold import LearnedThreshold, fake_quantize_learned
+from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights
+from keras_int8nmt.layers.observing.graph_histogram import add_batch
+from keras_int8nmt.layers.observing.learned_threshold import LearnedThreshold, fake_quantize_learned
 from keras_int8nmt.thresholds.errors import NotCalibratedError
 from keras_int8nmt.thresholds.find import find_thresholds
 from keras_int8nmt.thresholds.histogram import BINS, MIN_EXPONENT, Histogram

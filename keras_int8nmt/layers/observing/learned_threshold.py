@@ -25,8 +25,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.branches import traced_once
-from keras_int8nmt.layers.fake_quant import straight_through
+from keras_int8nmt.layers.observing.branches import traced_once
+from keras_int8nmt.layers.observing.fake_quant import straight_through
 
 WEIGHT_NAME = "log2_growth"
 

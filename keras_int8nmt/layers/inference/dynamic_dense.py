@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul
-from keras_int8nmt.layers.frozen_layer import FrozenLayer
-from keras_int8nmt.layers.int8_dense import fused_activation
+from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.int8_dense import fused_activation
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

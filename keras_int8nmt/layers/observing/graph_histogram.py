@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.branches import traced_once
+from keras_int8nmt.layers.observing.branches import traced_once
 from keras_int8nmt.thresholds.histogram import BINS, HALF, HALF_LOG2, MAX_EXPONENT, MIN_EXPONENT
 
 _INT32_MAX = np.iinfo(np.int32).max

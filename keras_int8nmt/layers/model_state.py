@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_int8nmt.layers.int8_gather import Int8Gather
-from keras_int8nmt.layers.observer import OBSERVING, OFF, SIMULATING, Observer
+from keras_int8nmt.layers.observing.observer import OBSERVING, OFF, SIMULATING, Observer
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError

@@ -10,16 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul, Weights
-from keras_int8nmt.layers.float_matmul import FloatMatmul
-from keras_int8nmt.layers.frozen_layer import (
+from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul, Weights
+from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
+from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
     optional_params,
     params_config,
     params_from_config,
 )
-from keras_int8nmt.layers.packed_matmul import PackedMatmul, Section
+from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul, Section
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.integer_rules import require_arithmetic
 from keras_int8nmt.quantization import QuantParams

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def test_the_example_trains_and_converts():
-    text = (Path(__file__).parents[1] / "docs" / "qat.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "qat.md").read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
     names = {}
     exec(compile(code, "docs/qat.md", "exec"), names)

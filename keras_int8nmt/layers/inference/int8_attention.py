@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_int8nmt.layers.frozen_attention import MATMULS, FrozenAttention
+from keras_int8nmt.layers.inference.frozen_attention import MATMULS, FrozenAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

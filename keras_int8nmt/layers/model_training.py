@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.calibration.state import observers, set_state
+from keras_int8nmt.layers.model_state import observers, set_state
 from keras_int8nmt.thresholds.errors import CalibrationError
 
 # A shorter range has a step that float32 may not hold once it has shrunk.

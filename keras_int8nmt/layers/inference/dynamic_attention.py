@@ -8,9 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.layers.dynamic_matmul import DynamicMatmul, Weights
-from keras_int8nmt.layers.float_matmul import FloatMatmul
-from keras_int8nmt.layers.frozen_attention import MATMULS, PROJECTIONS, FrozenAttention, Product
+from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul, Weights
+from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
+from keras_int8nmt.layers.inference.frozen_attention import (
+    MATMULS,
+    PROJECTIONS,
+    FrozenAttention,
+    Product,
+)
 from keras_int8nmt.quantization import PRECISIONS
 
 # Products of two tensors have no scale that is known before: they and the cache are float.

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.float_matmul import FloatMatmul
-from keras_int8nmt.layers.frozen_layer import (
+from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
+from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
     optional_params,

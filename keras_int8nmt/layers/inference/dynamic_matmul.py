@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.packed_matmul import PackedMatmul
+from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import inverse_weight_scales, quantize_weights
 

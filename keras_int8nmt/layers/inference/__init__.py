@@ -1,0 +1,1 @@
+"""The frozen layers that conversion makes; inference only, on TensorFlow."""
