@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt.batching import make_batches, pad_batch
 from keras_int8nmt.layer_path import search_batch
-from keras_int8nmt.search_options import SearchOptions
+from keras_int8nmt.runtime.batching import make_batches, pad_batch
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 IdPair = tuple[list[int], list[int]]
 Progress = Callable[[int], Any]

@@ -15,7 +15,8 @@ from keras_int8nmt.layers.inference.int8_dense import Int8Dense, fused_activatio
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
-from keras_int8nmt.model_description import (
+from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import (
     Attention,
     Block,
     Description,
@@ -27,7 +28,6 @@ from keras_int8nmt.model_description import (
     Weights,
     float_product,
 )
-from keras_int8nmt.quantization import QuantParams
 
 
 def describe_converted(model: Int8Transformer, plain: bool = False) -> Description:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
-from keras_int8nmt.model_description import (
+from keras_int8nmt.runtime.model_spec import (
     Attention,
     Block,
     Description,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_int8nmt.search_options import Found, Work
+from keras_int8nmt.runtime.search_options import Found, Work
 
 
 @dataclass(frozen=True)

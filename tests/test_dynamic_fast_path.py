@@ -20,8 +20,8 @@ from keras_int8nmt import (
 )
 from keras_int8nmt.cli import main
 from keras_int8nmt.fast_path import describe
-from keras_int8nmt.native_decoder import NativeDecoder
-from keras_int8nmt.search_options import SearchOptions
+from keras_int8nmt.runtime.native_decoder import NativeDecoder
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason=f"no native library: {native.reason()}"

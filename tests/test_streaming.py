@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import MarianTokenizer, convert
-from keras_int8nmt.batching import SORTS
 from keras_int8nmt.builtin_model import FOLDER, read_pairs
 from keras_int8nmt.calibrating import calibrate
-from keras_int8nmt.native_decoder import NativeWork
+from keras_int8nmt.runtime.batching import SORTS
+from keras_int8nmt.runtime.native_decoder import NativeWork
 from keras_int8nmt.transformer import build_transformer
 from keras_int8nmt.translator import Translator
 

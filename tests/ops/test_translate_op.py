@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_int8nmt import build_transformer, native, ops
 from keras_int8nmt.fast_path import describe
-from keras_int8nmt.search_options import SearchOptions
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 F32 = np.float32
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.batching import make_batches, pad_batch
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines import UnavailableError
+from keras_int8nmt.runtime.batching import make_batches, pad_batch
 from keras_int8nmt.saving import load_folder
 
 

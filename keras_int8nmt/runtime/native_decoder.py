@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt import native
-from keras_int8nmt.model_description import Description
-from keras_int8nmt.search_options import Found, SearchOptions
+from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.runtime.search_options import Found, SearchOptions
 
 # How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
 _PATIENCE_MS = 100

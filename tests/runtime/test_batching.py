@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_int8nmt.batching import longest_first, make_batches, pad_batch, sort_keys
+from keras_int8nmt.runtime.batching import longest_first, make_batches, pad_batch, sort_keys
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])

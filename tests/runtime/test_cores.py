@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from keras_int8nmt.cores import usable_cores
+from keras_int8nmt.runtime.cores import usable_cores
 
 CORES = len(os.sched_getaffinity(0))
 
