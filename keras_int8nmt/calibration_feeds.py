@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt.layer_path import search_batch
+from keras_int8nmt.keras_engine.engine import search_batch
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
 from keras_int8nmt.runtime.search_options import SearchOptions
 

@@ -12,7 +12,7 @@ import pytest
 import sacrebleu
 import tensorflow as tf
 
-from keras_int8nmt import layer_path
+from keras_int8nmt.keras_engine import engine as layer_path
 from keras_int8nmt.transformer import build_transformer
 from keras_int8nmt.translator import Translator
 

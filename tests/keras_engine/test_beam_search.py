@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_int8nmt import beam_search
-from keras_int8nmt.beam_search import search
+from keras_int8nmt.keras_engine import beam_search
+from keras_int8nmt.keras_engine.beam_search import search
 
 PAD, EOS, START = 0, 1, 2
 

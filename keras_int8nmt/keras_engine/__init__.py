@@ -1,0 +1,1 @@
+"""The Keras engine: the search in TensorFlow's loop over a model's own layers; the reference."""
