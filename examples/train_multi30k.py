@@ -22,7 +22,7 @@ from keras import ops
 from multi30k_data import Batches, encode_pairs, read_corpus, train_tokenizer
 
 from keras_int8nmt import MarianTokenizer, build_transformer, save_folder
-from keras_int8nmt.transformer import copy_weights
+from keras_int8nmt.models.build import copy_weights
 
 DATA = Path(os.environ.get("KERAS_INT8NMT_SHARED", "../shared/data")) / "multi30k"
 

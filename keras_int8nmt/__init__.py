@@ -28,8 +28,8 @@ _HOMES = {
     "finish_training": "layers.model_training",
     "prepare_training": "layers.model_training",
     "simulate": "layers.model_state",
-    "build_transformer": "transformer",
-    "Transformer": "transformer",
+    "build_transformer": "models.build",
+    "Transformer": "models.transformer",
     "load_marian": "marian",
     "balance": "balancing",
     "from_tfmot": "tfmot_import",
@@ -74,12 +74,12 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.models.build import Transformer, build_transformer
     from keras_int8nmt.report import write_report
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
     from keras_int8nmt.tfmot_import import from_tfmot
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
-    from keras_int8nmt.transformer import Transformer, build_transformer
     from keras_int8nmt.translator import Translator
 
 

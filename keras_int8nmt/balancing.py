@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.channel_scaling import Site, scaling_sites
+from keras_int8nmt.models.build import copy_weights
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.errors import NotCalibratedError
-from keras_int8nmt.transformer import copy_weights
-from keras_int8nmt.transformer_model import Transformer
 
 DEFAULT_ALPHA = 0.5
 

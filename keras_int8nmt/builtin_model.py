@@ -28,7 +28,7 @@ def load_builtin(quant: bool = True) -> Any:
     Returns:
         A `Transformer`. Its tokenizer is `MarianTokenizer` of `FOLDER`.
     """
-    from keras_int8nmt.transformer import build_transformer
+    from keras_int8nmt.models.build import build_transformer
 
     config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     model = build_transformer(quant, **config)

@@ -11,10 +11,10 @@ from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.balancing import DEFAULT_ALPHA, balance
 from keras_int8nmt.calibration_feeds import Progress, feed_beam_search, feed_targets
 from keras_int8nmt.layers.model_state import reset, set_state, settle
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
-from keras_int8nmt.transformer_model import Transformer
 from keras_int8nmt.translator import Translator
 
 FEEDS = ("targets", "greedy", "beam")

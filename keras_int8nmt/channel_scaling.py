@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_int8nmt.layers.observing.observer import Observer
-from keras_int8nmt.transformer_model import Transformer
+from keras_int8nmt.models.transformer import Transformer
 
 
 @dataclass(frozen=True)

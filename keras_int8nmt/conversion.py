@@ -13,9 +13,9 @@ from keras_int8nmt.conversion_policy import Policy, assign
 from keras_int8nmt.conversion_report import ConversionReport
 from keras_int8nmt.graph_conversion import convert_graph, graph_matmuls
 from keras_int8nmt.layers.model_state import observers, without_statistics
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.output_sqnr import measure_output_sqnr
 from keras_int8nmt.transformer_conversion import convert_transformer, transformer_matmuls
-from keras_int8nmt.transformer_model import Transformer
 
 
 class ConversionError(ValueError):

@@ -10,17 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native
-from keras_int8nmt.describe_converted import describe_converted
-from keras_int8nmt.describe_float import describe_float
-from keras_int8nmt.int8_transformer import Int8Transformer
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.layers.observing.observer import OFF
+from keras_int8nmt.models.int8_transformer import Int8Transformer
+from keras_int8nmt.models.spec_of_converted import describe_converted
+from keras_int8nmt.models.spec_of_float import describe_float
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import longest_first
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.model_spec import Description
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
 from keras_int8nmt.runtime.search_options import NoWork, SearchOptions, Work
-from keras_int8nmt.transformer_model import Transformer
 
 
 def why_not(model: Any) -> str | None:

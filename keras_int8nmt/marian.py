@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.transformer import build_transformer
-from keras_int8nmt.transformer_model import Transformer
-from keras_int8nmt.transformer_settings import check_settings
+from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.models.settings import check_settings
+from keras_int8nmt.models.transformer import Transformer
 
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "swish", "silu": "swish"}
 

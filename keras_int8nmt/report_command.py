@@ -8,13 +8,13 @@ from typing import Any
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.calibrating import sample_batch
 from keras_int8nmt.conversion import convert
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.report import write_report
 from keras_int8nmt.report_data import ReportData, check_made_of
 from keras_int8nmt.report_quality import Quality, measure_quality
 from keras_int8nmt.saving import open_model, state_of
 from keras_int8nmt.significance import seed_of_tests
-from keras_int8nmt.transformer_model import Transformer
 from keras_int8nmt.translator import Translator
 
 # Sentences of the test set on which the SQNR of outputs is measured.

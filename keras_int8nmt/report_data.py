@@ -242,8 +242,8 @@ def _converted(model: Any) -> Any:
 def check_made_of(model: Any, converted: Any) -> None:
     """Raises ValueError where `converted` is not what conversion makes of `model`."""
     from keras_int8nmt.graph_conversion import graph_matmuls
+    from keras_int8nmt.models.transformer import Transformer
     from keras_int8nmt.transformer_conversion import transformer_matmuls
-    from keras_int8nmt.transformer_model import Transformer
 
     if not hasattr(converted, "conversion_report"):
         raise ValueError(f"Model {converted.name!r} is not converted.")

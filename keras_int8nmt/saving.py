@@ -157,7 +157,9 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
             raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
     # Keras finds only classes whose modules were imported; a float model needs no TensorFlow.
     converted = card["state"] == "converted"
-    importlib.import_module("keras_int8nmt." + ("conversion" if converted else "transformer"))
+    importlib.import_module(
+        "keras_int8nmt." + ("conversion" if converted else "models.transformer")
+    )
     import keras
 
     try:

@@ -9,8 +9,6 @@ import numpy as np
 from keras_int8nmt.conversion_options import ConversionOptions
 from keras_int8nmt.conversion_policy import Assignment, MatMul
 from keras_int8nmt.conversion_report import MatMulRow
-from keras_int8nmt.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
-from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.layer_conversion import (
     ALL_INT8,
     Dense,
@@ -26,8 +24,10 @@ from keras_int8nmt.layer_conversion import (
     report_row,
 )
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
+from keras_int8nmt.models.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
+from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.transformer_model import Transformer
 
 # Which projections of an attention read one tensor.
 _INPUTS = {

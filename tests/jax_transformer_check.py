@@ -8,7 +8,7 @@ import numpy as np
 from keras_int8nmt.balancing import balance
 from keras_int8nmt.calibration import observers, simulate
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
-from keras_int8nmt.transformer import build_transformer, copy_weights
+from keras_int8nmt.models.build import build_transformer, copy_weights
 
 assert keras.config.backend() == "jax"
 RNG = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from keras_int8nmt.calibration import (
     without_statistics,
 )
 from keras_int8nmt.channel_scaling import scaling_sites
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.saving import state_of
 
 # The kinds of sites that each model has, and how often.

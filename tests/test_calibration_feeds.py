@@ -9,7 +9,7 @@ import pytest
 from keras_int8nmt import build_transformer, convert
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.calibration import Histogram, observers
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 
 PAD, EOS, START = 0, 1, 2
 VOCABULARY, DIM, LENGTH = 14, 16, 10

@@ -16,7 +16,7 @@ from keras_int8nmt.autotuning.search import Times
 from keras_int8nmt.layer_conversion import array
 from keras_int8nmt.layers.model_state import quant_layers
 from keras_int8nmt.layers.quant_dense import QuantDense
-from keras_int8nmt.transformer_model import Transformer
+from keras_int8nmt.models.transformer import Transformer
 
 # Multiply-adds a nanosecond in products with weights: INT8 is 3.5 times as fast as float32.
 WEIGHTS_RATE = {"int8": 215.0, "float32": 62.0}

@@ -21,9 +21,9 @@ from keras_int8nmt.autotuning.search import Floats, Outcome, Problem, Search, Se
 from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
 from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.modes import parse_mode
-from keras_int8nmt.transformer_model import Transformer
 
 BUDGET = 60
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
 from keras_int8nmt.conversion import convert
-from keras_int8nmt.plain_model import plain_model
-from keras_int8nmt.transformer import build_transformer
+from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.models.plain import plain_model
 
 SENTENCES = 32
 SOURCE_TOKENS = 27

@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt.int8_transformer import Int8Transformer
 from keras_int8nmt.keras_engine.beam_search import SearchResult, search
+from keras_int8nmt.models.int8_transformer import Int8Transformer
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
 from keras_int8nmt.runtime.cores import usable_cores

@@ -27,7 +27,7 @@ from keras_int8nmt import (
 from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_candidates
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.calibration import observers
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 
 
 def spoil(block):

@@ -11,8 +11,8 @@ import pytest
 from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines.ours import make_translator
+from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.tokenizers.marian import MarianTokenizer
-from keras_int8nmt.transformer import build_transformer
 
 if importlib.util.find_spec("ctranslate2") is None:
     pytest.skip("ctranslate2 is not installed", allow_module_level=True)

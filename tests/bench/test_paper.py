@@ -11,7 +11,7 @@ from keras_int8nmt.bench.paper.op_count import op_count, op_count_rows
 from keras_int8nmt.bench.paper.sorting import in_batches, make_orders, padding_share
 from keras_int8nmt.bench.translation.engines.keras_float import quantize, untied
 from keras_int8nmt.bench.translation.models import model_settings
-from keras_int8nmt.transformer import build_transformer
+from keras_int8nmt.models.build import build_transformer
 
 NANO = model_settings("nano")
 

@@ -19,7 +19,7 @@ from keras_int8nmt import (
     build_transformer,
     convert,
 )
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 
 ENCODER, DECODER = "transformer/encoder_block_0/", "transformer/decoder_block_0/"
 FLOAT_REASON = "dynamic scales, product of two tensors"

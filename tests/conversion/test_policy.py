@@ -24,7 +24,7 @@ from keras_int8nmt import (
     QuantDense,
     convert,
 )
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.saving import precision_of
 
 ENCODER, DECODER = "transformer/encoder_block_0/", "transformer/decoder_block_0/"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from keras_int8nmt.channel_scaling import scaling_sites
-from keras_int8nmt.transformer import copy_weights
-from keras_int8nmt.transformer_model import Transformer
+from keras_int8nmt.models.build import copy_weights
+from keras_int8nmt.models.transformer import Transformer
 
 # Chosen on 500 sentences of the validation set of Tatoeba En-De with the built-in model, as the
 # mildest of what was tried with which INT8 in the mode "symmetric" loses more than 2 BLEU: float

@@ -20,7 +20,7 @@ from keras_int8nmt.bench.translation.session import say
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.conversion import convert
 from keras_int8nmt.layers.model_state import settle
-from keras_int8nmt.plain_model import plain_model
+from keras_int8nmt.models.plain import plain_model
 
 FLOAT = "float32"
 PAPER_MODE = "symmetric"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt import builtin_model
-from keras_int8nmt.transformer_settings import check_settings
+from keras_int8nmt.models.settings import check_settings
 
 _BASE: dict[str, Any] = {"dropout": 0.0}
 # So small that the harness itself is tested with it.

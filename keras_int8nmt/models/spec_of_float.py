@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
+from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.model_spec import (
     Attention,
     Block,
@@ -20,7 +21,6 @@ from keras_int8nmt.runtime.model_spec import (
     Projected,
     float_product,
 )
-from keras_int8nmt.transformer_model import Transformer
 
 
 def describe_float(model: Transformer, plain: bool = False) -> Description:

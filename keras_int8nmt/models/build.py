@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.observing.learned_threshold import WEIGHT_NAME
-from keras_int8nmt.transformer_model import Transformer
+from keras_int8nmt.models.transformer import Transformer
 
 __all__ = ["Transformer", "build_transformer", "copy_weights"]
 

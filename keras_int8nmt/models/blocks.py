@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
-from keras_int8nmt.plain_attention import cached_attention, compute_cache, make_cache
+from keras_int8nmt.models.plain_attention import cached_attention, compute_cache, make_cache
 
 Cache = tuple[Any, Any]
 

@@ -17,14 +17,14 @@ from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
 from keras_int8nmt.layers.observing.observer import OBSERVING, SIMULATING, Observer
 from keras_int8nmt.layers.quant_dense import QuantDense
-from keras_int8nmt.transformer_blocks import (
+from keras_int8nmt.models.blocks import (
     DecoderBlock,
     EncoderBlock,
     length_mask,
     position_table,
     source_lengths,
 )
-from keras_int8nmt.transformer_settings import check_settings, split_inputs
+from keras_int8nmt.models.settings import check_settings, split_inputs
 
 Cache = dict[str, Any]
 

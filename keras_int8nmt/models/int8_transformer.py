@@ -13,9 +13,9 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     optional_params,
     params_config,
 )
+from keras_int8nmt.models.blocks import position_table, source_lengths
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.transformer_blocks import position_table, source_lengths
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_int8nmt.transformer import copy_weights
-from keras_int8nmt.transformer_model import Transformer
+from keras_int8nmt.models.build import copy_weights
+from keras_int8nmt.models.transformer import Transformer
 
 
 def plain_model(model: Any) -> Any:

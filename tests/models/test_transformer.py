@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from keras_int8nmt.calibration import observers
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
-from keras_int8nmt.transformer import build_transformer, copy_weights
-from keras_int8nmt.transformer_blocks import position_table, source_lengths
+from keras_int8nmt.models.blocks import position_table, source_lengths
+from keras_int8nmt.models.build import build_transformer, copy_weights
 
 RNG = np.random.default_rng(0)
 SMALL = {
@@ -335,7 +335,7 @@ class TestErrors:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_the_model_trains_and_calibrates_on_jax_without_tensorflow():
-    script = Path(__file__).with_name("jax_transformer_check.py")
+    script = Path(__file__).parents[1] / "jax_transformer_check.py"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     root = str(script.parents[1])
     environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_int8nmt.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
 from keras_int8nmt.layers.inference.float_dense import FloatDense
@@ -15,6 +14,7 @@ from keras_int8nmt.layers.inference.int8_dense import Int8Dense, fused_activatio
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
+from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.model_spec import (
     Attention,

@@ -1,0 +1,1 @@
+"""The float and the INT8 Transformer, their settings, and what the decoders ask of them."""
