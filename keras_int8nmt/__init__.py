@@ -30,16 +30,16 @@ _HOMES = {
     "simulate": "layers.model_state",
     "build_transformer": "models.build",
     "Transformer": "models.transformer",
-    "load_marian": "marian",
+    "load_marian": "importers.marian",
     "balance": "balancing",
-    "from_tfmot": "tfmot_import",
+    "from_tfmot": "importers.tfmot",
     "autotune": "autotuning.tune",
     "AutotuneResult": "autotuning.result",
     "Candidate": "autotuning.candidates",
     "convert": "conversion",
     "ConversionError": "conversion",
     "Translator": "translator",
-    "MarianTokenizer": "tokenizer",
+    "MarianTokenizer": "tokenizers.marian",
     "write_report": "report",
     "save_folder": "saving",
     "load_folder": "saving",
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     )
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.importers.marian import load_marian
+    from keras_int8nmt.importers.tfmot import from_tfmot
     from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
     from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.inference.float_dense import FloatDense
@@ -73,12 +75,10 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.int8_gather import Int8Gather
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
-    from keras_int8nmt.marian import load_marian
     from keras_int8nmt.models.build import Transformer, build_transformer
     from keras_int8nmt.report import write_report
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
-    from keras_int8nmt.tfmot_import import from_tfmot
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.translator import Translator
 

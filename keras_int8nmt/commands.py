@@ -36,8 +36,8 @@ from keras_int8nmt.files.output import open_output
 from keras_int8nmt.files.records import make_format
 from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.files.windows import WINDOW
+from keras_int8nmt.importers.marian import MarianFormatError
 from keras_int8nmt.layers.model_state import observers
-from keras_int8nmt.marian import MarianFormatError
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.named_sets import NamedSetError
 from keras_int8nmt.ops import functions as ops

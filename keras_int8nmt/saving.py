@@ -199,7 +199,7 @@ def open_model(
     if (folder / CARD_FILE).is_file():
         return load_folder(folder)
     if (folder / "config.json").is_file():
-        from keras_int8nmt.marian import load_marian
+        from keras_int8nmt.importers.marian import load_marian
 
         return load_marian(folder, quant=quant), _load_tokenizer(folder, TOKENIZER_FILES), {}
     raise ModelFolderError(

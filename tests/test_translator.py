@@ -277,7 +277,7 @@ def test_wrong_ids_are_refused(model, ids):
 def test_the_trained_model_translates_as_in_transformers(shared_data):
     """2,000 sentences, greedy and beam 4: the tokens, and BLEU within 0.3 of the reference."""
     pytest.importorskip("safetensors")
-    from keras_int8nmt.marian import load_marian
+    from keras_int8nmt.importers.marian import load_marian
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
     folder, corpus = shared_data / "models" / "marian-tiny-en-de", shared_data / "tatoeba-ende"

@@ -11,10 +11,10 @@ import pytest
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
-from keras_int8nmt.marian import MarianFormatError, load_marian  # noqa: E402
+from keras_int8nmt.importers.marian import MarianFormatError, load_marian  # noqa: E402
 from keras_int8nmt.models.build import copy_weights  # noqa: E402
 
-GOLDEN = Path(__file__).parent / "data" / "marian"
+GOLDEN = Path(__file__).parents[1] / "data" / "marian"
 NAMES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 
 

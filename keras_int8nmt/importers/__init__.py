@@ -1,0 +1,1 @@
+"""Foreign checkpoints and models, one file a format."""
