@@ -36,8 +36,8 @@ _HOMES = {
     "autotune": "autotuning.tune",
     "AutotuneResult": "autotuning.result",
     "Candidate": "autotuning.candidates",
-    "convert": "conversion",
-    "ConversionError": "conversion",
+    "convert": "conversion.converter",
+    "ConversionError": "conversion.converter",
     "Translator": "translator",
     "MarianTokenizer": "tokenizers.marian",
     "write_report": "report",
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         simulate,
     )
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
-    from keras_int8nmt.conversion import ConversionError, convert
+    from keras_int8nmt.conversion.converter import ConversionError, convert
     from keras_int8nmt.importers.marian import load_marian
     from keras_int8nmt.importers.tfmot import from_tfmot
     from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention

@@ -18,7 +18,7 @@ from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.conversion import ConversionError
+from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.evaluating import (
     EvaluationRequestError,
     check_test,

@@ -8,7 +8,7 @@ from keras_int8nmt import builtin_model
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt._tables import format_table
 from keras_int8nmt.calibrating import calibrate
-from keras_int8nmt.conversion import convert
+from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE
 from keras_int8nmt.tokenizers.marian import MarianTokenizer

@@ -15,7 +15,7 @@ from keras_int8nmt.calibrating import (
     check_feed,
 )
 from keras_int8nmt.calibrating import calibrate as calibrate_model
-from keras_int8nmt.conversion import ConversionError
+from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.calibrating import sample_batch
-from keras_int8nmt.conversion import convert
+from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.report import write_report

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.report_quality import Quality
 from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
@@ -234,16 +234,16 @@ def _tensors(model: Any) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
 
 
 def _converted(model: Any) -> Any:
-    from keras_int8nmt.conversion import convert
+    from keras_int8nmt.conversion.converter import convert
 
     return convert(model)
 
 
 def check_made_of(model: Any, converted: Any) -> None:
     """Raises ValueError where `converted` is not what conversion makes of `model`."""
-    from keras_int8nmt.graph_conversion import graph_matmuls
+    from keras_int8nmt.conversion.graph import graph_matmuls
+    from keras_int8nmt.conversion.transformer import transformer_matmuls
     from keras_int8nmt.models.transformer import Transformer
-    from keras_int8nmt.transformer_conversion import transformer_matmuls
 
     if not hasattr(converted, "conversion_report"):
         raise ValueError(f"Model {converted.name!r} is not converted.")

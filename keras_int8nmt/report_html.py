@@ -11,7 +11,7 @@ from importlib.resources import files
 from string import Template
 
 from keras_int8nmt._version import __version__
-from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.report_data import ReportData, Tensor
 from keras_int8nmt.report_quality_html import quality_section
 from keras_int8nmt.report_svg import histogram_svg

@@ -167,7 +167,7 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ModelFolderError(f"Keras can't load {str(folder / MODEL_FILE)!r}: {error}") from error
     if card["conversion_report"] is not None:
-        from keras_int8nmt.conversion_report import ConversionReport
+        from keras_int8nmt.conversion.report import ConversionReport
 
         report = json.dumps(card["conversion_report"])
         try:

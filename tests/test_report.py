@@ -14,7 +14,7 @@ from conversion.models import make_data, make_transformer
 
 from keras_int8nmt import convert, write_report
 from keras_int8nmt.calibration import Histogram, observers
-from keras_int8nmt.conversion_report import ConversionReport, MatMulRow
+from keras_int8nmt.conversion.report import ConversionReport, MatMulRow
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.quantization import QuantParams, params_from_thresholds
 from keras_int8nmt.report import collect, compare_translations, render

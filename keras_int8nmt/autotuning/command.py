@@ -8,8 +8,8 @@ from typing import Any
 from keras_int8nmt.autotuning.candidates import CANDIDATES, find_candidates
 from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError, read_policy
 from keras_int8nmt.autotuning.tune import autotune
-from keras_int8nmt.conversion import ConversionError, convert
-from keras_int8nmt.conversion_policy import NAMED_POLICIES
+from keras_int8nmt.conversion.converter import ConversionError, convert
+from keras_int8nmt.conversion.policy import NAMED_POLICIES
 from keras_int8nmt.files.lines import write_lines
 from keras_int8nmt.thresholds.errors import CalibrationError
 

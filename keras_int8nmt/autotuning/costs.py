@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.autotuning.search import Times
-from keras_int8nmt.layer_conversion import array
+from keras_int8nmt.conversion.layers import array
 from keras_int8nmt.layers.model_state import quant_layers
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.models.transformer import Transformer

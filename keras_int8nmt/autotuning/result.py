@@ -148,7 +148,7 @@ class AutotuneResult(Mapping[str, str]):
             sample: As in `convert`.
             **options: Of `convert`; those of the candidate win.
         """
-        from keras_int8nmt.conversion import convert
+        from keras_int8nmt.conversion.converter import convert
 
         prepared = self.apply(model)
         options.update(self.candidate.convert_options)

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_int8nmt.autotuning.candidates import Candidate
 from keras_int8nmt.autotuning.search import Setting
-from keras_int8nmt.conversion import convert
+from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.layers.model_state import observer_values, settle
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
-from keras_int8nmt.conversion import convert
+from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.models.plain import plain_model
 

@@ -15,8 +15,8 @@ from keras_int8nmt.autotuning.costs import (
     Workload,
     matmul_times,
 )
-from keras_int8nmt.graph_conversion import graph_matmuls
-from keras_int8nmt.transformer_conversion import transformer_matmuls
+from keras_int8nmt.conversion.graph import graph_matmuls
+from keras_int8nmt.conversion.transformer import transformer_matmuls
 
 WORK = Workload(source_tokens=10, target_tokens=12, beam_size=4, batch_size=32)
 DECODER = "transformer/decoder_block_0/"

@@ -10,7 +10,7 @@ from conversion.models import make_transformer
 from keras_int8nmt import AutotuneResult, Candidate, convert
 from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, find_candidates
 from keras_int8nmt.autotuning.result import PolicyFileError, Trial, read_policy
-from keras_int8nmt.transformer_conversion import transformer_matmuls
+from keras_int8nmt.conversion.transformer import transformer_matmuls
 
 FFN = "transformer/decoder_block_0/ffn_out"
 

@@ -18,7 +18,7 @@ from keras_int8nmt import (
     ops,
     simulate,
 )
-from keras_int8nmt.conversion_report import ConversionReport
+from keras_int8nmt.conversion.report import ConversionReport
 
 CONFIGURATIONS = [
     {"norm": "post", "activation": "relu"},

@@ -20,7 +20,7 @@ from keras_int8nmt import (
 )
 from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.conversion import ConversionError
-from keras_int8nmt.conversion_options import ConversionOptions
+from keras_int8nmt.conversion.options import ConversionOptions
 
 BOTH = {"softmax": "integer", "layer_norm": "integer"}
 

@@ -9,7 +9,7 @@ from conversion.models import make_data, make_transformer
 from conversion.test_conversion import CONFIGURATIONS
 
 from keras_int8nmt import CalibrationCallback, ConversionError, QuantDense, Translator, convert
-from keras_int8nmt.bias_correction import corrected_bias
+from keras_int8nmt.conversion.bias_correction import corrected_bias
 from keras_int8nmt.quantization import dequantize, quantize, quantize_weights
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import CalibrationCallback, Int8Gather, QuantAttention, QuantDense, convert
-from keras_int8nmt.layer_conversion import convert_attention
+from keras_int8nmt.conversion.layers import convert_attention
 from keras_int8nmt.layers.model_state import set_state, settle
 
 B, T, S, D = 3, 4, 6, 16

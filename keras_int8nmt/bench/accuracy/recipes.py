@@ -18,7 +18,7 @@ from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import BenchModel
 from keras_int8nmt.bench.translation.session import say
 from keras_int8nmt.calibrating import calibrate
-from keras_int8nmt.conversion import convert
+from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.layers.model_state import settle
 from keras_int8nmt.models.plain import plain_model
 

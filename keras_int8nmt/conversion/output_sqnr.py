@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.bias_correction import corrected_bias
-from keras_int8nmt.conversion_options import ConversionOptions
-from keras_int8nmt.conversion_report import MatMulRow
-from keras_int8nmt.layer_conversion import array, attention_inputs
+from keras_int8nmt.conversion.bias_correction import corrected_bias
+from keras_int8nmt.conversion.layers import array, attention_inputs
+from keras_int8nmt.conversion.options import ConversionOptions
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.model_state import quant_layers
 from keras_int8nmt.layers.quant_attention import QuantAttention
 from keras_int8nmt.layers.quant_dense import QuantDense

@@ -8,14 +8,14 @@ from typing import Any
 import keras
 
 from keras_int8nmt import native
-from keras_int8nmt.conversion_options import ConversionOptions
-from keras_int8nmt.conversion_policy import Policy, assign
-from keras_int8nmt.conversion_report import ConversionReport
-from keras_int8nmt.graph_conversion import convert_graph, graph_matmuls
+from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls
+from keras_int8nmt.conversion.options import ConversionOptions
+from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
+from keras_int8nmt.conversion.policy import Policy, assign
+from keras_int8nmt.conversion.report import ConversionReport
+from keras_int8nmt.conversion.transformer import convert_transformer, transformer_matmuls
 from keras_int8nmt.layers.model_state import observers, without_statistics
 from keras_int8nmt.models.transformer import Transformer
-from keras_int8nmt.output_sqnr import measure_output_sqnr
-from keras_int8nmt.transformer_conversion import convert_transformer, transformer_matmuls
 
 
 class ConversionError(ValueError):

@@ -7,14 +7,14 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion_policy import Assignment, MatMul
-from keras_int8nmt.conversion_report import MatMulRow
-from keras_int8nmt.layer_conversion import (
+from keras_int8nmt.conversion.layers import (
     attention_matmuls,
     convert_attention,
     convert_dense,
     convert_embedding,
 )
+from keras_int8nmt.conversion.policy import Assignment, MatMul
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.layers.quant_attention import QuantAttention

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keras_int8nmt.conversion_options import ConversionOptions
+from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.quantization import PRECISIONS
 
 NAMED_POLICIES = ("int8", "paper", "float32")

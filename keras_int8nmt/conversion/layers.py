@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.bias_correction import corrected_bias
-from keras_int8nmt.conversion_policy import Assignment, MatMul
-from keras_int8nmt.conversion_report import MatMulRow
+from keras_int8nmt.conversion.bias_correction import corrected_bias
+from keras_int8nmt.conversion.policy import Assignment, MatMul
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
 from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.inference.dynamic_matmul import Weights

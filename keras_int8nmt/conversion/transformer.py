@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.conversion_options import ConversionOptions
-from keras_int8nmt.conversion_policy import Assignment, MatMul
-from keras_int8nmt.conversion_report import MatMulRow
-from keras_int8nmt.layer_conversion import (
+from keras_int8nmt.conversion.layers import (
     ALL_INT8,
     Dense,
     array,
@@ -23,6 +20,9 @@ from keras_int8nmt.layer_conversion import (
     product_bias,
     report_row,
 )
+from keras_int8nmt.conversion.options import ConversionOptions
+from keras_int8nmt.conversion.policy import Assignment, MatMul
+from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
 from keras_int8nmt.models.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
 from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer

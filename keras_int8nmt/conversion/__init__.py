@@ -1,0 +1,33 @@
+"""Float model in, INT8 model and report out (arXiv 1906.00532, section 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_int8nmt._faces import lazy_face
+
+if TYPE_CHECKING:
+    from keras_int8nmt.conversion.converter import (
+        ConversionError,
+        convert,
+    )
+    from keras_int8nmt.conversion.report import (
+        ConversionReport,
+        MatMulRow,
+    )
+
+_HOMES = {
+    "convert": "conversion.converter",
+    "ConversionError": "conversion.converter",
+    "ConversionReport": "conversion.report",
+    "MatMulRow": "conversion.report",
+}
+
+__all__ = [
+    "ConversionError",
+    "ConversionReport",
+    "MatMulRow",
+    "convert",
+]
+
+__getattr__, __dir__ = lazy_face(__name__, _HOMES)
