@@ -38,7 +38,7 @@ _HOMES = {
     "Candidate": "autotuning.candidates",
     "convert": "conversion.converter",
     "ConversionError": "conversion.converter",
-    "Translator": "translator",
+    "Translator": "translation.translator",
     "MarianTokenizer": "tokenizers.marian",
     "write_report": "report",
     "save_folder": "saving",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.saving import load_folder, save_folder
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
-    from keras_int8nmt.translator import Translator
+    from keras_int8nmt.translation.translator import Translator
 
 
 __getattr__, __dir__ = lazy_face(__name__, _HOMES, ["__version__"])

@@ -15,7 +15,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 FEEDS = ("targets", "greedy", "beam")
 DEFAULT_BEAM = 4

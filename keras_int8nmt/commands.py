@@ -28,7 +28,6 @@ from keras_int8nmt.evaluating import (
     read_data,
 )
 from keras_int8nmt.evaluation import gemm_of
-from keras_int8nmt.file_translation import Done, find_place, translate_lines
 from keras_int8nmt.files.compression import CompressedFileError
 from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError, check_writable_file, read_pairs, write_lines
@@ -63,7 +62,8 @@ from keras_int8nmt.saving import (
 )
 from keras_int8nmt.thresholds.errors import CalibrationError
 from keras_int8nmt.tokenizers.marian import TokenizerError
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.files import Done, find_place, translate_lines
+from keras_int8nmt.translation.translator import Translator
 
 Figures = dict[str, Any]
 

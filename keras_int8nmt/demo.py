@@ -12,7 +12,7 @@ from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE
 from keras_int8nmt.tokenizers.marian import MarianTokenizer
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 _SHOWN = 12
 _SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32}

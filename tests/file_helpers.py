@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from keras_int8nmt.file_translation import find_place, translate_lines
 from keras_int8nmt.files.compression import CompressedFileError, open_input, packer
 from keras_int8nmt.files.output import open_output
 from keras_int8nmt.files.records import make_format
 from keras_int8nmt.files.source import LineSource
-from keras_int8nmt.translation import Hypothesis, Translation
+from keras_int8nmt.translation.files import find_place, translate_lines
+from keras_int8nmt.translation.results import Hypothesis, Translation
 
 TEXTS = [f"sentence number {i}, grün" for i in range(23)]
 

@@ -26,7 +26,7 @@ from keras_int8nmt.evaluating import (
     read_data,
 )
 from keras_int8nmt.named_sets import NamedSet
-from keras_int8nmt.translator import Hypothesis, Translation
+from keras_int8nmt.translation.translator import Hypothesis, Translation
 
 SOURCES = ["one two three four", "five six seven", "eight nine ten eleven"]
 REFERENCES = ["eins zwei drei vier", "fünf sechs sieben", "acht neun zehn elf"]

@@ -16,7 +16,7 @@ from keras_int8nmt.evaluation import (
     score,
     translate_timed,
 )
-from keras_int8nmt.translator import Hypothesis, Translation
+from keras_int8nmt.translation.translator import Hypothesis, Translation
 
 KEYS = [
     "bleu",

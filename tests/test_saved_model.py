@@ -23,8 +23,8 @@ from keras_int8nmt import (
     ops,
 )
 from keras_int8nmt.calibrating import calibrate
-from keras_int8nmt.fast_path import describe
 from keras_int8nmt.saving import ModelFolderError
+from keras_int8nmt.translation.native_engine import describe
 
 SEARCH = {"beam_size": 3, "num_hypotheses": 2}
 KINDS = ("int8", "mixed", "float")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 Metric = Callable[[Any], float]
 

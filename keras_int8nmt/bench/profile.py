@@ -15,7 +15,7 @@ from keras_int8nmt.bench.base_model import (
 )
 from keras_int8nmt.bench.timing import machine, require_native, row
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 # The ops of the layer path by kind of work.
 _KINDS = {

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import build_transformer, native, ops
-from keras_int8nmt.fast_path import describe
 from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.translation.native_engine import describe
 
 F32 = np.float32
 

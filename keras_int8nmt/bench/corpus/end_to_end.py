@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.bench.timing import interleaved, row
-from keras_int8nmt.file_translation import translate_lines
 from keras_int8nmt.files.lines import write_lines
 from keras_int8nmt.files.output import open_output
 from keras_int8nmt.files.records import TextLines
 from keras_int8nmt.files.source import LineSource
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.files import translate_lines
+from keras_int8nmt.translation.translator import Translator
 
 
 def end_to_end_row(

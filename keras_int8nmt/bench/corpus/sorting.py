@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_int8nmt.bench.paper.sorting import make_orders, padding_share
 from keras_int8nmt.bench.timing import interleaved, row
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 # Token-count sorting against sorting by words, whole translation (section 5.4 of the paper).
 PAPER = 1.28

@@ -13,7 +13,7 @@ from keras_int8nmt.bench.translation.client import WorkerProcess
 from keras_int8nmt.bench.translation.engines import ENGINES, Variant
 from keras_int8nmt.bench.translation.session import Session
 from keras_int8nmt.saving import load_folder
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 
 def stream_rows(session: Session, case: Case, sentences: int, turns: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines.ours import Translators
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.saving import load_folder
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 
 class KerasFloat:

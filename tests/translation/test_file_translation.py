@@ -318,7 +318,7 @@ MEMORY = """
     import sys
     sys.path.insert(0, {tests!r})
     from file_helpers import FakeTranslator
-    from keras_int8nmt.file_translation import translate_lines
+    from keras_int8nmt.translation.files import translate_lines
     from keras_int8nmt.files.source import LineSource
     from keras_int8nmt.files.output import open_output
     from keras_int8nmt.files.records import make_format
@@ -344,7 +344,7 @@ def test_memory_is_flat(tmp_path):
         for i in range(400_000):
             file.write(f"{i} " + "words that fill a line " * 8 + "\n")
     code = textwrap.dedent(MEMORY).format(
-        tests=str(Path(__file__).parent), source=str(source), target=str(tmp_path / "out")
+        tests=str(Path(__file__).parents[1]), source=str(source), target=str(tmp_path / "out")
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines, growth = done.stdout.split()

@@ -16,7 +16,7 @@ from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.runtime.native_decoder import NativeWork
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 SENTENCES = [source for source, _ in read_pairs()[1]][:90]
 SENTENCES[5] = " "

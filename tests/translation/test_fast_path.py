@@ -20,7 +20,7 @@ from keras_int8nmt import (
     simulate,
 )
 from keras_int8nmt.calibrating import calibrate
-from keras_int8nmt.translator import Translation
+from keras_int8nmt.translation.translator import Translation
 
 TIE = 1e-4
 

@@ -19,9 +19,9 @@ from keras_int8nmt import (
     save_folder,
 )
 from keras_int8nmt.cli import main
-from keras_int8nmt.fast_path import describe
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
 from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.translation.native_engine import describe
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason=f"no native library: {native.reason()}"

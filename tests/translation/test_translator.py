@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_int8nmt.keras_engine import engine as layer_path
 from keras_int8nmt.models.build import build_transformer
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.translator import Translator
 
 PAD, EOS, START, UNKNOWN, FIRST = 0, 1, 2, 3, 4
 LETTERS = "abcdefghijklmnop"

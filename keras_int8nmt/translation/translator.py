@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_int8nmt.datasets import map_strings
-from keras_int8nmt.fast_path import FastPath, why_not
 from keras_int8nmt.files.windows import WINDOW, cut, overlapped
 from keras_int8nmt.keras_engine.engine import LayerPath
 from keras_int8nmt.runtime.batching import SORTS, sort_keys
 from keras_int8nmt.runtime.search_options import Found, SearchOptions, Work
-from keras_int8nmt.translation import Hypothesis, Pending, Translation
+from keras_int8nmt.translation.datasets import map_strings
+from keras_int8nmt.translation.native_engine import FastPath, why_not
+from keras_int8nmt.translation.results import Hypothesis, Pending, Translation
 
 _PATHS = ("auto", "fast", "layers")
 # Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.

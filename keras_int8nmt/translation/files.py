@@ -22,8 +22,8 @@ from keras_int8nmt.files.output import Output
 from keras_int8nmt.files.records import LineFormat
 from keras_int8nmt.files.source import LineSource, Window
 from keras_int8nmt.files.windows import overlapped
-from keras_int8nmt.translation import Pending, Translation
-from keras_int8nmt.translator import Translator
+from keras_int8nmt.translation.results import Pending, Translation
+from keras_int8nmt.translation.translator import Translator
 
 ON_ERROR = ("stop", "copy", "empty")
 # What a decoder raises for a sentence that it can't translate.

@@ -1,0 +1,1 @@
+"""Text to text: sentences, streams of them, datasets and files."""
