@@ -31,7 +31,7 @@ _HOMES = {
     "build_transformer": "models.build",
     "Transformer": "models.transformer",
     "load_marian": "importers.marian",
-    "balance": "balancing",
+    "balance": "calibration.smooth_quant",
     "from_tfmot": "importers.tfmot",
     "autotune": "autotuning.tune",
     "AutotuneResult": "autotuning.result",
@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from keras_int8nmt.autotuning.candidates import Candidate
     from keras_int8nmt.autotuning.result import AutotuneResult
     from keras_int8nmt.autotuning.tune import autotune
-    from keras_int8nmt.balancing import balance
     from keras_int8nmt.calibration import (
         CalibrationError,
         finish_training,
         prepare_training,
         simulate,
     )
+    from keras_int8nmt.calibration.smooth_quant import balance
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion.converter import ConversionError, convert
     from keras_int8nmt.importers.marian import load_marian

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._progress import progress_bar
-from keras_int8nmt.calibrating import sample_batch
+from keras_int8nmt.calibration.from_sentences import sample_batch
 from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer

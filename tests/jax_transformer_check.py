@@ -5,8 +5,8 @@ import sys
 import keras
 import numpy as np
 
-from keras_int8nmt.balancing import balance
 from keras_int8nmt.calibration import observers, simulate
+from keras_int8nmt.calibration.smooth_quant import balance
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
 from keras_int8nmt.models.build import build_transformer, copy_weights
 

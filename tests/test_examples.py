@@ -11,7 +11,7 @@ import pytest
 
 from keras_int8nmt import Translator, convert, load_folder
 from keras_int8nmt.builtin_model import read_pairs
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 
 ROOT = Path(__file__).resolve().parents[1]
 

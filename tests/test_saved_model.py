@@ -22,7 +22,7 @@ from keras_int8nmt import (
     native,
     ops,
 )
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.saving import ModelFolderError
 from keras_int8nmt.translation.native_engine import describe
 

@@ -19,7 +19,7 @@ import pytest
 
 from keras_int8nmt import MarianTokenizer, build_transformer, convert, save_folder
 from keras_int8nmt.builtin_model import FOLDER, read_pairs
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 
 SENTENCES = [source for source, _ in read_pairs()[1]][:200]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_int8nmt.autotuning.state import digest
-from keras_int8nmt.balancing import DEFAULT_ALPHA
+from keras_int8nmt.calibration.smooth_quant import DEFAULT_ALPHA
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def balanced_candidate(
     """
 
     def prepare(model: Any) -> Any:
-        from keras_int8nmt.calibrating import calibrate_balanced
+        from keras_int8nmt.calibration.from_sentences import calibrate_balanced
         from keras_int8nmt.layers.model_state import observers_kept
 
         with observers_kept(model):

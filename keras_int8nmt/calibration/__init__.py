@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 if TYPE_CHECKING:
+    from keras_int8nmt.calibration.from_sentences import calibrate
     from keras_int8nmt.layers.model_state import (
         observers,
         reset,
@@ -45,6 +46,7 @@ _HOMES = {
     "without_statistics": "layers.model_state",
     "finish_training": "layers.model_training",
     "prepare_training": "layers.model_training",
+    "calibrate": "calibration.from_sentences",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "CalibrationError",
     "Histogram",
     "NotCalibratedError",
+    "calibrate",
     "classify",
     "clipped_mass",
     "find_thresholds",

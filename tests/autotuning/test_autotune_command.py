@@ -9,7 +9,7 @@ import pytest
 
 from keras_int8nmt import MarianTokenizer, build_transformer, load_folder, save_folder
 from keras_int8nmt.builtin_model import FOLDER
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]

@@ -25,8 +25,8 @@ from keras_int8nmt import (
     convert,
 )
 from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_candidates
-from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.calibration import observers
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.plain import plain_model
 
 

@@ -18,7 +18,7 @@ from keras_int8nmt import (
     convert,
     native,
 )
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.conversion.options import ConversionOptions
 

@@ -21,7 +21,7 @@ from keras_int8nmt import (
     native,
     save_folder,
 )
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion.report import ConversionReport
 
 # Instruction sets whose u8 x s8 sums saturate, ours and oneDNN's name of each.

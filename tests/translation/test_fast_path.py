@@ -19,7 +19,7 @@ from keras_int8nmt import (
     native,
     simulate,
 )
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.translation.translator import Translation
 
 TIE = 1e-4

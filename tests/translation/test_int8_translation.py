@@ -19,7 +19,7 @@ from keras_int8nmt import (
     save_folder,
     stock_ops,
 )
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 
 TIE = 1e-4
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_int8nmt import MarianTokenizer, convert
 from keras_int8nmt.builtin_model import FOLDER, read_pairs
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.runtime.native_decoder import NativeWork

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_int8nmt.channel_scaling import scaling_sites
+from keras_int8nmt.calibration.channel_scaling import scaling_sites
 from keras_int8nmt.models.build import copy_weights
 from keras_int8nmt.models.transformer import Transformer
 

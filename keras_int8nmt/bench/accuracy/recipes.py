@@ -13,11 +13,11 @@ from typing import Any
 
 from keras_int8nmt.autotuning.candidates import balanced_candidate, find_candidates
 from keras_int8nmt.autotuning.tune import autotune
-from keras_int8nmt.balancing import balance
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import BenchModel
 from keras_int8nmt.bench.translation.session import say
-from keras_int8nmt.calibrating import calibrate
+from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.calibration.smooth_quant import balance
 from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.layers.model_state import settle
 from keras_int8nmt.models.plain import plain_model

@@ -78,7 +78,7 @@ def _random(settings: dict[str, Any]) -> tuple[Any, Any, int | None]:
 
 def _tiny() -> tuple[Any, Any, int | None]:
     """The trained built-in model, calibrated as `keras-int8nmt demo` does it."""
-    from keras_int8nmt.calibrating import calibrate
+    from keras_int8nmt.calibration.from_sentences import calibrate
     from keras_int8nmt.conversion.converter import convert
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
 

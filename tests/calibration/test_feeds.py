@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_int8nmt import build_transformer, convert
-from keras_int8nmt.calibrating import calibrate
 from keras_int8nmt.calibration import Histogram, observers
+from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.plain import plain_model
 
 PAD, EOS, START = 0, 1, 2

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt._progress import progress_bar
-from keras_int8nmt.balancing import DEFAULT_ALPHA, balance
-from keras_int8nmt.calibration_feeds import Progress, feed_beam_search, feed_targets
+from keras_int8nmt.calibration.feeds import Progress, feed_beam_search, feed_targets
+from keras_int8nmt.calibration.smooth_quant import DEFAULT_ALPHA, balance
 from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.channel_scaling import Site, scaling_sites
+from keras_int8nmt.calibration.channel_scaling import Site, scaling_sites
 from keras_int8nmt.models.build import copy_weights
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.errors import NotCalibratedError

@@ -17,7 +17,7 @@ from keras_int8nmt.calibration import (
     settle,
     without_statistics,
 )
-from keras_int8nmt.channel_scaling import scaling_sites
+from keras_int8nmt.calibration.channel_scaling import scaling_sites
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.saving import state_of
 
