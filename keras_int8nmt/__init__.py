@@ -41,10 +41,10 @@ _HOMES = {
     "Translator": "translation.translator",
     "MarianTokenizer": "tokenizers.marian",
     "write_report": "report",
-    "save_folder": "saving",
-    "load_folder": "saving",
-    "export_saved_model": "saved_model",
-    "load_saved_model": "saved_model",
+    "save_folder": "storage.model_folder",
+    "load_folder": "storage.model_folder",
+    "export_saved_model": "storage.saved_model",
+    "load_saved_model": "storage.saved_model",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
@@ -77,8 +77,8 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.models.build import Transformer, build_transformer
     from keras_int8nmt.report import write_report
-    from keras_int8nmt.saved_model import export_saved_model, load_saved_model
-    from keras_int8nmt.saving import load_folder, save_folder
+    from keras_int8nmt.storage.model_folder import load_folder, save_folder
+    from keras_int8nmt.storage.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.translation.translator import Translator
 

@@ -51,7 +51,7 @@ from keras_int8nmt.quantizing import autotune as autotune
 from keras_int8nmt.quantizing import calibrate as calibrate
 from keras_int8nmt.quantizing import convert as convert
 from keras_int8nmt.report_command import ReportError, write_page
-from keras_int8nmt.saving import (
+from keras_int8nmt.storage.model_folder import (
     ModelFolderError,
     fingerprint,
     open_model,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt.metrics import References, make_metrics, reference_lists, signatures
-from keras_int8nmt.saving import precision_of
+from keras_int8nmt.storage.model_folder import precision_of
 
 
 class Scores(NamedTuple):

@@ -18,7 +18,7 @@ from keras_int8nmt.calibration.from_sentences import calibrate as calibrate_mode
 from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.layers.model_state import observers
-from keras_int8nmt.saving import check_writable, open_model, save_folder, state_of
+from keras_int8nmt.storage.model_folder import check_writable, open_model, save_folder, state_of
 from keras_int8nmt.thresholds.errors import CalibrationError
 
 # What a model card tells of calibration.

@@ -13,8 +13,8 @@ from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.report import write_report
 from keras_int8nmt.report_data import ReportData, check_made_of
 from keras_int8nmt.report_quality import Quality, measure_quality
-from keras_int8nmt.saving import open_model, state_of
 from keras_int8nmt.significance import seed_of_tests
+from keras_int8nmt.storage.model_folder import open_model, state_of
 from keras_int8nmt.translation.translator import Translator
 
 # Sentences of the test set on which the SQNR of outputs is measured.

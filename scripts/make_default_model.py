@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_int8nmt import load_marian
-from keras_int8nmt.builtin_model import FOLDER, WEIGHTS_FILE, weight_name
+from keras_int8nmt.storage.builtin import FOLDER, WEIGHTS_FILE, weight_name
 
 NOTICE = """\
 The files weights.npz, config.json, source.spm, target.spm and vocab.json of this folder are an

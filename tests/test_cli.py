@@ -12,9 +12,9 @@ import keras
 import pytest
 
 from keras_int8nmt import MarianTokenizer, __version__, build_transformer, save_folder
-from keras_int8nmt.builtin_model import FOLDER
 from keras_int8nmt.cli import main
-from keras_int8nmt.saving import open_model
+from keras_int8nmt.storage.builtin import FOLDER
+from keras_int8nmt.storage.model_folder import open_model
 
 GOLDEN = Path(__file__).parent / "data" / "marian" / "relu"
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]

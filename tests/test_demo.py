@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from keras_int8nmt import builtin_model
 from keras_int8nmt.cli import main
 from keras_int8nmt.demo import format_figures, format_samples, side_by_side
 from keras_int8nmt.evaluation import Evaluation
+from keras_int8nmt.storage import builtin as builtin_model
 
 
 def test_the_pairs_are_sentences_and_none_is_twice():

@@ -15,7 +15,6 @@ import pytest
 from sacrebleu_cache import environment, prepare
 
 from keras_int8nmt import MarianTokenizer, build_transformer, save_folder
-from keras_int8nmt.builtin_model import FOLDER
 from keras_int8nmt.cli import main
 from keras_int8nmt.evaluating import (
     EvaluationData,
@@ -26,6 +25,7 @@ from keras_int8nmt.evaluating import (
     read_data,
 )
 from keras_int8nmt.named_sets import NamedSet
+from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.translation.translator import Hypothesis, Translation
 
 SOURCES = ["one two three four", "five six seven", "eight nine ten eleven"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from keras_int8nmt import Translator, convert, load_folder
-from keras_int8nmt.builtin_model import read_pairs
 from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.storage.builtin import read_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,9 +8,9 @@ import keras
 import pytest
 
 from keras_int8nmt import MarianTokenizer, build_transformer, convert, save_folder
-from keras_int8nmt.builtin_model import FOLDER
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
+from keras_int8nmt.storage.builtin import FOLDER
 
 SENTENCES = ["Where is the station?", "It rains.", "My dog likes the old <b>shoes</b>."]
 SHORT = ["--max-length", "6", "--streams", "1", "--beam-size", "1"]

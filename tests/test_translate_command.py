@@ -18,9 +18,9 @@ import keras
 import pytest
 
 from keras_int8nmt import MarianTokenizer, build_transformer, convert, save_folder
-from keras_int8nmt.builtin_model import FOLDER, read_pairs
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
+from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 
 SENTENCES = [source for source, _ in read_pairs()[1]][:200]
 GREEDY = ["--beam-size", "1", "--max-length", "10", "--window", "8", "--batch-size", "4"]
@@ -222,7 +222,7 @@ def test_another_model_is_refused(place, capfd, unfinished):
     card = place / "model" / "model_card.json"
     content = json.loads(card.read_text())
     content["files"]["vocab.json"]["sha256"] = "0" * 64
-    from keras_int8nmt import saving
+    from keras_int8nmt.storage import model_folder as saving
 
     before = card.read_text()
     saving._write_card(place / "model", content)

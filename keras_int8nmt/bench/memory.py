@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 _IMPORT = "import tensorflow, keras\n"
-_LOAD = "from keras_int8nmt.saving import load_folder\nloaded = load_folder({path!r})\n"
+_LOAD = (
+    "from keras_int8nmt.storage.model_folder import load_folder\nloaded = load_folder({path!r})\n"
+)
 _TRANSLATE = """
 import json
 from pathlib import Path

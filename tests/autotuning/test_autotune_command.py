@@ -8,9 +8,9 @@ import keras
 import pytest
 
 from keras_int8nmt import MarianTokenizer, build_transformer, load_folder, save_folder
-from keras_int8nmt.builtin_model import FOLDER
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
+from keras_int8nmt.storage.builtin import FOLDER
 
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
 SEARCH = ["--max-length", "8", "--streams", "1"]

@@ -18,7 +18,7 @@ from keras_int8nmt.bench.accuracy.run import run_accuracy
 from keras_int8nmt.bench.accuracy.state import Result, State
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.sentences import VARIABLE
-from keras_int8nmt.builtin_model import FOLDER
+from keras_int8nmt.storage.builtin import FOLDER
 
 FEW = [RECIPES[0], Recipe("naive", calibrate={"mode": "naive"}, may_be_default=True)]
 PAPER = Recipe("naive, policy paper", calibrate={"mode": "naive"}, convert={"policy": "paper"})

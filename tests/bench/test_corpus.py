@@ -20,7 +20,7 @@ from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.models import model_settings
 from keras_int8nmt.bench.translation.sentences import VARIABLE
 from keras_int8nmt.bench.translation.session import Session
-from keras_int8nmt.builtin_model import FOLDER, read_pairs
+from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 from keras_int8nmt.translation.translator import Translator
 
 SENTENCES = [source for source, _ in read_pairs()[1]]

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines.ours import make_translator
 from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.storage import builtin as builtin_model
 from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
 if importlib.util.find_spec("ctranslate2") is None:

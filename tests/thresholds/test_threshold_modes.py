@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keras_int8nmt import MarianTokenizer, Translator, builtin_model, convert, native
+from keras_int8nmt import MarianTokenizer, Translator, convert, native
 from keras_int8nmt.calibration import MODES, settle
 from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.storage import builtin as builtin_model
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason=f"no native library: {native.reason()}"

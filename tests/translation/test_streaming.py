@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import MarianTokenizer, convert
-from keras_int8nmt.builtin_model import FOLDER, read_pairs
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.runtime.native_decoder import NativeWork
+from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 from keras_int8nmt.translation.translator import Translator
 
 SENTENCES = [source for source, _ in read_pairs()[1]][:90]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from keras_int8nmt import builtin_model
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.sentences import VARIABLE, shared_folder
 from keras_int8nmt.files.lines import read_lines
+from keras_int8nmt.storage import builtin as builtin_model
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.files.jsonl import append_entries, read_entries
-from keras_int8nmt.saving import CARD_FILE, load_folder, read_card, save_folder
+from keras_int8nmt.storage.model_folder import CARD_FILE, load_folder, read_card, save_folder
 
 Key = dict[str, Any]
 _CARD_ENTRY = "bench_accuracy"

@@ -18,7 +18,7 @@ from keras_int8nmt.bench.translation.client import available_cores
 from keras_int8nmt.bench.translation.sentences import read_news, read_tatoeba
 from keras_int8nmt.bench.translation.session import Session, say, tokenizer
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.saving import load_folder, save_folder
+from keras_int8nmt.storage.model_folder import load_folder, save_folder
 
 LINES = 1_000_000
 _TURNS = 5

@@ -12,7 +12,7 @@ from keras_int8nmt.bench.translation.cases import Case, Job
 from keras_int8nmt.bench.translation.client import WorkerProcess
 from keras_int8nmt.bench.translation.engines import ENGINES, Variant
 from keras_int8nmt.bench.translation.session import Session
-from keras_int8nmt.saving import load_folder
+from keras_int8nmt.storage.model_folder import load_folder
 from keras_int8nmt.translation.translator import Translator
 
 

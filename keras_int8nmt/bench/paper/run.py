@@ -23,7 +23,7 @@ from keras_int8nmt.bench.translation.session import Session, say, tokenizer
 from keras_int8nmt.bench.translation.state import State
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.saving import load_folder
+from keras_int8nmt.storage.model_folder import load_folder
 
 _GEMM = "from keras_int8nmt.bench.gemm import run_gemm as run; result = run((8, 128))"
 _GATHER = "from keras_int8nmt.bench.gather import run_gather as run; result = run()"

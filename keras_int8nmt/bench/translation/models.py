@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt import builtin_model
 from keras_int8nmt.models.settings import check_settings
+from keras_int8nmt.storage import builtin as builtin_model
 
 _BASE: dict[str, Any] = {"dropout": 0.0}
 # So small that the harness itself is tested with it.
@@ -60,7 +60,7 @@ def build_in_process(name: str, folder: Path) -> None:
 def build(name: str, folder: Path) -> None:
     """Builds model `name` into `folder`, which is made."""
     from keras_int8nmt.bench.translation.ctranslate2_writer import write_ctranslate2
-    from keras_int8nmt.saving import save_folder
+    from keras_int8nmt.storage.model_folder import save_folder
 
     int8, plain, unk_id = MODELS[name]()
     folder.mkdir(parents=True)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_int8nmt import builtin_model
 from keras_int8nmt.files.lines import read_lines
+from keras_int8nmt.storage import builtin as builtin_model
 
 VARIABLE = "KERAS_INT8NMT_SHARED"
 

@@ -116,7 +116,7 @@ class Session:
 
 def tokenizer() -> Any:
     """That of the built-in model."""
-    from keras_int8nmt import builtin_model
+    from keras_int8nmt.storage import builtin as builtin_model
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
 
     return MarianTokenizer(builtin_model.FOLDER)

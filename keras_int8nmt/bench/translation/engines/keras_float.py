@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines.ours import Translators
 from keras_int8nmt.models.transformer import Transformer
-from keras_int8nmt.saving import load_folder
+from keras_int8nmt.storage.model_folder import load_folder
 from keras_int8nmt.translation.translator import Translator
 
 

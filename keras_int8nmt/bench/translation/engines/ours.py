@@ -8,7 +8,7 @@ from typing import Any
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines import UnavailableError
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.saving import load_folder
+from keras_int8nmt.storage.model_folder import load_folder
 from keras_int8nmt.translation.translator import Translator
 
 

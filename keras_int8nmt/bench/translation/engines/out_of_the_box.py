@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines import UnavailableError
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
-from keras_int8nmt.saving import load_folder
+from keras_int8nmt.storage.model_folder import load_folder
 
 
 class OutOfTheBox:

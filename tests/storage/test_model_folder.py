@@ -8,8 +8,9 @@ import os
 import numpy as np
 import pytest
 
-from keras_int8nmt import CalibrationCallback, build_transformer, convert, saving
-from keras_int8nmt.saving import (
+from keras_int8nmt import CalibrationCallback, build_transformer, convert
+from keras_int8nmt.storage import model_folder as saving
+from keras_int8nmt.storage.model_folder import (
     ModelFolderError,
     load_folder,
     open_model,

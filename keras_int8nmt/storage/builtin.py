@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(__file__).parent / "default_model"
+FOLDER = Path(__file__).parents[1] / "default_model"
 WEIGHTS_FILE = "weights.npz"
 CALIBRATION_PAIRS = 200
 

@@ -23,7 +23,7 @@ from keras_int8nmt import (
     ops,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
-from keras_int8nmt.saving import ModelFolderError
+from keras_int8nmt.storage.model_folder import ModelFolderError
 from keras_int8nmt.translation.native_engine import describe
 
 SEARCH = {"beam_size": 3, "num_hypotheses": 2}

@@ -1,0 +1,1 @@
+"""Model folders, SavedModels and the built-in model."""
