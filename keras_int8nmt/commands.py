@@ -27,7 +27,8 @@ from keras_int8nmt.evaluating import (
     listed_models,
     read_data,
 )
-from keras_int8nmt.evaluation import gemm_of
+from keras_int8nmt.evaluation.measure import gemm_of
+from keras_int8nmt.evaluation.test_sets import NamedSetError
 from keras_int8nmt.files.compression import CompressedFileError
 from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError, check_writable_file, read_pairs, write_lines
@@ -38,7 +39,6 @@ from keras_int8nmt.files.windows import WINDOW
 from keras_int8nmt.importers.marian import MarianFormatError
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.models.plain import plain_model
-from keras_int8nmt.named_sets import NamedSetError
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantizing import (
     CALIBRATION_ENTRIES,

@@ -8,7 +8,7 @@ from keras_int8nmt._progress import progress_bar
 from keras_int8nmt._tables import format_table
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion.converter import convert
-from keras_int8nmt.evaluation import Evaluation, evaluate, saved_mb
+from keras_int8nmt.evaluation.measure import Evaluation, evaluate, saved_mb
 from keras_int8nmt.storage import builtin as builtin_model
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE
 from keras_int8nmt.tokenizers.marian import MarianTokenizer

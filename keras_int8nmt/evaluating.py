@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt._progress import progress_bar
-from keras_int8nmt.evaluation import Evaluation, evaluate, reset_peak_rss
+from keras_int8nmt.evaluation.measure import Evaluation, evaluate, reset_peak_rss
+from keras_int8nmt.evaluation.metrics import make_metrics
+from keras_int8nmt.evaluation.significance import Comparison, compare_translations, seed_of_tests
+from keras_int8nmt.evaluation.test_sets import load_named_set
 from keras_int8nmt.files.lines import read_pairs
-from keras_int8nmt.metrics import make_metrics
-from keras_int8nmt.named_sets import load_named_set
-from keras_int8nmt.significance import Comparison, compare_translations, seed_of_tests
 
 
 class EvaluationRequestError(ValueError):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_int8nmt.evaluation import Evaluation, evaluate
-from keras_int8nmt.significance import bleu_difference_interval
+from keras_int8nmt.evaluation.measure import Evaluation, evaluate
+from keras_int8nmt.evaluation.significance import bleu_difference_interval
 
 # sacreBLEU's own number of resamplings.
 RESAMPLES = 1000

@@ -24,7 +24,7 @@ from keras_int8nmt.evaluating import (
     listed_models,
     read_data,
 )
-from keras_int8nmt.named_sets import NamedSet
+from keras_int8nmt.evaluation.test_sets import NamedSet
 from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.translation.translator import Hypothesis, Translation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from keras_int8nmt import significance
+from keras_int8nmt.evaluation import significance
 from keras_int8nmt.report_quality import Interval, Metric, compare_translations
 from keras_int8nmt.report_quality_html import mark_differences, quality_section
 from keras_int8nmt.report_text import signed

@@ -17,8 +17,8 @@ from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.recipes import FLOAT, Material, Recipe, make_model
 from keras_int8nmt.bench.accuracy.state import Key, Result, State
 from keras_int8nmt.bench.translation.session import say
-from keras_int8nmt.bootstrap import compare, sentence_statistics
-from keras_int8nmt.evaluation import score
+from keras_int8nmt.evaluation.bootstrap import compare, sentence_statistics
+from keras_int8nmt.evaluation.measure import score
 from keras_int8nmt.translation.translator import Translator
 
 SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32, "length_penalty": 1.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_int8nmt.bootstrap import compare, sentence_statistics
-from keras_int8nmt.evaluation import score
+from keras_int8nmt.evaluation.bootstrap import compare, sentence_statistics
+from keras_int8nmt.evaluation.measure import score
 
 
 def compare_quality(

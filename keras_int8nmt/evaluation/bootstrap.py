@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_int8nmt.metrics import References, reference_lists
+from keras_int8nmt.evaluation.metrics import References, reference_lists
 
 RESAMPLES = 1000
 SEED = 12345

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt._tables import format_table
-from keras_int8nmt.bootstrap import RESAMPLES, compare, sentence_statistics
-from keras_int8nmt.metrics import (
+from keras_int8nmt.evaluation.bootstrap import RESAMPLES, compare, sentence_statistics
+from keras_int8nmt.evaluation.metrics import (
     References,
     make_metrics,
     reference_lists,

@@ -11,8 +11,8 @@ import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
-from keras_int8nmt import significance
-from keras_int8nmt.significance import bleu_difference_interval, compare_translations
+from keras_int8nmt.evaluation import significance
+from keras_int8nmt.evaluation.significance import bleu_difference_interval, compare_translations
 
 WORDS = (
     "der",

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_int8nmt.metrics import References, make_metrics, reference_lists, signatures
+from keras_int8nmt.evaluation.metrics import References, make_metrics, reference_lists, signatures
 from keras_int8nmt.storage.model_folder import precision_of
 
 

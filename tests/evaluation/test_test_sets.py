@@ -9,11 +9,11 @@ import sys
 import pytest
 from sacrebleu_cache import FIELDS, environment, prepare
 
-from keras_int8nmt.named_sets import NamedSetError, known_sets, load_named_set
+from keras_int8nmt.evaluation.test_sets import NamedSetError, known_sets, load_named_set
 
 PROGRAM = """
 import json, sys
-from keras_int8nmt.named_sets import NamedSetError, load_named_set
+from keras_int8nmt.evaluation.test_sets import NamedSetError, load_named_set
 try:
     found = load_named_set(*sys.argv[1:])
     print(json.dumps([found.sources, found.references, found.label]))

@@ -7,7 +7,7 @@ import pytest
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from keras_int8nmt.bootstrap import (
+from keras_int8nmt.evaluation.bootstrap import (
     SEED,
     Difference,
     bleu_of_sums,
