@@ -40,7 +40,7 @@ _HOMES = {
     "ConversionError": "conversion.converter",
     "Translator": "translation.translator",
     "MarianTokenizer": "tokenizers.marian",
-    "write_report": "report",
+    "write_report": "report.write",
     "save_folder": "storage.model_folder",
     "load_folder": "storage.model_folder",
     "export_saved_model": "storage.saved_model",
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
     from keras_int8nmt.models.build import Transformer, build_transformer
-    from keras_int8nmt.report import write_report
+    from keras_int8nmt.report.write import write_report
     from keras_int8nmt.storage.model_folder import load_folder, save_folder
     from keras_int8nmt.storage.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.tokenizers.marian import MarianTokenizer

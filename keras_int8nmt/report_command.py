@@ -11,9 +11,9 @@ from keras_int8nmt.conversion.converter import convert
 from keras_int8nmt.evaluation.significance import seed_of_tests
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
-from keras_int8nmt.report import write_report
-from keras_int8nmt.report_data import ReportData, check_made_of
-from keras_int8nmt.report_quality import Quality, measure_quality
+from keras_int8nmt.report.data import ReportData, check_made_of
+from keras_int8nmt.report.quality import Quality, measure_quality
+from keras_int8nmt.report.write import write_report
 from keras_int8nmt.storage.model_folder import open_model, state_of
 from keras_int8nmt.translation.translator import Translator
 

@@ -6,9 +6,9 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
 from keras_int8nmt.evaluation import significance
-from keras_int8nmt.report_quality import Interval, Metric, compare_translations
-from keras_int8nmt.report_quality_html import mark_differences, quality_section
-from keras_int8nmt.report_text import signed
+from keras_int8nmt.report.quality import Interval, Metric, compare_translations
+from keras_int8nmt.report.quality_html import mark_differences, quality_section
+from keras_int8nmt.report.text import signed
 
 REFERENCES = [
     "Der Hund schläft im Garten.",

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterator
 from html import escape
 
-from keras_int8nmt.report_data import Tensor
-from keras_int8nmt.report_quality import Interval
-from keras_int8nmt.report_text import number_text, short_count
+from keras_int8nmt.report.data import Tensor
+from keras_int8nmt.report.quality import Interval
+from keras_int8nmt.report.text import number_text, short_count
 
 _Scale = Callable[[float], float]
 

@@ -12,10 +12,10 @@ from string import Template
 
 from keras_int8nmt._version import __version__
 from keras_int8nmt.conversion.report import MatMulRow
-from keras_int8nmt.report_data import ReportData, Tensor
-from keras_int8nmt.report_quality_html import quality_section
-from keras_int8nmt.report_svg import histogram_svg
-from keras_int8nmt.report_text import (
+from keras_int8nmt.report.data import ReportData, Tensor
+from keras_int8nmt.report.quality_html import quality_section
+from keras_int8nmt.report.svg import histogram_svg
+from keras_int8nmt.report.text import (
     NOTHING,
     between,
     decibels,
@@ -25,7 +25,7 @@ from keras_int8nmt.report_text import (
     signed,
 )
 
-_PARTS = files("keras_int8nmt") / "report_page"
+_PARTS = files("keras_int8nmt.report") / "page"
 _KINDS = {
     "sparse": "at least half of the values are zero or next to it, as after ReLU",
     "narrow": "99 % of the values lie within an eighth of the largest magnitude",

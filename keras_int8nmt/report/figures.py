@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from keras_int8nmt.report_data import ReportData, Tensor, collect
+from keras_int8nmt.report.data import ReportData, Tensor, collect
 
 _COLUMNS = 3
 _KEPT, _CLIPPED, _THRESHOLD = "#8b95a1", "#c2410c", "#1d4ed8"
@@ -33,7 +33,7 @@ def plot_histograms(model: Any) -> list[Any]:
         >>> for figure in plot_histograms(model):
         ...     figure.savefig(figure.get_label() + ".png")
     """
-    from keras_int8nmt.report_text import group_of
+    from keras_int8nmt.report.text import group_of
 
     new_figure = _figure_class("plot_histograms")
     data = model if isinstance(model, ReportData) else collect(model)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from keras_int8nmt.report_quality import Example, Interval, Metric, Quality
-from keras_int8nmt.report_svg import intervals_svg
-from keras_int8nmt.report_text import signed
+from keras_int8nmt.report.quality import Example, Interval, Metric, Quality
+from keras_int8nmt.report.svg import intervals_svg
+from keras_int8nmt.report.text import signed
 
 # What is called a difference and not chance.
 _SIGNIFICANT = 0.05

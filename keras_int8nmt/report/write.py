@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_int8nmt.files.lines import check_writable_file, write_lines
-from keras_int8nmt.report_data import ReportData, collect
-from keras_int8nmt.report_figures import plot_histograms, plot_matmuls
-from keras_int8nmt.report_html import render
-from keras_int8nmt.report_quality import Quality, compare_translations, measure_quality
+from keras_int8nmt.report.data import ReportData, collect
+from keras_int8nmt.report.figures import plot_histograms, plot_matmuls
+from keras_int8nmt.report.html import render
+from keras_int8nmt.report.quality import Quality, compare_translations, measure_quality
 
 __all__ = [
     "Quality",

@@ -18,8 +18,8 @@ from keras_int8nmt.conversion.report import ConversionReport, MatMulRow
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.quantization import QuantParams, params_from_thresholds
 from keras_int8nmt.report import collect, compare_translations, render
-from keras_int8nmt.report_data import MOST_BARS, ReportData, describe_tensor, reduce_histogram
-from keras_int8nmt.report_text import between, decibels, group_of, percent, short_count, signed
+from keras_int8nmt.report.data import MOST_BARS, ReportData, describe_tensor, reduce_histogram
+from keras_int8nmt.report.text import between, decibels, group_of, percent, short_count, signed
 
 HOSTILE = """<script>document.documentElement.dataset.hacked = "yes"</script>"""
 ATTRIBUTE = """"><img src="http://example.org/x.png" onerror='alert(1)'>"""

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.report_quality import Quality
+from keras_int8nmt.report.quality import Quality
 from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
 from keras_int8nmt.thresholds.histogram import HALF, Histogram
 
