@@ -7,7 +7,7 @@ import json
 import pytest
 
 from keras_int8nmt.cli import main
-from keras_int8nmt.demo import format_figures, format_samples, side_by_side
+from keras_int8nmt.cli.demo import format_figures, format_samples, side_by_side
 from keras_int8nmt.evaluation import Evaluation
 from keras_int8nmt.storage import builtin as builtin_model
 

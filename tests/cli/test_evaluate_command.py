@@ -16,7 +16,7 @@ from sacrebleu_cache import environment, prepare
 
 from keras_int8nmt import MarianTokenizer, build_transformer, save_folder
 from keras_int8nmt.cli import main
-from keras_int8nmt.evaluating import (
+from keras_int8nmt.cli.evaluate import (
     EvaluationData,
     EvaluationRequestError,
     check_test,
@@ -106,7 +106,7 @@ def test_a_tokenizer_that_is_not_installed_is_named_before_anything_is_translate
     if importlib.util.find_spec("MeCab") is not None:
         pytest.skip("sacrebleu[ja] is installed")
     named = NamedSet("wmt20", "en-ja", SOURCES, [REFERENCES])
-    monkeypatch.setattr("keras_int8nmt.evaluating.load_named_set", lambda *_: named)
+    monkeypatch.setattr("keras_int8nmt.cli.evaluate.load_named_set", lambda *_: named)
     with pytest.raises(EvaluationRequestError, match=r"sacrebleu\[ja\]"):
         read_data(None, None, "wmt20", "en-ja")
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.autotuning.command import convert_by, tune
 from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.calibration.from_sentences import (
     DEFAULT_BEAM,
@@ -15,6 +14,7 @@ from keras_int8nmt.calibration.from_sentences import (
     check_feed,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate as calibrate_model
+from keras_int8nmt.cli.autotune import convert_by, tune
 from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.layers.model_state import observers

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_int8nmt._version import __version__
-from keras_int8nmt.cli_options import (
+from keras_int8nmt.cli.options import (
     add_output,
     add_search,
     mode,

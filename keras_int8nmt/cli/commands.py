@@ -11,15 +11,14 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from keras_int8nmt import demo as demonstration
 from keras_int8nmt._tables import format_table
 from keras_int8nmt._version import __version__
 from keras_int8nmt.autotuning.result import PolicyFileError
 from keras_int8nmt.autotuning.state import StateError
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
-from keras_int8nmt.conversion.converter import ConversionError
-from keras_int8nmt.evaluating import (
+from keras_int8nmt.cli import demo as demonstration
+from keras_int8nmt.cli.evaluate import (
     EvaluationRequestError,
     check_test,
     evaluate_models,
@@ -27,6 +26,18 @@ from keras_int8nmt.evaluating import (
     listed_models,
     read_data,
 )
+from keras_int8nmt.cli.quantize import (
+    CALIBRATION_ENTRIES,
+    UsageError,
+    open_with_tokenizer,
+)
+
+# Commands of their own module.
+from keras_int8nmt.cli.quantize import autotune as autotune
+from keras_int8nmt.cli.quantize import calibrate as calibrate
+from keras_int8nmt.cli.quantize import convert as convert
+from keras_int8nmt.cli.report import ReportError, write_page
+from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.evaluation.measure import gemm_of
 from keras_int8nmt.evaluation.test_sets import NamedSetError
 from keras_int8nmt.files.compression import CompressedFileError
@@ -40,17 +51,6 @@ from keras_int8nmt.importers.marian import MarianFormatError
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.quantizing import (
-    CALIBRATION_ENTRIES,
-    UsageError,
-    open_with_tokenizer,
-)
-
-# Commands of their own module.
-from keras_int8nmt.quantizing import autotune as autotune
-from keras_int8nmt.quantizing import calibrate as calibrate
-from keras_int8nmt.quantizing import convert as convert
-from keras_int8nmt.report_command import ReportError, write_page
 from keras_int8nmt.storage.model_folder import (
     ModelFolderError,
     fingerprint,

@@ -16,7 +16,7 @@ from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.storage.model_folder import open_model
 
-GOLDEN = Path(__file__).parent / "data" / "marian" / "relu"
+GOLDEN = Path(__file__).parents[1] / "data" / "marian" / "relu"
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
 KEYS = {
     "bleu",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keras_int8nmt.cli_parser import parser
+from keras_int8nmt.cli.parser import parser
 from keras_int8nmt.files.lines import check_writable_file
 
 _USER_ERROR = 2
@@ -59,10 +59,10 @@ def _import_commands() -> Any:
     # INT8 runs on TensorFlow, whatever Keras is set to elsewhere.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return importlib.import_module("keras_int8nmt.commands")
+        return importlib.import_module("keras_int8nmt.cli.commands")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with _silent_stderr():
-        return importlib.import_module("keras_int8nmt.commands")
+        return importlib.import_module("keras_int8nmt.cli.commands")
 
 
 @contextmanager
@@ -87,7 +87,3 @@ def _silent_stderr() -> Any:
             sys.stderr.flush()
             os.dup2(real, 2)
             os.close(real)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
