@@ -1,10 +1,4 @@
-"""The report on what INT8 does to a model: `write_report` for a page, `plot_*` for figures.
-
-collect          the data (`report_data`)
-measure_quality  translations compared (`report_quality`)
-write_report     one HTML page (`report_html`)
-plot_histograms, plot_matmuls    Matplotlib figures (`report_figures`)
-"""
+"""`write_report`: collects the data of a model and writes one HTML page."""
 
 from __future__ import annotations
 
@@ -14,21 +8,8 @@ from typing import Any
 
 from keras_int8nmt.files.lines import check_writable_file, write_lines
 from keras_int8nmt.report.data import ReportData, collect
-from keras_int8nmt.report.figures import plot_histograms, plot_matmuls
 from keras_int8nmt.report.html import render
-from keras_int8nmt.report.quality import Quality, compare_translations, measure_quality
-
-__all__ = [
-    "Quality",
-    "ReportData",
-    "collect",
-    "compare_translations",
-    "measure_quality",
-    "plot_histograms",
-    "plot_matmuls",
-    "render",
-    "write_report",
-]
+from keras_int8nmt.report.quality import Quality
 
 
 def write_report(

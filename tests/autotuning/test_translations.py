@@ -7,7 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from test_translator import (
+from translation.test_translator import (
     EOS,
     FIRST,
     LETTERS,

@@ -14,13 +14,15 @@ from keras_int8nmt import (
     MarianTokenizer,
     QuantDense,
     Translator,
-    builtin_model,
     convert,
     native,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.conversion.options import ConversionOptions
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 
 BOTH = {"softmax": "integer", "layer_norm": "integer"}
 

@@ -15,7 +15,6 @@ from conversion.models import make_data, make_transformer
 from keras_int8nmt import (
     MarianTokenizer,
     Translator,
-    builtin_model,
     convert,
     load_folder,
     native,
@@ -23,6 +22,9 @@ from keras_int8nmt import (
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion.report import ConversionReport
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 
 # Instruction sets whose u8 x s8 sums saturate, ours and oneDNN's name of each.
 SATURATING = {

@@ -10,6 +10,8 @@ import pytest
 
 from keras_int8nmt.evaluation import (
     evaluate,
+)
+from keras_int8nmt.evaluation.measure import (
     gemm_of,
     peak_rss_mb,
     reset_peak_rss,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from keras_int8nmt import ops
+from keras_int8nmt.ops import (
+    functions as ops,
+)
 from keras_int8nmt.ops import stock as stock_ops
 
 

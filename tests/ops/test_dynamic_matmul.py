@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_int8nmt import ops
+from keras_int8nmt.ops import (
+    functions as ops,
+)
 from keras_int8nmt.ops import stock as stock_ops
 from keras_int8nmt.quantization import (
     LEAST_ROW_MAXIMUM,

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_int8nmt import ops
+from keras_int8nmt.ops import (
+    functions as ops,
+)
 from keras_int8nmt.ops import stock as stock_ops
 from keras_int8nmt.quantization import QuantParams, dequantize, quantize
 

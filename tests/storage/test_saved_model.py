@@ -15,7 +15,6 @@ import tensorflow as tf
 from keras_int8nmt import (
     MarianTokenizer,
     Translator,
-    builtin_model,
     convert,
     export_saved_model,
     load_saved_model,
@@ -23,6 +22,9 @@ from keras_int8nmt import (
     ops,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 from keras_int8nmt.storage.model_folder import ModelFolderError
 from keras_int8nmt.translation.native_engine import describe
 

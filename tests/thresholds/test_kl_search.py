@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from plain_kl import plain_search
 
-from keras_int8nmt.calibration import kl_search
+from keras_int8nmt.thresholds import (
+    kl as kl_search,
+)
 from keras_int8nmt.thresholds.kl import kl_bins
 
 RNG = np.random.default_rng(0)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from keras_int8nmt.calibration import MODES, CalibrationError, Histogram, find_thresholds
-from keras_int8nmt.calibration import threshold as threshold_module
+from keras_int8nmt.thresholds import (
+    find as threshold_module,
+)
 from keras_int8nmt.thresholds.histogram import BINS, HALF
 
 RNG = np.random.default_rng(0)

@@ -6,11 +6,10 @@ import functools
 
 import numpy as np
 import pytest
-from test_fast_path import TIE, both, random_ids, sentences, small_model, tokenizer
+from translation.test_fast_path import TIE, both, random_ids, sentences, small_model, tokenizer
 
 from keras_int8nmt import (
     Translator,
-    builtin_model,
     convert,
     export_saved_model,
     load_folder,
@@ -21,6 +20,9 @@ from keras_int8nmt import (
 from keras_int8nmt.cli import main
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
 from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 from keras_int8nmt.translation.native_engine import describe
 
 pytestmark = pytest.mark.skipif(

@@ -14,12 +14,14 @@ from keras_int8nmt import (
     MarianTokenizer,
     Translator,
     build_transformer,
-    builtin_model,
     convert,
     native,
     simulate,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 from keras_int8nmt.translation.translator import Translation
 
 TIE = 1e-4

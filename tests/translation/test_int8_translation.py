@@ -13,13 +13,19 @@ import pytest
 from keras_int8nmt import (
     MarianTokenizer,
     Translator,
-    builtin_model,
     convert,
-    ops,
     save_folder,
-    stock_ops,
 )
 from keras_int8nmt.calibration.from_sentences import calibrate
+from keras_int8nmt.ops import (
+    functions as ops,
+)
+from keras_int8nmt.ops import (
+    stock as stock_ops,
+)
+from keras_int8nmt.storage import (
+    builtin as builtin_model,
+)
 
 TIE = 1e-4
 
