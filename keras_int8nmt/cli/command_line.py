@@ -1,4 +1,4 @@
-"""The command `keras-int8nmt`: parses, calls one function of `commands`, prints what it gives."""
+"""The command `keras-int8nmt`: parses, calls the command, prints what it gives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One function a subcommand: its arguments are the options, it prints, and returns the figures.
 
-`cli` imports this module late, since it imports TensorFlow.
+`command_line` imports this module late, since it imports TensorFlow.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def convert(
             Quantization Through Weight Equalization and Bias Correction", section 4.2). Errors of
             the input's rounding and clipping are not in it. The speed is the same.
         softmax: "float", or "integer": attention's softmax in whole numbers, after I-BERT
-            (arXiv 2101.01321, algorithms 2 and 3; see `integer_functions`).
+            (arXiv 2101.01321, algorithms 2 and 3; see `integer_rules`).
         layer_norm: "float", or "integer": the LayerNorms of a `Transformer` likewise (algorithm 4).
             A norm must not have an `epsilon` above 1.
 

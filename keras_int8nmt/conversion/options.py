@@ -1,4 +1,4 @@
-"""How `convert` makes INT8 out of float; which MatMul becomes it is `conversion_policy.py`."""
+"""How `convert` makes INT8 out of float; which MatMul becomes it is `policy.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sacreBLEU's BLEU, chrF and TER, as `evaluation` and `significance` use them."""
+"""sacreBLEU's BLEU, chrF and TER, as `measure` and `significance` use them."""
 
 from __future__ import annotations
 

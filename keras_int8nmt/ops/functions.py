@@ -174,7 +174,7 @@ def layer_norm(
         residual: float32, the shape of `x`, or None.
         epsilon: Added to the variance, at least 0.
         carry: "norm": the first result is the normalized value; "sum": it is `x + residual`.
-        arithmetic: "float", or "integer" as in `integer_functions`, for `epsilon` of at most 1.
+        arithmetic: "float", or "integer" as in `integer_rules`, for `epsilon` of at most 1.
         out_scale, out_zero_point, out_dtype: How the second result is written.
 
     Returns:
@@ -237,7 +237,7 @@ def int8_attention(
         num_heads, head_dim, value_dim: Heads lie side by side; `value_dim` is `head_dim` unless
             given.
         scale: Factor from dot products to scores.
-        softmax: "float", or "integer" as in `integer_functions`.
+        softmax: "float", or "integer" as in `integer_rules`.
         causal: Whether query t attends to keys up to `offset + t` only.
         offset: int32 scalar.
         query_column, key_column, value_column: First column of the heads in each tensor.

@@ -1,4 +1,4 @@
-"""The ops of `ops` on the native library: same signatures as `stock_ops`, arguments checked."""
+"""The ops of `functions` on the native library: same signatures as `stock`, arguments checked."""
 
 from __future__ import annotations
 

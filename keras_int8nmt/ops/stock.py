@@ -1,4 +1,4 @@
-"""The ops of `ops` on TensorFlow's own operations, for machines without the native library.
+"""The ops of `functions` on TensorFlow's own operations, for machines without the native library.
 
 Same integers for the same inputs as the native library; slower. Integer products run as float32
 products of at most 512 terms, whose sums are below 2^24 and therefore exact. Sums of floats run as

@@ -1,4 +1,4 @@
-"""`integer_functions` on TensorFlow's own operations: the same whole numbers."""
+"""`integer_rules` on TensorFlow's own operations: the same whole numbers."""
 
 from __future__ import annotations
 

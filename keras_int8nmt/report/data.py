@@ -1,6 +1,6 @@
 """What a report shows: tensors with their histograms and thresholds, MatMuls, and what is missing.
 
-Only collected here; `report_html` and `report_figures` draw it.
+Only collected here; `html` and `figures` draw it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class NativeDecoder:
     """Streams that translate token ids with one model; safe from many threads at once.
 
     Args:
-        description: The model, see `model_description`. Its tensors are used where they are.
+        description: The model, see `model_spec`. Its tensors are used where they are.
         search: What to search for.
         streams: Searches that run at the same time, each on a thread of its own.
         threads_per_stream: Threads that share the large products of each.

@@ -6,7 +6,7 @@ bins with all that lies beyond added to the last, Q is the first i bins merged i
 spread out again over those that are not empty, and of the i with the smallest KL(P || Q) the
 threshold is i + 1/2 bins.
 
-The search of `kl_search` is a descendant: there bins are half as wide, clipping into an empty last
+The search of `kl` is a descendant: there bins are half as wide, clipping into an empty last
 level costs in proportion to what is clipped, where here it is infinitely bad, and the threshold
 stands at the edge of a bin. What the slides leave open: the bins reach to a power of two, as those
 of histograms that grow; a bin belongs to the level that its share of the range is in; the count at

@@ -1,4 +1,4 @@
-// Beam search as beam_search.py says it, over whole hypotheses and every word.
+// Beam search as keras_engine/beam_search.py says it, over whole hypotheses and every word.
 #ifndef KERAS_INT8NMT_TESTS_CC_PLAIN_SEARCH_H_
 #define KERAS_INT8NMT_TESTS_CC_PLAIN_SEARCH_H_
 
@@ -103,7 +103,7 @@ class PlainSearch {
             {logit - log_sum + live[i].sum, token, static_cast<int32_t>(i), logit});
       };
       if (length == options.max_length) {
-        // The log-sum-exp as beam_search.py gets it back there.
+        // The log-sum-exp as keras_engine/beam_search.py gets it back there.
         add(model_.eos_id, step.best - (step.best - step.log_sum));
         continue;
       }

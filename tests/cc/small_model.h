@@ -1,4 +1,4 @@
-// A model as plain numbers: what model_description.py knows of a model before it is packed.
+// A model as plain numbers: what runtime/model_spec.py knows of a model before it is packed.
 #ifndef KERAS_INT8NMT_TESTS_CC_SMALL_MODEL_H_
 #define KERAS_INT8NMT_TESTS_CC_SMALL_MODEL_H_
 

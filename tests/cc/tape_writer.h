@@ -1,4 +1,4 @@
-// A small model as a tape, in the order of model_description.py.
+// A small model as a tape, in the order of runtime/model_spec.py.
 #ifndef KERAS_INT8NMT_TESTS_CC_TAPE_WRITER_H_
 #define KERAS_INT8NMT_TESTS_CC_TAPE_WRITER_H_
 

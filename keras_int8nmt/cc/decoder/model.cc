@@ -1,4 +1,4 @@
-// Reading a model; model_description.py writes in this order.
+// Reading a model; runtime/model_spec.py writes in this order.
 #include "model.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // The whole-number functions of I-BERT (Kim et al. 2021, arXiv 2101.01321, algorithms 2 to 4) at
-// the fixed steps of this project; integer_functions.py has the same in NumPy.
+// the fixed steps of this project; ops/integer_rules.py has the same in NumPy.
 #ifndef KERAS_INT8NMT_KERNELS_INTEGER_MATH_H_
 #define KERAS_INT8NMT_KERNELS_INTEGER_MATH_H_
 

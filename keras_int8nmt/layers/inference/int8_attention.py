@@ -22,7 +22,7 @@ class Int8Attention(FrozenAttention):
         input_params: `QuantParams` of each group's input, by group name.
         head_params: `QuantParams` (int8, zero point 0) of "query", "key" and "value".
         context_params: `QuantParams` of the output projection's input.
-        softmax: "float", or "integer" as in `integer_functions`.
+        softmax: "float", or "integer" as in `integer_rules`.
 
     Call arguments:
         The ones of `QuantAttention`. `query`, `value` and `key` are float32 or codes `[b, t, d]`.

@@ -32,7 +32,7 @@ class MixedAttention(FrozenAttention):
         input_params: `QuantParams` of each input, by the projections that read it.
         head_params: `QuantParams` (int8, zero point 0) of "query", "key" and "value".
         context_params: `QuantParams` of the output projection's input.
-        softmax: "float", or "integer" as in `integer_functions`.
+        softmax: "float", or "integer" as in `integer_rules`.
 
     Call arguments:
         Those of `Int8Attention`. Inputs may be codes where all that read them are INT8. A cache is

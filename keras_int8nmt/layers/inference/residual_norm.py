@@ -25,7 +25,7 @@ class ResidualNorm(FrozenLayer):
         carry: What goes on as the residual stream: "norm", the normalized value (post-norm models),
             or "sum", `x + residual` (pre-norm models).
         epsilon: Added to the variance.
-        arithmetic: "float", or "integer" as in `integer_functions`.
+        arithmetic: "float", or "integer" as in `integer_rules`.
         output_params: `QuantParams` of the second output, or None for float32.
 
     Call arguments:
