@@ -19,7 +19,7 @@ def prepare_training(model: keras.layers.Layer, *, threshold_rate: float = 1.0) 
 
     Then `compile` and `fit` as ever, on TensorFlow or JAX. Rounding passes gradients straight
     through, and thresholds have the gradients of TQT (Jain et al. 2019, arXiv 1903.08066, equations
-    6 to 8; `layers/observing/learned_threshold.py` states them): the logarithm of a threshold trains, so a
+    6 to 8; `learned_threshold.py` states them): the logarithm of a threshold trains, so a
     step of an Adam-like optimizer is relative to it and needs no scaling by hand. Scales of weights
     follow from the weights, as in conversion: 127 / max |w| of each output channel. `convert` takes
     the learned thresholds; `finish_training` first makes a model that computes in float again.

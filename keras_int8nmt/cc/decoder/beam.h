@@ -1,4 +1,5 @@
-// The search over one sentence; keras_engine/beam_search.py says what it means, and both give the same answers.
+// The search over one sentence, with the answers of beam_search.py of the Keras engine, which says
+// what it means.
 #ifndef KERAS_INT8NMT_DECODER_BEAM_H_
 #define KERAS_INT8NMT_DECODER_BEAM_H_
 
