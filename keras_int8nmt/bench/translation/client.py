@@ -41,21 +41,38 @@ class WorkerProcess:
         spec: The engine.
         variant: The setting of it.
         cores: Numbers of the cores.
+        python: The interpreter of an environment in which another release is installed.
     """
 
-    def __init__(self, spec: EngineSpec, variant: Variant, cores: Sequence[int]) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        variant: Variant,
+        cores: Sequence[int],
+        python: str | None = None,
+    ) -> None:
         self.name = spec.name
         self.settings = ""
         self.tried: list[str] = []  # what was measured to choose this variant
         self._factory, self._options = spec.factory, {**spec.options, **variant.options}
         # Its end is the reason when the process dies.
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **variant.environment}
+        if python is not None:
+            # It must find its own release, and not this one.
+            environment.pop("PYTHONPATH", None)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "keras_int8nmt.bench.translation.worker", _joined(cores)],
+            [
+                python or sys.executable,
+                "-m",
+                "keras_int8nmt.bench.translation.worker",
+                _joined(cores),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **variant.environment},
+            env=environment,
+            cwd=None if python is None else tempfile.gettempdir(),
         )
 
     def load(self, folder: Path) -> None:
