@@ -157,9 +157,8 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
             raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
     # Keras finds only classes whose modules were imported; a float model needs no TensorFlow.
     converted = card["state"] == "converted"
-    importlib.import_module(
-        "keras_int8nmt." + ("conversion" if converted else "models.transformer")
-    )
+    module = "conversion.converter" if converted else "models.transformer"
+    importlib.import_module(f"keras_int8nmt.{module}")
     import keras
 
     try:
