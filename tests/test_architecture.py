@@ -168,13 +168,11 @@ def importer(one: Import) -> str:
     return module_of(PACKAGE / one.file)
 
 
-@open_arrows
 def test_every_module_is_in_a_room_and_every_row_is_a_room():
     assert not [name for name in MODULES if name and room_of(name) is None]
     assert not [name for name in BY_NAME if name not in MODULES]
 
 
-@open_arrows
 def test_the_root_holds_faces_and_ground_rules_alone():
     at_root = {name for name in MODULES if name and "." not in name}
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}

@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_int8nmt._tables import format_table
 from keras_int8nmt.autotuning.candidates import KNOWN, PLAIN, Candidate, find_candidates
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.quantization import PRECISIONS
 
 FORMAT = "keras-int8nmt policy"
@@ -20,7 +21,7 @@ FORMAT_VERSION = 1
 _NAMED = 2
 
 
-class PolicyFileError(ValueError):
+class PolicyFileError(KerasInt8nmtError, ValueError):
     """A file is no policy of `autotune`; the message says what is missing or wrong."""
 
 

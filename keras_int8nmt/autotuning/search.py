@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from keras_int8nmt.autotuning.frontier import Frontier
 from keras_int8nmt.autotuning.result import Trial
+from keras_int8nmt.errors import KerasInt8nmtError
 
 # A step along the frontier leaves at most and at least this part of the harm left before.
 _LARGEST_STEP, _SMALLEST_STEP = 1 / 8, 1 / 2
@@ -92,7 +93,7 @@ class Outcome:
     exhausted: bool = False
 
 
-class _BudgetSpentError(Exception):
+class _BudgetSpentError(KerasInt8nmtError):
     pass
 
 

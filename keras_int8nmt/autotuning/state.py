@@ -13,10 +13,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.jsonl import append_entries, read_entries
 
 
-class StateError(ValueError):
+class StateError(KerasInt8nmtError, ValueError):
     """The file is not one of `autotune`; the message names it."""
 
 

@@ -13,13 +13,9 @@ from typing import Any
 
 from keras_int8nmt._tables import format_table
 from keras_int8nmt._version import __version__
-from keras_int8nmt.autotuning.result import PolicyFileError
-from keras_int8nmt.autotuning.state import StateError
-from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.cli import demo as demonstration
 from keras_int8nmt.cli.evaluate import (
-    EvaluationRequestError,
     check_test,
     evaluate_models,
     format_evaluation,
@@ -36,23 +32,19 @@ from keras_int8nmt.cli.quantize import (
 from keras_int8nmt.cli.quantize import autotune as autotune
 from keras_int8nmt.cli.quantize import calibrate as calibrate
 from keras_int8nmt.cli.quantize import convert as convert
-from keras_int8nmt.cli.report import ReportError, write_page
-from keras_int8nmt.conversion.converter import ConversionError
+from keras_int8nmt.cli.report import write_page
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.evaluation.measure import gemm_of
-from keras_int8nmt.evaluation.test_sets import NamedSetError
-from keras_int8nmt.files.compression import CompressedFileError
-from keras_int8nmt.files.journal import JournaledOutput, ResumeError
-from keras_int8nmt.files.lines import TextFileError, check_writable_file, read_pairs, write_lines
+from keras_int8nmt.files.journal import JournaledOutput
+from keras_int8nmt.files.lines import check_writable_file, read_pairs, write_lines
 from keras_int8nmt.files.output import open_output
 from keras_int8nmt.files.records import make_format
 from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.files.windows import WINDOW
-from keras_int8nmt.importers.marian import MarianFormatError
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.storage.model_folder import (
-    ModelFolderError,
     fingerprint,
     open_model,
     precision_of,
@@ -60,8 +52,6 @@ from keras_int8nmt.storage.model_folder import (
     state_of,
     update_card,
 )
-from keras_int8nmt.thresholds.errors import CalibrationError
-from keras_int8nmt.tokenizers.marian import TokenizerError
 from keras_int8nmt.translation.files import Done, find_place, translate_lines
 from keras_int8nmt.translation.translator import Translator
 
@@ -69,25 +59,7 @@ Figures = dict[str, Any]
 
 
 # Errors that a user can mend, shown as one line.
-USER_ERRORS = (
-    UsageError,
-    EvaluationRequestError,
-    NamedSetError,
-    BenchError,
-    TextFileError,
-    CompressedFileError,
-    ResumeError,
-    ModelFolderError,
-    MarianFormatError,
-    ConversionError,
-    CalibrationError,
-    PolicyFileError,
-    StateError,
-    TokenizerError,
-    ReportError,
-    OSError,
-    ImportError,
-)
+USER_ERRORS = (KerasInt8nmtError, OSError, ImportError)
 
 _BENCHMARKS = {
     "gemm": ("keras_int8nmt.bench.gemm", "run_gemm"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt._progress import progress_bar
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.evaluation.measure import Evaluation, evaluate, reset_peak_rss
 from keras_int8nmt.evaluation.metrics import make_metrics
 from keras_int8nmt.evaluation.significance import Comparison, compare_translations, seed_of_tests
@@ -14,7 +15,7 @@ from keras_int8nmt.evaluation.test_sets import load_named_set
 from keras_int8nmt.files.lines import read_pairs
 
 
-class EvaluationRequestError(ValueError):
+class EvaluationRequestError(KerasInt8nmtError, ValueError):
     """What the user asked to evaluate does not fit together; the message says why."""
 
 

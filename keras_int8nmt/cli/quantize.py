@@ -16,6 +16,7 @@ from keras_int8nmt.calibration.from_sentences import (
 from keras_int8nmt.calibration.from_sentences import calibrate as calibrate_model
 from keras_int8nmt.cli.autotune import convert_by, tune
 from keras_int8nmt.conversion.converter import ConversionError
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.storage.model_folder import check_writable, open_model, save_folder, state_of
@@ -25,7 +26,7 @@ from keras_int8nmt.thresholds.errors import CalibrationError
 CALIBRATION_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
 
 
-class UsageError(ValueError):
+class UsageError(KerasInt8nmtError, ValueError):
     """What the user asked for can't be done; the message says why."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.calibration.from_sentences import sample_batch
 from keras_int8nmt.conversion.converter import convert
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.evaluation.significance import seed_of_tests
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
@@ -21,7 +22,7 @@ from keras_int8nmt.translation.translator import Translator
 _SAMPLE = 32
 
 
-class ReportError(ValueError):
+class ReportError(KerasInt8nmtError, ValueError):
     """The page can't be made; the message says why."""
 
 

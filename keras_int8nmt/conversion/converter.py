@@ -14,11 +14,12 @@ from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
 from keras_int8nmt.conversion.policy import Policy, assign
 from keras_int8nmt.conversion.report import ConversionReport
 from keras_int8nmt.conversion.transformer import convert_transformer, transformer_matmuls
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.layers.model_state import observers, without_statistics
 from keras_int8nmt.models.transformer import Transformer
 
 
-class ConversionError(ValueError):
+class ConversionError(KerasInt8nmtError, ValueError):
     """The model can't be converted; the message names the layers and what they lack."""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.lines import read_lines
 
 
-class NamedSetError(ValueError):
+class NamedSetError(KerasInt8nmtError, ValueError):
     """A test set is not known, or can't be had here; the message says what there is instead."""
 
 

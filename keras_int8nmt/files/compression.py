@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from keras_int8nmt.errors import KerasInt8nmtError
+
 # Compressed bytes that are unpacked at once: a bound of the memory that a hostile file can take.
 _PIECE = 16 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-class CompressedFileError(ValueError):
+class CompressedFileError(KerasInt8nmtError, ValueError):
     """A compressed file is damaged, or what reads it is not installed."""
 
 

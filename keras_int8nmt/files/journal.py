@@ -17,13 +17,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.errors import KerasInt8nmtError
+
 try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 
-class ResumeError(ValueError):
+class ResumeError(KerasInt8nmtError, ValueError):
     """An output can't be begun or gone on with; the message says why and what can be done."""
 
 

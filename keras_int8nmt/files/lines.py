@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
+from keras_int8nmt.errors import KerasInt8nmtError
 
-class TextFileError(ValueError):
+
+class TextFileError(KerasInt8nmtError, ValueError):
     """A file of text can't be read or does not fit; the message names it and the line."""
 
 

@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any, NamedTuple, NoReturn, Protocol
 
+from keras_int8nmt.errors import KerasInt8nmtError
+
 FORMATS = ("text", "jsonl", "tsv")
 OUTPUT_FIELD = "translation"
 
 
-class BadLineError(ValueError):
+class BadLineError(KerasInt8nmtError, ValueError):
     """A line is not what its format says; the message goes on after file and number."""
 
 

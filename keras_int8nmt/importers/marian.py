@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.models.settings import check_settings
 from keras_int8nmt.models.transformer import Transformer
@@ -47,7 +48,7 @@ _ENCODER_TABLE = "model.encoder.embed_tokens.weight"
 _DECODER_TABLE = "model.decoder.embed_tokens.weight"
 
 
-class MarianFormatError(ValueError):
+class MarianFormatError(KerasInt8nmtError, ValueError):
     """A Marian folder lacks something, has it in another shape, or uses an unsupported option."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt import native
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.quantization import QuantParams
 
 _VERSION = 1
@@ -24,7 +25,7 @@ _TYPES = {"float32": 0, "int8": 1, "uint8": 2}
 _ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "swish": 4}
 
 
-class NotDescribableError(ValueError):
+class NotDescribableError(KerasInt8nmtError, ValueError):
     """The native decoder can't run this model; the message says why."""
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._version import __version__
+from keras_int8nmt.errors import KerasInt8nmtError
 
 CARD_FILE = "model_card.json"
 MODEL_FILE = "model.keras"
@@ -49,7 +50,7 @@ _OWN_KEYS = (
 )
 
 
-class ModelFolderError(ValueError):
+class ModelFolderError(KerasInt8nmtError, ValueError):
     """A model folder can't be read or written; the message names the file and what is wrong."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from keras_int8nmt.errors import KerasInt8nmtError
 
-class CalibrationError(ValueError):
+
+class CalibrationError(KerasInt8nmtError, ValueError):
     """Thresholds can't be chosen from what was observed."""
 
 

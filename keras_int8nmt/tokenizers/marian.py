@@ -10,11 +10,13 @@ from typing import Any
 
 import sentencepiece
 
+from keras_int8nmt.errors import KerasInt8nmtError
+
 _SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _LANGUAGE_CODE = re.compile(r">>[^<>\s]+<<")
 
 
-class TokenizerError(ValueError):
+class TokenizerError(KerasInt8nmtError, ValueError):
     """A tokenizer file is missing or is not what it should be; the message names it."""
 
 

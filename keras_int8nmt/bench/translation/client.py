@@ -16,13 +16,14 @@ from typing import Any
 
 from keras_int8nmt.bench.translation.cases import Job
 from keras_int8nmt.bench.translation.engines import EngineSpec, Variant
+from keras_int8nmt.errors import KerasInt8nmtError
 
 # Of one request. The slowest, loading with XLA or a large case of a slow engine, take minutes.
 TIMEOUT = 1800.0
 _SHOWN = 300
 
 
-class WorkerError(RuntimeError):
+class WorkerError(KerasInt8nmtError, RuntimeError):
     """A worker died, failed or can't run; the message says why.
 
     Attributes:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from keras_int8nmt.bench.translation.cases import Case, Job
+from keras_int8nmt.errors import KerasInt8nmtError
 
 _HERE = __name__
 
 
-class UnavailableError(RuntimeError):
+class UnavailableError(KerasInt8nmtError, RuntimeError):
     """An engine can't run here; the message says why."""
 
 
