@@ -34,7 +34,7 @@ from keras_int8nmt.cli.quantize import calibrate as calibrate
 from keras_int8nmt.cli.quantize import convert as convert
 from keras_int8nmt.cli.report import write_page
 from keras_int8nmt.errors import KerasInt8nmtError
-from keras_int8nmt.evaluation.measure import gemm_of
+from keras_int8nmt.evaluation.measure import gemm_of, precision_of
 from keras_int8nmt.files.journal import JournaledOutput
 from keras_int8nmt.files.lines import check_writable_file, read_pairs, write_lines
 from keras_int8nmt.files.output import open_output
@@ -47,7 +47,6 @@ from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.storage.model_folder import (
     fingerprint,
     open_model,
-    precision_of,
     read_card,
     state_of,
     update_card,
@@ -147,7 +146,7 @@ def translate(
                 raise
     return {
         **done.figures(),
-        "precision": precision_of(translator.model),
+        "precision": precision_of(translator),
         "gemm": gemm_of(translator),
     }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt._tables import format_table
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion.converter import convert
-from keras_int8nmt.evaluation.measure import Evaluation, evaluate, saved_mb
+from keras_int8nmt.evaluation.measure import Evaluation, evaluate
 from keras_int8nmt.storage import builtin as builtin_model
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE
 from keras_int8nmt.tokenizers.marian import MarianTokenizer
@@ -50,7 +52,7 @@ def run(sentences: list[str], mode: str = DEFAULT_MODE) -> dict[str, Any]:
             figures[name], texts[name] = evaluate(
                 translator, [s for s, _ in unseen], [t for _, t in unseen], bar.update
             )
-    sizes = {name: saved_mb(m) for name, m in models.items()}
+    sizes = {name: _saved_mb(m) for name, m in models.items()}
     print(format_figures(figures, sizes) + "\n")
     step = len(unseen) // _SHOWN
     sources = [s for s, _ in unseen]
@@ -65,6 +67,14 @@ def run(sentences: list[str], mode: str = DEFAULT_MODE) -> dict[str, Any]:
         name: {**figures[name].to_dict(), "model_mb": sizes[name]} for name in models
     }
     return {**result, "samples": samples, "sentences": own}
+
+
+def _saved_mb(model: Any) -> float:
+    """Size of the file that Keras saves `model` in, in 10^6 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.stat().st_size / 1e6
 
 
 def side_by_side(sources: list[str], floats: list[str], int8s: list[str]) -> list[dict[str, str]]:

@@ -6,15 +6,14 @@ import contextlib
 import gc
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_int8nmt import native
 from keras_int8nmt.evaluation.metrics import References, make_metrics, reference_lists, signatures
-from keras_int8nmt.storage.model_folder import precision_of
 
 
 class Scores(NamedTuple):
@@ -160,28 +159,26 @@ def evaluate(
         seconds=timed.seconds,
         tokens_per_second=timed.target_tokens / timed.seconds,
         peak_rss_mb=peak_rss_mb(),
-        precision=precision_of(translator.model),
+        precision=precision_of(translator),
         gemm=gemm_of(translator),
     )
     return figures, timed.texts
 
 
+def precision_of(translator: Any) -> str:
+    """What the model of a translator says: "int8", "float32", or "mixed" where some stayed float.
+
+    A model that says nothing of its precision is a float one.
+    """
+    return str(getattr(translator.model, "precision", "float32"))
+
+
 def gemm_of(translator: Any) -> str:
     """What multiplies the matrices of a translator's model."""
-    from keras_int8nmt.ops import functions as ops
-
-    if precision_of(translator.model) == "float32":
+    if precision_of(translator) == "float32":
         # The native decoder multiplies float32 by oneDNN, whatever INT8 runs on.
         return "onednn" if translator.path == "fast" else "tensorflow"
-    return ops.native_info()["gemm"] if ops.native_available() else "tensorflow"
-
-
-def saved_mb(model: Any) -> float:
-    """Size of the file that Keras saves `model` in, in 10^6 bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.stat().st_size / 1e6
+    return str(native.info().get("gemm", "tensorflow"))
 
 
 def reset_peak_rss() -> None:

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_int8nmt.evaluation import (
-    evaluate,
-)
+from keras_int8nmt import native
+from keras_int8nmt.evaluation import evaluate
 from keras_int8nmt.evaluation.measure import (
     gemm_of,
     peak_rss_mb,
@@ -130,14 +129,15 @@ def test_the_longest_sentences_warm_up_before_the_clock_starts():
     assert translator.calls == [[TEXTS[0], TEXTS[2]], TEXTS]
 
 
-def test_a_translator_names_what_multiplies():
+def test_a_translator_names_what_multiplies(monkeypatch):
     def gemm(precision, path):
-        report = SimpleNamespace(precision=precision)
-        return gemm_of(SimpleNamespace(model=SimpleNamespace(conversion_report=report), path=path))
+        return gemm_of(SimpleNamespace(model=SimpleNamespace(precision=precision), path=path))
 
-    native = ("vnni", "onednn", "mkl", "reference", "tensorflow")
-    assert all(gemm("int8", path) in native for path in ("fast", "layers"))
+    back_ends = ("vnni", "onednn", "mkl", "reference", "tensorflow")
+    assert all(gemm("int8", path) in back_ends for path in ("fast", "layers"))
     assert (gemm("float32", "fast"), gemm("float32", "layers")) == ("onednn", "tensorflow")
+    monkeypatch.setattr(native, "info", lambda: {"native": False, "reason": "it was asked for"})
+    assert gemm("mixed", "layers") == "tensorflow"
 
 
 def test_peak_memory_counts_what_was_touched():
