@@ -14,13 +14,13 @@ from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.float_dense import FloatDense
 from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
-from keras_int8nmt.layers.inference.frozen_attention import MATMULS, PROJECTIONS
 from keras_int8nmt.layers.inference.int8_attention import Int8Attention
 from keras_int8nmt.layers.inference.int8_dense import Int8Dense
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
 from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
 from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
 from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.projections import MATMULS, PROJECTIONS
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.thresholds.distribution import clipped_mass, sqnr_db
 

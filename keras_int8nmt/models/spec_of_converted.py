@@ -113,30 +113,28 @@ def _dense(layer: Int8Dense | DynamicDense | FloatDense) -> Product:
 
 def _attention(layer: FrozenAttention, of_memory: tuple[str, ...] = ()) -> Attention:
     """`of_memory` names the projections that read the encoder's output."""
+    core, plan = layer.core, layer.plan
     projections = []
-    for group in layer.groups:
-        members = group.split("_")
+    for group, product in core.projections.items():
+        rule = plan.projections[group]
         # Written in one type; where that is int8, each member's scale is in the product itself,
         # unless the product is float32, which is then the only one of its group.
-        product = _product(
-            layer.products[group], layer.group_params(group), layer.head_output(members[0])
-        )
-        columns = {name: layer.place_of(name)[1] for name in members}
-        projections.append(Projected(product, columns, members[0] in of_memory))
-    int8 = layer.precision["attention_output"] == "int8"
-    context = layer.context_params if int8 else None
+        columns = {name: plan.place_of(name)[1] for name in group.names}
+        of_encoder = group.names[0] in of_memory
+        described = _product(product, rule.input, rule.outputs[0])
+        projections.append(Projected(described, columns, of_encoder))
     return Attention(
-        layer.num_heads,
-        layer.key_dim,
-        layer.value_dim,
-        layer.precision["QK"],
-        layer.precision["AV"],
-        layer.score_scale,
-        context,
-        layer.context_scale,
+        plan.num_heads,
+        plan.key_dim,
+        plan.value_dim,
+        plan.precision["QK"],
+        plan.precision["AV"],
+        plan.score_scale,
+        plan.context_codes,
+        plan.context_scale,
         projections,
-        _product(layer.products["attention_output"], context),
-        layer.softmax,
+        _product(core.output, plan.context_codes),
+        plan.softmax,
     )
 
 

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from keras_int8nmt import native
 from keras_int8nmt.ops import stock as stock_ops
+from keras_int8nmt.ops.attention_settings import AttentionSettings
 from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
-from keras_int8nmt.ops.integer_rules import require_arithmetic, require_norm
+from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.ops.translate import translate as translate
 from keras_int8nmt.quantization import QuantParams
 
@@ -245,6 +246,34 @@ def int8_attention(
     Returns:
         `[..., num_heads * value_dim]` of `out_dtype`, leading axes as those of `query`.
     """
+    settings = AttentionSettings(
+        num_heads=num_heads,
+        head_dim=head_dim,
+        value_dim=head_dim if value_dim is None else value_dim,
+        scale=scale,
+        softmax=softmax,
+        out_scale=out_scale,
+        out_zero_point=out_zero_point,
+        out_dtype=out_dtype,
+        causal=causal,
+        query_column=query_column,
+        key_column=key_column,
+        value_column=value_column,
+    )
+    return attention(query, key, value, lengths, settings, mask=mask, offset=offset)
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    lengths: Any,
+    settings: AttentionSettings,
+    *,
+    mask: Any = None,
+    offset: Any = 0,
+) -> tf.Tensor:
+    """`int8_attention`, its numbers as one value."""
     query = as_tensor("query", query, _HEADS, min_rank=2)
     key = as_tensor("key", key, _HEADS, rank=3)
     if key.dtype != query.dtype:
@@ -257,49 +286,12 @@ def int8_attention(
     if mask is not None:
         mask = as_tensor("mask", mask, ("bool",), rank=3)
     offset = as_tensor("offset", offset, ("int32",), rank=0)
-    value_dim = head_dim if value_dim is None else value_dim
-    for name, number in (
-        ("num_heads", num_heads),
-        ("head_dim", head_dim),
-        ("value_dim", value_dim),
-    ):
-        if number < 1:
-            raise ValueError(f"`{name}` must be at least 1; received {number}.")
-    for name, x, column, dim in (
-        ("query", query, query_column, head_dim),
-        ("key", key, key_column, head_dim),
-        ("value", value, value_column, value_dim),
-    ):
-        width = x.shape[-1]
-        if column < 0 or (width is not None and column + num_heads * dim > width):
-            raise ValueError(
-                f"`{name}` has {width} columns; {num_heads} heads of {dim} from column {column} on "
-                "do not fit."
-            )
-    check_output(out_dtype, out_scale, out_zero_point)
-    integer = require_arithmetic("softmax", softmax) == "integer"
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        settings.check_columns(name, x.shape[-1])
     all_int8 = query.dtype == value.dtype == tf.int8
-    context = (_backend() if all_int8 else stock_ops).int8_attention(
-        query,
-        key,
-        value,
-        lengths,
-        mask,
-        offset,
-        num_heads=num_heads,
-        head_dim=head_dim,
-        value_dim=value_dim,
-        scale=float(scale),
-        out_scale=float(out_scale),
-        out_zero_point=int(out_zero_point),
-        out_dtype=out_dtype,
-        causal=bool(causal),
-        query_column=query_column,
-        key_column=key_column,
-        value_column=value_column,
-        integer_softmax=integer,
-    )
-    context.set_shape([*query.shape[:-1], num_heads * value_dim])
+    backend = _backend() if all_int8 else stock_ops
+    context = backend.attention(query, key, value, lengths, mask, offset, settings)
+    context.set_shape([*query.shape[:-1], settings.num_heads * settings.value_dim])
     return context
 
 

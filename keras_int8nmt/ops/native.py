@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt import native
+from keras_int8nmt.ops.attention_settings import AttentionSettings
 
 
 def _raw() -> Any:
@@ -95,16 +96,14 @@ def layer_norm(
     return carry, out
 
 
-def int8_attention(
+def attention(
     query: tf.Tensor,
     key: tf.Tensor,
     value: tf.Tensor,
     lengths: tf.Tensor,
     mask: tf.Tensor | None,
     offset: tf.Tensor,
-    *,
-    out_dtype: str,
-    **attributes: Any,
+    settings: AttentionSettings,
 ) -> tf.Tensor:
     if mask is None:
         mask = tf.zeros((0,), tf.bool)
@@ -115,8 +114,18 @@ def int8_attention(
         lengths=lengths,
         mask=mask,
         offset=offset,
-        Tout=tf.as_dtype(out_dtype),
-        **attributes,
+        num_heads=settings.num_heads,
+        head_dim=settings.head_dim,
+        value_dim=settings.value_dim,
+        scale=float(settings.scale),
+        out_scale=float(settings.out_scale),
+        out_zero_point=int(settings.out_zero_point),
+        causal=bool(settings.causal),
+        query_column=settings.query_column,
+        key_column=settings.key_column,
+        value_column=settings.value_column,
+        integer_softmax=settings.softmax == "integer",
+        Tout=tf.as_dtype(settings.out_dtype),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.ops.attention_settings import AttentionSettings
 from keras_int8nmt.ops.stock_integer import integer_normal, integer_powers
 from keras_int8nmt.quantization import CODE_RANGE, LEAST_ROW_MAXIMUM
 
@@ -178,41 +179,30 @@ def _normal(x: tf.Tensor, epsilon: float) -> tf.Tensor:
     return deviation * _inverse(root)
 
 
-def int8_attention(
+def attention(
     query: tf.Tensor,
     key: tf.Tensor,
     value: tf.Tensor,
     lengths: tf.Tensor,
     mask: tf.Tensor | None,
     offset: tf.Tensor,
-    *,
-    num_heads: int,
-    head_dim: int,
-    value_dim: int,
-    scale: float,
-    out_scale: float,
-    out_zero_point: int,
-    out_dtype: str,
-    causal: bool,
-    query_column: int,
-    key_column: int,
-    value_column: int,
-    integer_softmax: bool = False,
+    settings: AttentionSettings,
 ) -> tf.Tensor:
     batch, keys = tf.shape(key)[0], tf.shape(key)[1]
     leading = tf.shape(query)[:-1]
     rows = tf.reduce_prod(leading) // tf.maximum(batch, 1)
+    num_heads = settings.num_heads
 
     def heads(x: tf.Tensor, column: int, dim: int, length: tf.Tensor) -> tf.Tensor:
         x = x[..., column : column + num_heads * dim]
         return tf.cast(tf.reshape(x, (batch, length, num_heads, dim)), tf.float32)
 
-    q = heads(query, query_column, head_dim, rows)
-    k = heads(key, key_column, head_dim, keys)
-    v = heads(value, value_column, value_dim, keys)
+    q = heads(query, settings.query_column, settings.head_dim, rows)
+    k = heads(key, settings.key_column, settings.head_dim, keys)
+    v = heads(value, settings.value_column, settings.value_dim, keys)
     positions = tf.range(keys)
     allowed = (positions[None, :] < lengths[:, None])[:, None, :]
-    if causal:
+    if settings.causal:
         allowed = tf.logical_and(
             allowed, (positions[None, :] <= offset + tf.range(rows)[:, None])[None]
         )
@@ -220,9 +210,9 @@ def int8_attention(
         allowed = tf.logical_and(allowed, mask)
     allowed = allowed[:, None]
     # Dot products of up to 1040 codes are below 2^24, hence exact.
-    scores = tf.einsum("btnh,bsnh->bnts", q, k) * scale
+    scores = tf.einsum("btnh,bsnh->bnts", q, k) * float(settings.scale)
     largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
-    if integer_softmax:
+    if settings.softmax == "integer":
         powers, total = integer_powers(scores, largest, allowed)
     else:
         powers = tf.where(allowed, _exp(scores - largest), 0.0)
@@ -231,10 +221,10 @@ def int8_attention(
         probabilities = tf.round(powers * tf.math.divide_no_nan(255.0, total))
     else:
         probabilities = powers * tf.math.divide_no_nan(1.0, total)
-    y = tf.einsum("bnts,bsnh->btnh", probabilities, v) * out_scale
-    if out_dtype != "float32":
-        y = quantize(y, 1.0, out_zero_point, out_dtype)
-    return tf.reshape(y, tf.concat([leading, [num_heads * value_dim]], 0))
+    y = tf.einsum("bnts,bsnh->btnh", probabilities, v) * float(settings.out_scale)
+    if settings.out_dtype != "float32":
+        y = quantize(y, 1.0, int(settings.out_zero_point), settings.out_dtype)
+    return tf.reshape(y, tf.concat([leading, [num_heads * settings.value_dim]], 0))
 
 
 def cache_append(cache: tf.Tensor, update: tf.Tensor, index: tf.Tensor, column: int) -> tf.Tensor:

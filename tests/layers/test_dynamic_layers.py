@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import DynamicAttention, DynamicDense
-from keras_int8nmt.layers.inference.dynamic_attention import FLOAT
-from keras_int8nmt.layers.inference.frozen_attention import MATMULS
+from keras_int8nmt.layers.projections import MATMULS, TENSOR_PRODUCTS
 from keras_int8nmt.quantization import dynamic_matmul, quantize_weights
 
 B, T, S, D = 3, 4, 6, 16
@@ -86,7 +85,11 @@ def test_codes_are_refused():
 
 
 def make(inputs=("query", "key_value"), **floats):
-    precision = {**dict.fromkeys(MATMULS, "int8"), **dict.fromkeys(FLOAT, "float32"), **floats}
+    precision = {
+        **dict.fromkeys(MATMULS, "int8"),
+        **dict.fromkeys(TENSOR_PRODUCTS, "float32"),
+        **floats,
+    }
     return DynamicAttention.from_kernels(
         KERNELS,
         OUTPUT,

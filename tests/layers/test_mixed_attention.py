@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import Int8Attention, MixedAttention
-from keras_int8nmt.layers.inference.frozen_attention import MATMULS
+from keras_int8nmt.layers.projections import MATMULS
 from keras_int8nmt.quantization import (
     QuantParams,
     combine_scales,

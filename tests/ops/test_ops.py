@@ -12,6 +12,7 @@ from keras_int8nmt.ops import (
     functions as ops,
 )
 from keras_int8nmt.ops import stock as stock_ops
+from keras_int8nmt.ops.attention_settings import AttentionSettings
 from keras_int8nmt.quantization import QuantParams, dequantize, quantize
 
 F = np.float32
@@ -333,21 +334,11 @@ def test_both_paths_give_the_same_bits_in_float_sums():
         q = tf.constant(codes(rng, "int8", batch, rows, 16))
         k = tf.constant(codes(rng, "int8", batch, keys, 16))
         lengths = tf.constant(rng.integers(1, keys + 1, batch).astype(np.int32))
-        arguments = {
-            "num_heads": 2,
-            "head_dim": 8,
-            "value_dim": 8,
-            "scale": 1e-3,
-            "out_scale": 0.01,
-            "out_zero_point": 0,
-            "out_dtype": "int8",
-            "causal": True,
-            "query_column": 0,
-            "key_column": 0,
-            "value_column": 0,
-        }
+        settings = AttentionSettings(
+            2, 8, 8, scale=1e-3, out_scale=0.01, out_dtype="int8", causal=True
+        )
         results = [
-            b.int8_attention(q, k, k, lengths, None, tf.constant(1), **arguments)
+            b.attention(q, k, k, lengths, None, tf.constant(1), settings)
             for b in (native_ops, stock_ops)
         ]
         np.testing.assert_array_equal(results[0].numpy(), results[1].numpy(), strict=True)

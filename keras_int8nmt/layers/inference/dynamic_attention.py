@@ -6,20 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul, Weights
-from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
-from keras_int8nmt.layers.inference.frozen_attention import (
-    MATMULS,
-    PROJECTIONS,
-    FrozenAttention,
-    Product,
-)
-from keras_int8nmt.quantization import PRECISIONS
-
-# Products of two tensors have no scale that is known before: they and the cache are float.
-FLOAT = ("QK", "AV")
+from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
+from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
+from keras_int8nmt.layers.projections import ProjectionGroup
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -58,52 +48,20 @@ class DynamicAttention(FrozenAttention):
         *,
         inputs: Sequence[str],
         precision: Mapping[str, str],
+        softmax: str = "float",
         **kwargs: Any,
     ) -> None:
-        if sorted("_".join(inputs).split("_")) != sorted(PROJECTIONS):
-            raise ValueError(
-                f"`inputs` must name each of {', '.join(PROJECTIONS)} once, those of one tensor "
-                f'joined by "_"; received {list(inputs)}.'
-            )
-        if set(precision) != set(MATMULS) or not set(precision.values()) <= set(PRECISIONS):
-            raise ValueError(
-                f"`precision` must say {' or '.join(PRECISIONS)} of each of {', '.join(MATMULS)}; "
-                f"received {dict(precision)}."
-            )
-        if any(precision[name] != "float32" for name in FLOAT):
-            raise ValueError(
-                f"{' and '.join(FLOAT)} are float32 where scales are dynamic; received "
-                f"{dict(precision)}."
-            )
-        super().__init__(
+        plan = AttentionPlan(
             num_heads,
             key_dim,
             value_dim,
-            output_units,
-            input_params=dict.fromkeys(inputs),
-            head_params={},
-            context_params=None,
-            **kwargs,
+            dict(precision),
+            inputs=dict.fromkeys(ProjectionGroup.parse(text) for text in inputs),
+            heads={},
+            softmax=softmax,
         )
-        self.precision = dict(precision)
-
-    def _is_int8(self, name: str) -> bool:
-        return False  # nothing is handed on as codes
-
-    def _kind(self, name: str) -> str:
-        return "int8" if self.precision[name] == "int8" else name
-
-    def _product_class(self, name: str) -> Any:
-        return DynamicMatmul if self.precision[name] == "int8" else FloatMatmul
-
-    def _make_product(self, group: str, members: dict[str, Weights], **rule: Any) -> Product:
-        if self._product_class(next(iter(members))) is DynamicMatmul:
-            return DynamicMatmul.from_float(*members.values(), **rule)
-        kernel, bias = members[group]
-        return FloatMatmul(np.asarray(kernel), bias)
+        super().__init__(plan, output_units, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config["inputs"] = list(config.pop("input_params"))
-        del config["head_params"], config["context_params"]
-        return {**config, "precision": dict(self.precision)}
+        inputs = [str(group) for group in self.plan.inputs]
+        return {**super().get_config(), "inputs": inputs, "precision": self.precision}

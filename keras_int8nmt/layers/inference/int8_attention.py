@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
-from keras_int8nmt.layers.inference.frozen_attention import MATMULS, FrozenAttention
+from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
+from keras_int8nmt.layers.inference.attention_scales import Params, read_scales, scales_config
+from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
+from keras_int8nmt.layers.projections import MATMULS
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -40,4 +46,23 @@ class Int8Attention(FrozenAttention):
             the INT8 kernel does not know.
     """
 
-    precision = dict.fromkeys(MATMULS, "int8")
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int,
+        output_units: int,
+        *,
+        input_params: Mapping[str, Params],
+        head_params: Mapping[str, Params],
+        context_params: Params,
+        softmax: str = "float",
+        **kwargs: Any,
+    ) -> None:
+        precision = dict.fromkeys(MATMULS, "int8")
+        scales = read_scales(input_params, head_params, context_params)
+        plan = AttentionPlan(num_heads, key_dim, value_dim, precision, softmax=softmax, **scales)
+        super().__init__(plan, output_units, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **scales_config(self.plan)}

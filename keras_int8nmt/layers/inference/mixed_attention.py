@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from keras_int8nmt.layers.inference.frozen_attention import MATMULS, FrozenAttention
-from keras_int8nmt.quantization import PRECISIONS
+from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
+from keras_int8nmt.layers.inference.attention_scales import Params, read_scales, scales_config
+from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -47,14 +49,25 @@ class MixedAttention(FrozenAttention):
             `Int8Attention`.
     """
 
-    def __init__(self, *args: Any, precision: dict[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if set(precision) != set(MATMULS) or not set(precision.values()) <= set(PRECISIONS):
-            raise ValueError(
-                f"`precision` must say {' or '.join(PRECISIONS)} of each of {', '.join(MATMULS)}; "
-                f"received {precision}."
-            )
-        self.precision = dict(precision)
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int,
+        output_units: int,
+        *,
+        precision: Mapping[str, str],
+        input_params: Mapping[str, Params],
+        head_params: Mapping[str, Params],
+        context_params: Params,
+        softmax: str = "float",
+        **kwargs: Any,
+    ) -> None:
+        scales = read_scales(input_params, head_params, context_params)
+        plan = AttentionPlan(
+            num_heads, key_dim, value_dim, dict(precision), softmax=softmax, **scales
+        )
+        super().__init__(plan, output_units, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "precision": dict(self.precision)}
+        return {**super().get_config(), **scales_config(self.plan), "precision": self.precision}

@@ -1,0 +1,117 @@
+"""`AttentionCore`: a frozen attention's plan and its products; knows nothing of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
+from keras_int8nmt.layers.inference.dynamic_matmul import Weights
+from keras_int8nmt.layers.inference.product_plan import Product
+from keras_int8nmt.layers.projections import ProjectionGroup
+from keras_int8nmt.ops import functions as ops
+
+# What stored weights of the output projection are named by.
+_OUTPUT = "output_"
+
+
+class Projected(NamedTuple):
+    """A projection: the tensor that it lies in, and its first column there."""
+
+    tensor: tf.Tensor
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class AttentionCore:
+    """Attention with everything fixed.
+
+    Attributes:
+        plan: How it computes.
+        projections: The products of `plan.projections`.
+        output: The output projection.
+    """
+
+    plan: AttentionPlan
+    projections: Mapping[ProjectionGroup, Product]
+    output: Product
+
+    @classmethod
+    def from_float(
+        cls, plan: AttentionPlan, kernels: Mapping[str, Weights], output: Weights, **rule: Any
+    ) -> AttentionCore:
+        """Of float weights.
+
+        Args:
+            plan: How it shall compute.
+            kernels: `(kernel [d, columns], bias [columns] or None)` of each projection by name.
+            output: `(kernel [num_heads * value_dim, units], bias)`.
+            **rule: How weights are quantized, see `PackedMatmul.from_float`.
+        """
+        projections = {
+            group: product.from_float([kernels[name] for name in group.names], **rule)
+            for group, product in plan.projections.items()
+        }
+        return cls(plan, projections, plan.output.from_float([output], **rule))
+
+    @classmethod
+    def load(cls, plan: AttentionPlan, store: Any) -> AttentionCore:
+        """What `save` wrote, of an attention of the same plan."""
+        projections = {
+            group: product.kind.load(store, f"{group}_")
+            for group, product in plan.projections.items()
+        }
+        return cls(plan, projections, plan.output.kind.load(store, _OUTPUT))
+
+    def save(self, store: Any) -> None:
+        for group, product in self.projections.items():
+            product.save(store, f"{group}_")
+        self.output.save(store, _OUTPUT)
+
+    def count_params(self) -> int:
+        shapes = [p.shape for p in (*self.projections.values(), self.output)]
+        return sum(k * n + n for k, n in shapes)
+
+    def project(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, Projected]:
+        """The projection of each input, by name; one product per group and tensor."""
+        done: dict[tuple[int, ProjectionGroup], tf.Tensor] = {}
+        projected = {}
+        for name, x in inputs.items():
+            group, column = self.plan.place_of(name)
+            if (id(x), group) not in done:
+                product = self.projections[group]
+                done[id(x), group] = self.plan.projections[group].run(product, x)
+            projected[name] = Projected(done[id(x), group], column)
+        return projected
+
+    def cut(self, name: str, projected: Projected) -> tf.Tensor:
+        """A projection's own columns."""
+        tensor, column = projected
+        return tensor[..., column : column + self.plan.width(name)]
+
+    def attend(
+        self,
+        query: Projected,
+        keys: Projected,
+        values: Projected,
+        *,
+        lengths: tf.Tensor,
+        mask: tf.Tensor | None,
+        causal: bool,
+        offset: Any,
+    ) -> tf.Tensor:
+        """The output of projected inputs, float32 `[..., units]`; see `ops.int8_attention`."""
+        settings = self.plan.settings(query.column, keys.column, values.column, causal)
+        context = ops.attention(
+            query.tensor,
+            keys.tensor,
+            values.tensor,
+            lengths,
+            settings,
+            mask=mask,
+            offset=offset,
+        )
+        return self.plan.output.run(self.output, context)
