@@ -3,7 +3,7 @@
 // The instruction set in force comes from KERAS_INT8NMT_ISA and ONEDNN_MAX_CPU_ISA; ctest runs this
 // once for each. Exits with 77 when this CPU has not the set. Buffers end at an unmapped page, so
 // that a read or write too far is a crash here and not a chance elsewhere.
-#include "gemm.h"
+#include "gemm/gemm.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

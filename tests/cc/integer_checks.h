@@ -9,7 +9,7 @@
 
 #include "check.h"
 #include "integer_math.h"
-#include "reference_steps.h"
+#include "reference/steps.h"
 
 namespace keras_int8nmt {
 namespace {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "int8.h"
-#include "reference_steps.h"
+#include "reference/steps.h"
 #include "small_model.h"
 
 namespace keras_int8nmt {

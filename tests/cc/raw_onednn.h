@@ -1,4 +1,4 @@
-// oneDNN's own sums of u8 x s8 products, without what gemm_onednn.cc does about saturation.
+// oneDNN's own sums of u8 x s8 products, without what gemm/onednn.cc does about saturation.
 #ifndef KERAS_INT8NMT_TESTS_RAW_ONEDNN_H_
 #define KERAS_INT8NMT_TESTS_RAW_ONEDNN_H_
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "gemm_onednn.h"
+#include "gemm/onednn.h"
 
 namespace keras_int8nmt {
 

@@ -6,8 +6,8 @@
 #include <initializer_list>
 #include <vector>
 
-#include "gemm.h"
-#include "gemm_float.h"
+#include "gemm/float_gemm.h"
+#include "gemm/gemm.h"
 #include "small_model.h"
 #include "tape.h"
 

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "gemm_float.h"
+#include "gemm/float_gemm.h"
 #include "integer_math.h"
 
 namespace keras_int8nmt {

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "gemm.h"
+#include "gemm/gemm.h"
 #include "int8.h"
 #include "tape.h"
 

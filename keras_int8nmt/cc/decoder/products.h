@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "buffer.h"
-#include "gemm_float.h"
+#include "gemm/float_gemm.h"
 #include "model.h"
 #include "team.h"
 

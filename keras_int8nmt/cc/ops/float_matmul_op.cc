@@ -1,6 +1,6 @@
 // KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: oneDNN's float32 product with prepared
 // weights, the peer that `bench gemm` measures the INT8 products against.
-#include "gemm_float.h"
+#include "gemm/float_gemm.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"

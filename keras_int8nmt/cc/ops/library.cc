@@ -4,7 +4,7 @@
 #include <string>
 
 #include "c_functions.h"
-#include "gemm.h"
+#include "gemm/gemm.h"
 #include "int8.h"
 #include "op_profile.h"
 #include "ops.h"

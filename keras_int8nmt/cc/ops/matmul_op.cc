@@ -2,7 +2,7 @@
 // of float rows, each quantized with a scale of its own.
 #include <vector>
 
-#include "gemm.h"
+#include "gemm/gemm.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"

@@ -1,6 +1,6 @@
 // KerasInt8nmtPackWeights and KerasInt8nmtUnpackWeights: weights to and from the opaque blob that
 // the GEMM of this process and this CPU multiplies by.
-#include "gemm.h"
+#include "gemm/gemm.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"

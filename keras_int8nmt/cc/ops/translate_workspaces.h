@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "gemm_float.h"
+#include "gemm/float_gemm.h"
 #include "stream.h"
 
 namespace keras_int8nmt {

@@ -1,0 +1,92 @@
+// INT8 matrix products: weights prepared once, multiplied often, the epilogue a value.
+//
+//   packed = pack(W int8 [k, n]);   C [m, n] = epilogue(A int8|uint8 [m, k] x W)
+//
+// Integer sums are exact: |sum| < 2^31 for k up to 66,000. A back end is one file and one row in
+// gemm.cc. A packed blob belongs to the back end and the CPU that made it; its header says so and
+// is checked before use.
+#ifndef KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
+#define KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "int8.h"
+
+namespace keras_int8nmt {
+
+// What is kept of the float32 results of a product: Kernels::top_k while they are made.
+struct ProductTopK {
+  int32_t k = 1;
+  int32_t forbidden = -1, watched = 0;
+  float* best = nullptr;            // [m, k] logits, as in Kernels::top_k
+  int32_t* ids = nullptr;           // [m, k]
+  int32_t* counts = nullptr;        // [m]: how many there are, k unless there are fewer columns
+  float* watched_logits = nullptr;  // [m]: of the column `watched`, if it is among those multiplied
+  float* maxima = nullptr;          // [m, chunks of all n columns]
+  float* sums = nullptr;            // likewise; null: no sums of exponentials are wanted
+  uint8_t* finite = nullptr;        // [m]: 0 where a logit is NaN
+};
+
+// Thread `index` of `count` that share one product does its part of the columns.
+struct Share {
+  int index = 0, count = 1;
+};
+
+struct GemmBackend {
+  const char* name;  // "vnni", "onednn", "mkl", "reference"
+  const char* way;   // how it computes on this CPU, for people: "fused", "pairs", ...
+  // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
+  uint64_t (*layout)();
+  // Bytes of the body (after the header) for weights of k rows and n columns.
+  size_t (*packed_size)(int64_t k, int64_t n);
+  void (*pack)(const int8_t* weights, int64_t k, int64_t n, void* body);
+  void (*unpack)(const void* body, int64_t k, int64_t n, int8_t* weights);
+  // a: [m, k] of a_type (kInt8 or kUint8); out: [m, n] of epilogue.output.type.
+  void (*multiply)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
+                   const Epilogue& epilogue, void* out);
+  // What not every back end has; null where it has not. A share of `multiply`, and of a product of
+  // which only the best columns of each row are kept: then each share has a `best`, `ids`, `counts`
+  // and `finite` of its own, while `maxima`, `sums` and `watched_logits` may be common.
+  void (*multiply_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k,
+                         int64_t n, const Epilogue& epilogue, void* out, Share share);
+  // Of `epilogue` what comes before the activation counts here.
+  void (*top_k_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
+                      const Epilogue& epilogue, const ProductTopK& result, Share share);
+  // Bits of the widest weights that it multiplies at its best speed. 7 where pairs of products
+  // saturate on this CPU: wider weights then take two products, which is exact, too.
+  int32_t weight_bits;
+};
+
+// The back end in force: KERAS_INT8NMT_GEMM (vnni, onednn, mkl, reference); by default vnni where
+// this CPU has it, else oneDNN. Throws std::runtime_error that names the choices for an unknown or
+// absent one.
+const GemmBackend& ActiveGemm();
+// By name; throws as above.
+const GemmBackend& GemmFor(const std::string& name);
+
+// Threads of one multiply; 1 unless set.
+void SetGemmThreads(int threads);
+int GemmThreads();
+
+// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and
+// the body, which starts 64 bytes after the blob's start. The check covers the header; reading the
+// body at every multiplication would cost as much as the multiplication.
+size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
+void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);
+struct PackedInfo {
+  int64_t k = 0, n = 0;
+  const GemmBackend* backend = nullptr;
+  const void* body = nullptr;
+};
+// Throws std::invalid_argument that says what is wrong with the blob (size, magic, back end, ...).
+PackedInfo ReadPacked(const void* blob, size_t bytes);
+
+// INT8 operations a second of one core, in 10^9, measured for that long; 0 where it is not known
+// how.
+double Int8PeakGops(double seconds);
+
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_

@@ -1,9 +1,0 @@
-// The kernels for any CPU.
-
-#include "kernels_all.h"
-
-namespace keras_int8nmt {
-
-const Kernels kGenericKernels = Table("generic");
-
-}  // namespace keras_int8nmt

@@ -1,0 +1,9 @@
+// The kernels for any CPU.
+
+#include "simd/all.h"
+
+namespace keras_int8nmt {
+
+const Kernels kGenericKernels = Table("generic");
+
+}  // namespace keras_int8nmt
