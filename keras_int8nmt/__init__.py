@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
+from keras_int8nmt._registration import register_with_keras
 from keras_int8nmt._version import __version__
 
 _HOMES = {
@@ -84,3 +85,5 @@ if TYPE_CHECKING:
 
 
 __getattr__, __dir__ = lazy_face(__name__, _HOMES, ["__version__"])
+
+register_with_keras()
