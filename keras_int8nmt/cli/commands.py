@@ -44,13 +44,9 @@ from keras_int8nmt.files.windows import WINDOW
 from keras_int8nmt.layers.model_state import observers
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.storage.model_folder import (
-    fingerprint,
-    open_model,
-    read_card,
-    state_of,
-    update_card,
-)
+from keras_int8nmt.storage.card import fingerprint, read_card, update_card
+from keras_int8nmt.storage.model_folder import open_model
+from keras_int8nmt.storage.state import state_of
 from keras_int8nmt.translation.files import Done, find_place, translate_lines
 from keras_int8nmt.translation.translator import Translator
 

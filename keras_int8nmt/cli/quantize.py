@@ -19,7 +19,9 @@ from keras_int8nmt.conversion.converter import ConversionError
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.lines import check_writable_file, read_pairs
 from keras_int8nmt.layers.model_state import observers
-from keras_int8nmt.storage.model_folder import check_writable, open_model, save_folder, state_of
+from keras_int8nmt.storage.card import check_replaceable
+from keras_int8nmt.storage.model_folder import open_model, save_folder
+from keras_int8nmt.storage.state import state_of
 from keras_int8nmt.thresholds.errors import CalibrationError
 
 # What a model card tells of calibration.
@@ -50,7 +52,7 @@ def calibrate(
         feed = check_feed(feed, targets is not None, beam_size)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    check_writable(output, force)
+    check_replaceable(output, force)
     sources, references = read_pairs(data, targets)
     loaded, tokenizer, _ = open_with_tokenizer(model)
     if state_of(loaded) == "converted" or not observers(loaded):
@@ -139,7 +141,7 @@ def convert(
     model: str, output: str, force: bool, policy: str | None = None, **options: Any
 ) -> dict[str, Any]:
     """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
-    check_writable(output, force)
+    check_replaceable(output, force)
     loaded, tokenizer, card = open_model(model)
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")

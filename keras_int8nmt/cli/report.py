@@ -15,7 +15,8 @@ from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.report.data import ReportData, check_made_of
 from keras_int8nmt.report.quality import Quality, measure_quality
 from keras_int8nmt.report.write import write_report
-from keras_int8nmt.storage.model_folder import open_model, state_of
+from keras_int8nmt.storage.model_folder import open_model
+from keras_int8nmt.storage.state import state_of
 from keras_int8nmt.translation.translator import Translator
 
 # Sentences of the test set on which the SQNR of outputs is measured.

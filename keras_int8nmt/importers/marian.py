@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.importers.table import require_packages
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.models.settings import check_settings
 from keras_int8nmt.models.transformer import Transformer
@@ -188,13 +189,9 @@ class _Tensors:
     """The tensors of a safetensors file; each is taken once, and none may be left."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import safetensors
-        except ImportError as error:
-            raise ImportError(
-                "load_marian reads model.safetensors with the package safetensors: "
-                "pip install keras-int8nmt[marian]"
-            ) from error
+        require_packages("load_marian", ["safetensors"], "marian")
+        import safetensors
+
         if not path.is_file():
             others = sorted(p.name for p in path.parent.glob("*.bin"))
             hint = f"; {others[0]} is a pickle, which is not read" if others else ""

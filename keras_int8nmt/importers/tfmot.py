@@ -10,7 +10,6 @@ Keras 3 model.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_int8nmt.importers.table import require_packages
 from keras_int8nmt.layers.quant_dense import QuantDense
 
 _PACKAGE = "tensorflow_model_optimization"
@@ -143,12 +143,7 @@ def from_tfmot(model: Any) -> keras.Model:
 
 
 def _import_packages() -> Any:
-    missing = [n for n in (_PACKAGE, "tf_keras") if importlib.util.find_spec(n) is None]
-    if missing:
-        raise ImportError(
-            f"from_tfmot needs {' and '.join(missing)}, which can't be found: "
-            'pip install "keras-int8nmt[tfmot]".'
-        )
+    require_packages("from_tfmot", [_PACKAGE, "tf_keras"], "tfmot")
     # First the package: it decides which Keras it works on.
     importlib.import_module(_PACKAGE)
     return importlib.import_module("tf_keras")

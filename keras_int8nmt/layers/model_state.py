@@ -43,6 +43,11 @@ def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.La
         yield from _walk(child, seen)
 
 
+def layers_of(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """A model and all layers in it, wherever they are held, each once."""
+    return _walk(model, set())
+
+
 def quant_layers(model: keras.layers.Layer) -> list[QuantDense | QuantAttention]:
     """The layers with MatMuls that can become INT8, in the order in which the model holds them."""
     return [

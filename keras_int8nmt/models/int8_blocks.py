@@ -61,10 +61,8 @@ class _Block(FrozenLayer):
     @property
     def precisions(self) -> set[str]:
         """The precisions that its MatMuls have."""
-        found = {self.ffn_in.precision, self.ffn_out.precision}
-        for name in self.attentions:
-            found |= set(getattr(self, name).precision.values())
-        return found
+        parts = [self.ffn_in, self.ffn_out, *(getattr(self, name) for name in self.attentions)]
+        return {precision for part in parts for precision in part.precisions}
 
     def feed_forward(self, carry: tf.Tensor, codes: tf.Tensor) -> Pair:
         return self.ffn_norm(self.ffn_out(self.ffn_in(codes)), carry)

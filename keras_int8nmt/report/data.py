@@ -129,7 +129,7 @@ def collect(
         ValueError: when the model is neither calibrated nor converted, or when `converted` was not
             made of it.
     """
-    from keras_int8nmt.storage.model_folder import state_of
+    from keras_int8nmt.storage.state import state_of
 
     state = state_of(model)
     if state == "float":
@@ -291,7 +291,7 @@ def _missing_figures(rows: tuple[MatMulRow, ...], state: str, quality: Quality |
 
 
 def _precision(result: Any) -> str:
-    from keras_int8nmt.storage.model_folder import precision_of
+    from keras_int8nmt.storage.state import precision_of
 
     return precision_of(result)
 

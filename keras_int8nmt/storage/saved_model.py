@@ -23,7 +23,7 @@ from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops import native as native_ops
 from keras_int8nmt.runtime.model_spec import Description
 from keras_int8nmt.runtime.search_options import SearchOptions
-from keras_int8nmt.storage.model_folder import ModelFolderError, check_writable, new_folder
+from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
 from keras_int8nmt.translation.native_engine import describe, why_not
 from keras_int8nmt.translation.translator import Translator
 

@@ -19,7 +19,7 @@ from keras_int8nmt.calibration import (
 )
 from keras_int8nmt.calibration.channel_scaling import scaling_sites
 from keras_int8nmt.models.plain import plain_model
-from keras_int8nmt.storage.model_folder import state_of
+from keras_int8nmt.storage.state import state_of
 
 # The kinds of sites that each model has, and how often.
 MODELS = [

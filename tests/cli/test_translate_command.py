@@ -222,10 +222,10 @@ def test_another_model_is_refused(place, capfd, unfinished):
     card = place / "model" / "model_card.json"
     content = json.loads(card.read_text())
     content["files"]["vocab.json"]["sha256"] = "0" * 64
-    from keras_int8nmt.storage import model_folder as saving
+    from keras_int8nmt.storage.card import seal_card
 
     before = card.read_text()
-    saving._write_card(place / "model", content)
+    seal_card(place / "model", content)
     assert translate(place, unfinished, "--resume") == 2
     assert "is of a run with another model " in capfd.readouterr().err
     card.write_text(before)

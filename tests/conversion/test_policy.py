@@ -25,7 +25,7 @@ from keras_int8nmt import (
     convert,
 )
 from keras_int8nmt.models.plain import plain_model
-from keras_int8nmt.storage.model_folder import precision_of
+from keras_int8nmt.storage.state import precision_of
 
 ENCODER, DECODER = "transformer/encoder_block_0/", "transformer/decoder_block_0/"
 

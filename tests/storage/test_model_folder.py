@@ -10,14 +10,9 @@ import pytest
 
 from keras_int8nmt import CalibrationCallback, build_transformer, convert
 from keras_int8nmt.storage import model_folder as saving
-from keras_int8nmt.storage.model_folder import (
-    ModelFolderError,
-    load_folder,
-    open_model,
-    read_card,
-    save_folder,
-    update_card,
-)
+from keras_int8nmt.storage.card import read_card, seal_card, update_card
+from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.storage.model_folder import load_folder, open_model, save_folder
 
 FILES = ["model.keras", "source.spm", "target.spm", "vocab.json"]
 
@@ -65,7 +60,7 @@ def models(inputs):
 @pytest.fixture(scope="module", autouse=True)
 def stand_in_tokenizer():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving, "_load_tokenizer", lambda folder, files: sorted(files))
+        patch.setattr(saving, "load_tokenizer", lambda folder, files: sorted(files))
         yield
 
 
@@ -203,7 +198,7 @@ def change_card(folder, change, reseal=True):
     card = json.loads(path.read_text())
     change(card)
     if reseal:
-        saving._write_card(folder, card)
+        seal_card(folder, card)
     else:
         path.write_text(json.dumps(card))
 

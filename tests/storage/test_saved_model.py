@@ -25,7 +25,7 @@ from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
-from keras_int8nmt.storage.model_folder import ModelFolderError
+from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.translation.native_engine import describe
 
 SEARCH = {"beam_size": 3, "num_hypotheses": 2}

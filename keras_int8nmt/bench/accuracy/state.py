@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.files.jsonl import append_entries, read_entries
-from keras_int8nmt.storage.model_folder import CARD_FILE, load_folder, read_card, save_folder
+from keras_int8nmt.storage.card import CARD_FILE, read_card
+from keras_int8nmt.storage.model_folder import load_folder, save_folder
 
 Key = dict[str, Any]
 _CARD_ENTRY = "bench_accuracy"

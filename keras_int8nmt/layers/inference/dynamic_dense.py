@@ -98,6 +98,10 @@ class DynamicDense(FrozenLayer):
                 f"{self._matmul.shape}."
             )
 
+    @property
+    def precisions(self) -> set[str]:
+        return {self.precision}
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(units=self.units, activation=keras.activations.serialize(self.activation))

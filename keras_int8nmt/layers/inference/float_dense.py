@@ -100,6 +100,10 @@ class FloatDense(FrozenLayer):
                 f"{self._matmul.shape}."
             )
 
+    @property
+    def precisions(self) -> set[str]:
+        return {self.precision}
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(

@@ -73,6 +73,10 @@ class FrozenAttention(FrozenLayer):
         return dict(self.plan.precision)
 
     @property
+    def precisions(self) -> set[str]:
+        return set(self.precision.values())
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Which projections share a product, such as `("query", "key_value")`."""
         return tuple(str(group) for group in self.plan.projections)

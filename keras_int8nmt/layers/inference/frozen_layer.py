@@ -52,6 +52,11 @@ class FrozenLayer(keras.layers.Layer):
         # Nothing to make in `build`: the arrays come from `convert` or from a saved model.
         self.built = True
 
+    @property
+    def precisions(self) -> set[str]:
+        """The precisions that its MatMuls have: "int8", "float32" or both; none without MatMuls."""
+        return set()
+
     def _require(self, value: Any) -> Any:
         if value is None:
             raise ValueError(

@@ -151,6 +151,10 @@ class Int8Dense(FrozenLayer):
                 f"{self._matmul.shape}."
             )
 
+    @property
+    def precisions(self) -> set[str]:
+        return {self.precision}
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(

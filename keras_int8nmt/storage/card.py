@@ -1,0 +1,196 @@
+"""`model_card.json`: what a model folder holds, with a checksum of each file and of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from keras_int8nmt._version import __version__
+from keras_int8nmt.storage.folders import ModelFolderError, check_writable
+from keras_int8nmt.tokenizers.kinds import tokenizer_files
+
+CARD_FILE = "model_card.json"
+MODEL_FILE = "model.keras"
+FORMAT = "keras-int8nmt model"
+FORMAT_VERSION = 1
+
+# What is found out when a folder is saved; a caller's card can't set these.
+_OWN_KEYS = (
+    "format",
+    "format_version",
+    "keras_int8nmt_version",
+    "state",
+    "precision",
+    "conversion_report",
+    "files",
+    "card_sha256",
+)
+
+
+def check_replaceable(folder: str | os.PathLike[str], force: bool = False) -> None:
+    """Raises ModelFolderError where `save_folder` would refuse to write; changes nothing."""
+    check_writable(folder, force, CARD_FILE)
+
+
+def refuse_own_keys(entries: Iterable[str], why: str) -> None:
+    """Raises ModelFolderError naming an entry that only `save_folder` sets."""
+    taken = sorted(set(entries) & set(_OWN_KEYS))
+    if taken:
+        raise ModelFolderError(f"The card's entry {taken[0]!r} is {why}.")
+
+
+def write_card(
+    folder: Path,
+    *,
+    state: str,
+    precision: str,
+    conversion_report: dict[str, Any] | None,
+    entries: dict[str, Any],
+) -> None:
+    """Writes the card of the files that lie in `folder`.
+
+    Args:
+        folder: Holds the files and no card.
+        state: "float", "calibrated" or "converted".
+        precision: "int8", "float32" or "mixed".
+        conversion_report: What `ConversionReport.to_json` says, or None.
+        entries: The caller's own.
+
+    Raises:
+        ValueError: for an entry that JSON has no value for, such as NaN.
+    """
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "keras_int8nmt_version": __version__,
+        "state": state,
+        "precision": precision,
+        **entries,
+        "conversion_report": conversion_report,
+        "files": files,
+    }
+    seal_card(folder, content)
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The model card of a folder, checked; the other files are not read."""
+    path = Path(folder) / CARD_FILE
+    if not path.parent.is_dir():
+        raise ModelFolderError(f"There is no model folder {str(path.parent)!r}.")
+    if not path.is_file():
+        raise ModelFolderError(f"{str(path.parent)!r} has no file {CARD_FILE}.")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFolderError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelFolderError(f"{str(path)!r} is not the card of a keras-int8nmt model.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{str(path)!r} has format version {card.get('format_version')!r}; this release reads "
+            f"version {FORMAT_VERSION}."
+        )
+    if card.get("card_sha256") != _card_sha256(card):
+        raise ModelFolderError(
+            f"{str(path)!r} was changed after it was written: its checksum differs."
+        )
+    _check_content(path, card)
+    return card
+
+
+def update_card(folder: str | os.PathLike[str], entries: dict[str, Any]) -> None:
+    """Adds entries, such as `bleu`, to the card of a saved model."""
+    refuse_own_keys(entries, "not for callers to set")
+    seal_card(Path(folder), {**read_card(folder), **entries})
+
+
+def seal_card(folder: Path, content: dict[str, Any]) -> None:
+    """Writes a card with its checksum; one that is there is replaced at once or not at all."""
+    content = {key: value for key, value in content.items() if key != "card_sha256"}
+    content["card_sha256"] = _card_sha256(content)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    draft = folder / f".{CARD_FILE}.new"
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, folder / CARD_FILE)
+
+
+def check_files(folder: Path, card: dict[str, Any]) -> None:
+    """Raises ModelFolderError naming a file that is missing, truncated, changed or put in."""
+    for name, expected in card["files"].items():
+        _check_file(folder / name, expected)
+    for name in tokenizer_files():
+        if name not in card["files"] and (folder / name).exists():
+            raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
+
+
+def fingerprint(folder: str | os.PathLike[str]) -> str:
+    """Tells one model folder from another by what is in its files, wherever it lies.
+
+    Of a folder that has no card the ends of large files are read, not all of them.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
+    if (folder / CARD_FILE).is_file():
+        content = read_card(folder)["files"]
+    else:
+        content = {p.name: _ends(p) for p in sorted(folder.iterdir()) if p.is_file()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _card_sha256(card: dict[str, Any]) -> str:
+    rest = {key: value for key, value in card.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_content(path: Path, card: dict[str, Any]) -> None:
+    """What loading relies on: a card with a good checksum may still be of other hands."""
+    for key in ("state", "precision", "conversion_report", "files"):
+        if key not in card:
+            raise ModelFolderError(f"{str(path)!r} lacks the entry {key!r}.")
+    files, optional = card["files"], tokenizer_files()
+    known = {MODEL_FILE, *optional}
+    if not isinstance(files, dict) or MODEL_FILE not in files or not files.keys() <= known:
+        raise ModelFolderError(
+            f'"files" of {str(path)!r} must list {MODEL_FILE} and may list {", ".join(optional)}.'
+        )
+    for name, entry in files.items():
+        if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
+            raise ModelFolderError(f"{str(path)!r} lacks the size or the SHA-256 of {name}.")
+
+
+def _check_file(path: Path, expected: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise ModelFolderError(f"{str(path.parent)!r} has no file {path.name}.")
+    found = _sha256(path)
+    if found["bytes"] != expected["bytes"]:
+        raise ModelFolderError(
+            f"{str(path)!r} has {found['bytes']} bytes and should have {expected['bytes']}: it is "
+            "truncated or was replaced."
+        )
+    if found["sha256"] != expected["sha256"]:
+        raise ModelFolderError(
+            f"{str(path)!r} was changed after it was written: its SHA-256 differs."
+        )
+
+
+def _sha256(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def _ends(path: Path) -> list[Any]:
+    size, end = path.stat().st_size, 1 << 20
+    with path.open("rb") as file:
+        content = file.read(end)
+        file.seek(max(len(content), size - end))
+        content += file.read()
+    return [size, hashlib.sha256(content).hexdigest()]
