@@ -16,74 +16,122 @@ _HOMES = {
     "QuantDense": "layers.quant_dense",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
-    "Int8Dense": "layers.inference.int8_dense",
-    "Int8Attention": "layers.inference.int8_attention",
-    "Int8Embedding": "layers.inference.int8_embedding",
-    "DynamicDense": "layers.inference.dynamic_dense",
-    "DynamicAttention": "layers.inference.dynamic_attention",
-    "FloatDense": "layers.inference.float_dense",
-    "FloatEmbedding": "layers.inference.float_embedding",
-    "MixedAttention": "layers.inference.mixed_attention",
-    "CalibrationCallback": "callbacks.calibration",
-    "CalibrationError": "thresholds.errors",
-    "finish_training": "layers.model_training",
-    "prepare_training": "layers.model_training",
-    "simulate": "layers.model_state",
     "build_transformer": "models.build",
+    "copy_weights": "models.build",
     "Transformer": "models.transformer",
     "load_marian": "importers.marian",
-    "balance": "calibration.smooth_quant",
     "from_tfmot": "importers.tfmot",
+    "CalibrationCallback": "callbacks.calibration",
+    "calibrate": "calibration.from_sentences",
+    "balance": "calibration.smooth_quant",
+    "simulate": "layers.model_state",
+    "prepare_training": "layers.model_training",
+    "finish_training": "layers.model_training",
     "autotune": "autotuning.tune",
     "AutotuneResult": "autotuning.result",
     "Candidate": "autotuning.candidates",
     "convert": "conversion.converter",
-    "ConversionError": "conversion.converter",
-    "Translator": "translation.translator",
+    "Tokenizer": "tokenizers.protocol",
     "MarianTokenizer": "tokenizers.marian",
+    "Translator": "translation.translator",
+    "evaluate": "evaluation.measure",
+    "measure_quality": "report.quality",
     "write_report": "report.write",
     "save_folder": "storage.model_folder",
     "load_folder": "storage.model_folder",
     "export_saved_model": "storage.saved_model",
     "load_saved_model": "storage.saved_model",
+    "KerasInt8nmtError": "errors",
+    "CalibrationError": "thresholds.errors",
+    "ConversionError": "conversion.converter",
+}
+# What conversion makes and users never do; models hold them.
+_FROZEN_LAYERS = {
+    "DynamicAttention": "layers.inference.dynamic_attention",
+    "DynamicDense": "layers.inference.dynamic_dense",
+    "FloatDense": "layers.inference.float_dense",
+    "FloatEmbedding": "layers.inference.float_embedding",
+    "Int8Attention": "layers.inference.int8_attention",
+    "Int8Dense": "layers.inference.int8_dense",
+    "Int8Embedding": "layers.inference.int8_embedding",
+    "MixedAttention": "layers.inference.mixed_attention",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [
+    "AutotuneResult",
+    "CalibrationCallback",
+    "CalibrationError",
+    "Candidate",
+    "ConversionError",
+    "Int8Gather",
+    "KerasInt8nmtError",
+    "MarianTokenizer",
+    "QuantAttention",
+    "QuantDense",
+    "Tokenizer",
+    "Transformer",
+    "Translator",
+    "__version__",
+    "autotune",
+    "balance",
+    "build_transformer",
+    "calibrate",
+    "convert",
+    "copy_weights",
+    "evaluate",
+    "export_saved_model",
+    "finish_training",
+    "from_tfmot",
+    "load_folder",
+    "load_marian",
+    "load_saved_model",
+    "measure_quality",
+    "prepare_training",
+    "save_folder",
+    "simulate",
+    "write_report",
+]
 
 if TYPE_CHECKING:
     from keras_int8nmt.autotuning.candidates import Candidate
     from keras_int8nmt.autotuning.result import AutotuneResult
     from keras_int8nmt.autotuning.tune import autotune
-    from keras_int8nmt.calibration import (
-        CalibrationError,
-        finish_training,
-        prepare_training,
-        simulate,
-    )
+    from keras_int8nmt.calibration.from_sentences import calibrate
     from keras_int8nmt.calibration.smooth_quant import balance
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion.converter import ConversionError, convert
+    from keras_int8nmt.errors import KerasInt8nmtError
+    from keras_int8nmt.evaluation.measure import evaluate
     from keras_int8nmt.importers.marian import load_marian
     from keras_int8nmt.importers.tfmot import from_tfmot
-    from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
-    from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
-    from keras_int8nmt.layers.inference.float_dense import FloatDense
-    from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
-    from keras_int8nmt.layers.inference.int8_attention import Int8Attention
-    from keras_int8nmt.layers.inference.int8_dense import Int8Dense
-    from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
-    from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
+    from keras_int8nmt.layers.inference.dynamic_attention import (
+        DynamicAttention as DynamicAttention,
+    )
+    from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense as DynamicDense
+    from keras_int8nmt.layers.inference.float_dense import FloatDense as FloatDense
+    from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding as FloatEmbedding
+    from keras_int8nmt.layers.inference.int8_attention import Int8Attention as Int8Attention
+    from keras_int8nmt.layers.inference.int8_dense import Int8Dense as Int8Dense
+    from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding as Int8Embedding
+    from keras_int8nmt.layers.inference.mixed_attention import MixedAttention as MixedAttention
     from keras_int8nmt.layers.int8_gather import Int8Gather
+    from keras_int8nmt.layers.model_state import simulate
+    from keras_int8nmt.layers.model_training import finish_training, prepare_training
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
-    from keras_int8nmt.models.build import Transformer, build_transformer
+    from keras_int8nmt.models.build import build_transformer, copy_weights
+    from keras_int8nmt.models.transformer import Transformer
+    from keras_int8nmt.report.quality import measure_quality
     from keras_int8nmt.report.write import write_report
     from keras_int8nmt.storage.model_folder import load_folder, save_folder
     from keras_int8nmt.storage.saved_model import export_saved_model, load_saved_model
+    from keras_int8nmt.thresholds.errors import CalibrationError
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
+    from keras_int8nmt.tokenizers.protocol import Tokenizer
     from keras_int8nmt.translation.translator import Translator
-
-
-__getattr__, __dir__ = lazy_face(__name__, _HOMES, ["__version__"])
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__, _HOMES, unlisted=_FROZEN_LAYERS, present=["__version__"]
+    )
 
 register_with_keras()

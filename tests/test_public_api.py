@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import types
+
 import keras
 import pytest
 from layer_contract import assert_same_signature
@@ -14,6 +17,36 @@ NAMES = {
     "CalibrationError",
     "Candidate",
     "ConversionError",
+    "Int8Gather",
+    "KerasInt8nmtError",
+    "MarianTokenizer",
+    "QuantAttention",
+    "QuantDense",
+    "Tokenizer",
+    "Transformer",
+    "Translator",
+    "__version__",
+    "autotune",
+    "balance",
+    "build_transformer",
+    "calibrate",
+    "convert",
+    "copy_weights",
+    "evaluate",
+    "export_saved_model",
+    "finish_training",
+    "from_tfmot",
+    "load_folder",
+    "load_marian",
+    "load_saved_model",
+    "measure_quality",
+    "prepare_training",
+    "save_folder",
+    "simulate",
+    "write_report",
+}
+# Layers that conversion makes: names of earlier releases, which nobody looks for.
+UNLISTED = {
     "DynamicAttention",
     "DynamicDense",
     "FloatDense",
@@ -21,29 +54,26 @@ NAMES = {
     "Int8Attention",
     "Int8Dense",
     "Int8Embedding",
-    "Int8Gather",
-    "MarianTokenizer",
     "MixedAttention",
-    "QuantAttention",
-    "QuantDense",
-    "Transformer",
-    "Translator",
-    "__version__",
-    "balance",
-    "autotune",
-    "build_transformer",
-    "convert",
-    "export_saved_model",
-    "finish_training",
-    "from_tfmot",
-    "load_folder",
-    "load_marian",
-    "load_saved_model",
-    "prepare_training",
-    "save_folder",
-    "simulate",
-    "write_report",
 }
+ROOMS = {
+    "autotuning": {"AutotuneResult", "Candidate", "autotune"},
+    "callbacks": {"CalibrationCallback"},
+    "importers": {"MarianFormatError", "from_tfmot", "load_marian"},
+    "models": {"Transformer", "build_transformer", "copy_weights"},
+    "storage": {
+        "ModelFolderError",
+        "export_saved_model",
+        "load_folder",
+        "load_saved_model",
+        "open_model",
+        "save_folder",
+    },
+    "tokenizers": {"MarianTokenizer", "Tokenizer", "TokenizerError"},
+    "translation": {"Hypothesis", "Translation", "Translator"},
+}
+# Faces whose names other tests hold.
+OTHER_FACES = {"calibration", "conversion", "evaluation", "layers", "ops", "report"}
 
 
 def test_exported_names():
@@ -51,14 +81,31 @@ def test_exported_names():
     assert sorted(keras_int8nmt.__all__) == dir(keras_int8nmt)
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"__version__"}))
+@pytest.mark.parametrize("name", sorted((NAMES | UNLISTED) - {"__version__"}))
 def test_every_name_is_there_and_documented(name):
     assert getattr(keras_int8nmt, name).__doc__
 
 
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_rooms_export_their_names(room):
+    face = importlib.import_module(f"keras_int8nmt.{room}")
+    assert set(face.__all__) == ROOMS[room]
+    for name in face.__all__:
+        assert getattr(face, name).__doc__, name
+
+
+@pytest.mark.parametrize("room", sorted({*ROOMS, *OTHER_FACES}))
+def test_completion_of_a_room_shows_its_names_and_no_modules(room):
+    face = importlib.import_module(f"keras_int8nmt.{room}")
+    modules = [name for name in dir(face) if isinstance(getattr(face, name), types.ModuleType)]
+    assert dir(face) == sorted(face.__all__)
+    assert not modules
+
+
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no_such_name"):
-        keras_int8nmt.no_such_name  # noqa: B018
+    for module in (keras_int8nmt, keras_int8nmt.storage):
+        with pytest.raises(AttributeError, match="no_such_name"):
+            module.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize(

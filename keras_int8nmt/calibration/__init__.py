@@ -10,23 +10,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.calibration.from_sentences import calibrate
-    from keras_int8nmt.layers.model_state import (
-        observers,
-        reset,
-        set_state,
-        settle,
-        simulate,
-        without_statistics,
-    )
-    from keras_int8nmt.layers.model_training import finish_training, prepare_training
-    from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
-    from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
-    from keras_int8nmt.thresholds.find import find_thresholds
-    from keras_int8nmt.thresholds.histogram import Histogram
-    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, MODES, parse_mode
-
 _HOMES = {
     "DEFAULT_MODE": "thresholds.modes",
     "MODES": "thresholds.modes",
@@ -71,4 +54,21 @@ __all__ = [
     "without_statistics",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.calibration.from_sentences import calibrate
+    from keras_int8nmt.layers.model_state import (
+        observers,
+        reset,
+        set_state,
+        settle,
+        simulate,
+        without_statistics,
+    )
+    from keras_int8nmt.layers.model_training import finish_training, prepare_training
+    from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
+    from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
+    from keras_int8nmt.thresholds.find import find_thresholds
+    from keras_int8nmt.thresholds.histogram import Histogram
+    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, MODES, parse_mode
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.callbacks.calibration import (
-        CalibrationCallback,
-    )
-
 _HOMES = {
     "CalibrationCallback": "callbacks.calibration",
 }
@@ -19,4 +14,9 @@ __all__ = [
     "CalibrationCallback",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.callbacks.calibration import (
+        CalibrationCallback,
+    )
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -6,16 +6,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.conversion.converter import (
-        ConversionError,
-        convert,
-    )
-    from keras_int8nmt.conversion.report import (
-        ConversionReport,
-        MatMulRow,
-    )
-
 _HOMES = {
     "convert": "conversion.converter",
     "ConversionError": "conversion.converter",
@@ -30,4 +20,14 @@ __all__ = [
     "convert",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.conversion.converter import (
+        ConversionError,
+        convert,
+    )
+    from keras_int8nmt.conversion.report import (
+        ConversionReport,
+        MatMulRow,
+    )
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -6,12 +6,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.evaluation.measure import (
-        Evaluation,
-        evaluate,
-    )
-
 _HOMES = {
     "evaluate": "evaluation.measure",
     "Evaluation": "evaluation.measure",
@@ -22,4 +16,10 @@ __all__ = [
     "evaluate",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.evaluation.measure import (
+        Evaluation,
+        evaluate,
+    )
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -54,6 +54,5 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.observing.observer import Observer
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
-
-
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -9,25 +9,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.ops.functions import (
-        cache_append,
-        dequantize,
-        dynamic_matmul,
-        embedding_lookup,
-        int8_attention,
-        int8_gather,
-        int8_matmul,
-        layer_norm,
-        native_available,
-        native_info,
-        pack_weights,
-        quantize,
-        set_num_threads,
-        top_k_log_probs,
-        unpack_weights,
-    )
-
 _HOMES = {
     "native_available": "ops.functions",
     "native_info": "ops.functions",
@@ -64,4 +45,23 @@ __all__ = [
     "unpack_weights",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.ops.functions import (
+        cache_append,
+        dequantize,
+        dynamic_matmul,
+        embedding_lookup,
+        int8_attention,
+        int8_gather,
+        int8_matmul,
+        layer_norm,
+        native_available,
+        native_info,
+        pack_weights,
+        quantize,
+        set_num_threads,
+        top_k_log_probs,
+        unpack_weights,
+    )
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

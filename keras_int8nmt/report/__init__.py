@@ -6,27 +6,6 @@ from typing import TYPE_CHECKING
 
 from keras_int8nmt._faces import lazy_face
 
-if TYPE_CHECKING:
-    from keras_int8nmt.report.data import (
-        ReportData,
-        collect,
-    )
-    from keras_int8nmt.report.figures import (
-        plot_histograms,
-        plot_matmuls,
-    )
-    from keras_int8nmt.report.html import (
-        render,
-    )
-    from keras_int8nmt.report.quality import (
-        Quality,
-        compare_translations,
-        measure_quality,
-    )
-    from keras_int8nmt.report.write import (
-        write_report,
-    )
-
 _HOMES = {
     "Quality": "report.quality",
     "ReportData": "report.data",
@@ -51,4 +30,25 @@ __all__ = [
     "write_report",
 ]
 
-__getattr__, __dir__ = lazy_face(__name__, _HOMES)
+if TYPE_CHECKING:
+    from keras_int8nmt.report.data import (
+        ReportData,
+        collect,
+    )
+    from keras_int8nmt.report.figures import (
+        plot_histograms,
+        plot_matmuls,
+    )
+    from keras_int8nmt.report.html import (
+        render,
+    )
+    from keras_int8nmt.report.quality import (
+        Quality,
+        compare_translations,
+        measure_quality,
+    )
+    from keras_int8nmt.report.write import (
+        write_report,
+    )
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -1,1 +1,25 @@
 """Text to text: sentences, streams of them, datasets and files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_int8nmt._faces import lazy_face
+
+_HOMES = {
+    "Hypothesis": "translation.results",
+    "Translation": "translation.results",
+    "Translator": "translation.translator",
+}
+
+__all__ = [
+    "Hypothesis",
+    "Translation",
+    "Translator",
+]
+
+if TYPE_CHECKING:
+    from keras_int8nmt.translation.results import Hypothesis, Translation
+    from keras_int8nmt.translation.translator import Translator
+else:
+    __getattr__, __dir__ = lazy_face(__name__, _HOMES)

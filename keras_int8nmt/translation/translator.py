@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from keras_int8nmt.files.windows import WINDOW, cut, overlapped
 from keras_int8nmt.keras_engine.engine import LayerPath
 from keras_int8nmt.runtime.batching import SORTS, sort_keys
 from keras_int8nmt.runtime.search_options import Found, SearchOptions, Work
+from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.datasets import map_strings
 from keras_int8nmt.translation.native_engine import FastPath, why_not
 from keras_int8nmt.translation.results import Hypothesis, Pending, Translation
@@ -20,19 +21,6 @@ from keras_int8nmt.translation.results import Hypothesis, Pending, Translation
 _PATHS = ("auto", "fast", "layers")
 # Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.
 _BATCH_TOKENS = 16384
-
-
-class Tokenizer(Protocol):
-    """What a `Translator` asks of a tokenizer."""
-
-    pad_id: int
-    eos_id: int
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a sentence, the end token last."""
-
-    def decode(self, ids: list[int]) -> str:
-        """The text of generated tokens."""
 
 
 class Translator:
