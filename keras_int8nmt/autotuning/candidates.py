@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_int8nmt.autotuning.state import digest
-from keras_int8nmt.calibration.smooth_quant import DEFAULT_ALPHA
+from keras_int8nmt.calibration.options import DEFAULT_ALPHA
 
 
 @dataclass(frozen=True)

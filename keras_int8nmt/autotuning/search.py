@@ -22,6 +22,10 @@ from keras_int8nmt.autotuning.frontier import Frontier
 from keras_int8nmt.autotuning.result import Trial
 from keras_int8nmt.errors import KerasInt8nmtError
 
+# What is good enough unless it is said: so much less than the float model's score, after so many
+# evaluations at most.
+TOLERANCE = 0.1
+BUDGET = 60
 # A step along the frontier leaves at most and at least this part of the harm left before.
 _LARGEST_STEP, _SMALLEST_STEP = 1 / 8, 1 / 2
 # Two sets whose costs differ by less, as a part of the cost of everything, are not told apart.

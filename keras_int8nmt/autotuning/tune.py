@@ -17,15 +17,21 @@ from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, Candidate
 from keras_int8nmt.autotuning.costs import Workload, matmul_times
 from keras_int8nmt.autotuning.metric import Bleu, Metric, metric_name
 from keras_int8nmt.autotuning.result import AutotuneResult
-from keras_int8nmt.autotuning.search import Floats, Outcome, Problem, Search, Setting
+from keras_int8nmt.autotuning.search import (
+    BUDGET,
+    TOLERANCE,
+    Floats,
+    Outcome,
+    Problem,
+    Search,
+    Setting,
+)
 from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
 from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.modes import parse_mode
-
-BUDGET = 60
 
 
 def autotune(
@@ -34,7 +40,7 @@ def autotune(
     references: Sequence[str] | None = None,
     *,
     tokenizer: Any = None,
-    tolerance: float = 0.1,
+    tolerance: float = TOLERANCE,
     metric: Metric | None = None,
     modes: Sequence[str] | None = None,
     candidates: Iterable[Candidate] = CANDIDATES,

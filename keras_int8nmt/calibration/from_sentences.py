@@ -9,16 +9,14 @@ import numpy as np
 
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.calibration.feeds import Progress, feed_beam_search, feed_targets
-from keras_int8nmt.calibration.smooth_quant import DEFAULT_ALPHA, balance
+from keras_int8nmt.calibration.options import DEFAULT_ALPHA, DEFAULT_BEAM, check_feed
+from keras_int8nmt.calibration.smooth_quant import balance
 from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 from keras_int8nmt.translation.translator import Translator
-
-FEEDS = ("targets", "greedy", "beam")
-DEFAULT_BEAM = 4
 
 # Shows sentences to a model, and tells how many.
 Show = Callable[[Any, Progress], None]
@@ -154,20 +152,6 @@ def _observe(model: Any, count: int, show: Show, progress: bool) -> None:
             show(model, bar.update)
     finally:
         set_state(model, "float")
-
-
-def check_feed(feed: str | None, has_targets: bool, beam_size: int = DEFAULT_BEAM) -> str:
-    """The feed that is asked for, or the one that goes without saying; ValueError if impossible."""
-    if feed is None:
-        return "targets" if has_targets else "greedy"
-    if feed not in FEEDS:
-        raise ValueError(f"`feed` must be one of {', '.join(FEEDS)}; received {feed!r}.")
-    if has_targets != (feed == "targets"):
-        are = "are given" if has_targets else "are missing"
-        raise ValueError(f"The feed is {feed!r}, but targets {are}.")
-    if feed == "beam" and (type(beam_size) is not int or beam_size < 1):
-        raise ValueError(f"`beam_size` must be a whole number of at least 1; it is {beam_size!r}.")
-    return feed
 
 
 def sample_batch(

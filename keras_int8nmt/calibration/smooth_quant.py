@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.calibration.channel_scaling import Site, scaling_sites
+from keras_int8nmt.calibration.options import DEFAULT_ALPHA
 from keras_int8nmt.models.build import copy_weights
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.errors import NotCalibratedError
-
-DEFAULT_ALPHA = 0.5
 
 
 def balance(model: Any, alpha: float = DEFAULT_ALPHA) -> Transformer:

@@ -1,78 +1,103 @@
-"""What the command line does with policies: finds one, and converts by one."""
+"""`keras-int8nmt autotune`: a calibrated model and sentences in, a policy for `convert` out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from typing import Any
 
-from keras_int8nmt.autotuning.candidates import CANDIDATES, find_candidates
-from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError, read_policy
-from keras_int8nmt.autotuning.tune import autotune
-from keras_int8nmt.conversion.converter import ConversionError, convert
-from keras_int8nmt.conversion.policy import NAMED_POLICIES
-from keras_int8nmt.files.lines import write_lines
-from keras_int8nmt.thresholds.errors import CalibrationError
+from keras_int8nmt.cli.errors import UsageError
+from keras_int8nmt.cli.opening import open_with_tokenizer
+from keras_int8nmt.cli.options import add_output, add_search, mode, not_negative, positive
+from keras_int8nmt.files.lines import check_writable_file, read_pairs, write_lines
+
+SUMMARY = "Find the fastest precision of each MatMul within a tolerance."
 
 
-def tune(
-    model: Any,
-    tokenizer: Any,
-    sources: Sequence[str],
-    references: Sequence[str],
-    *,
-    candidates: Sequence[str] | None,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    from keras_int8nmt.autotuning.candidates import CANDIDATES, KNOWN
+    from keras_int8nmt.autotuning.search import BUDGET, TOLERANCE
+
+    parser.add_argument("model", metavar="DIR", help="a calibrated model")
+    parser.add_argument("--src", required=True, metavar="F", help="one sentence a line")
+    parser.add_argument("--ref", required=True, metavar="F", help="its translations")
+    parser.add_argument(
+        "--tolerance",
+        type=not_negative,
+        default=TOLERANCE,
+        metavar="BLEU",
+        help="how much less than the float model is good enough; default: %(default)s",
+    )
+    parser.add_argument(
+        "--mode",
+        dest="modes",
+        action="append",
+        type=mode,
+        metavar="MODE",
+        help="thresholds to try; may be repeated. Default: those of the model as they are",
+    )
+    parser.add_argument(
+        "--candidate",
+        dest="candidates",
+        action="append",
+        metavar="NAME",
+        help=f"a way of conversion to try: {', '.join(c.name for c in KNOWN)}; may be repeated. "
+        f"Default: {', '.join(c.name for c in CANDIDATES)}",
+    )
+    parser.add_argument(
+        "--budget",
+        type=positive,
+        default=BUDGET,
+        metavar="N",
+        help="most evaluations of converted models; default: %(default)s",
+    )
+    parser.add_argument("--state", metavar="FILE", help="what was measured, to go on later")
+    add_output(parser, "FILE", required=True)
+    add_search(parser)
+
+
+def run(
+    model: str,
+    src: str,
+    ref: str,
     output: str,
-    **options: Any,
-) -> AutotuneResult:
-    """`autotune` with progress bars; writes the policy.
+    force: bool,
+    tolerance: float,
+    modes: list[str] | None,
+    candidates: list[str] | None,
+    budget: int,
+    state: str | None,
+    **search: Any,
+) -> dict[str, Any]:
+    """Finds which MatMuls of a calibrated model to convert and writes the policy."""
+    from keras_int8nmt.autotuning.candidates import CANDIDATES, find_candidates
 
-    Raises:
-        PolicyFileError: for a candidate that there is not.
-    """
+    check_writable_file(output, force)
     try:
         chosen = CANDIDATES if candidates is None else find_candidates(dict.fromkeys(candidates))
     except ValueError as error:
-        raise PolicyFileError(str(error)) from error
+        raise UsageError(str(error)) from error
+    sources, references = read_pairs(src, ref)
+    loaded, tokenizer, card = open_with_tokenizer(model)
+
+    from keras_int8nmt.autotuning.tune import autotune
+    from keras_int8nmt.storage.state import state_of
+
+    if state_of(loaded) == "converted":
+        raise UsageError(f"{model} is converted already.")
     result = autotune(
-        model,
+        loaded,
         sources,
         references,
         tokenizer=tokenizer,
         candidates=chosen,
+        tolerance=tolerance,
+        modes=modes,
+        unsigned=card.get("unsigned", True),
+        budget=budget,
+        state=state,
+        search=search,
         progress=True,
-        **options,
     )
     write_lines(output, [result.to_json()])
-    return result
-
-
-def convert_by(model: Any, policy: str | None, **options: Any) -> tuple[Any, AutotuneResult | None]:
-    """Converts by a policy's name, or by the file that holds one.
-
-    Args:
-        model: A calibrated model.
-        policy: The name or file; None: all in INT8.
-        **options: Of `convert`; those of a candidate that `autotune` chose win.
-
-    Returns:
-        The converted model, and the policy if `autotune` wrote it.
-
-    Raises:
-        PolicyFileError: when there is no such policy, or it is not of this model.
-    """
-    if policy is None or policy in NAMED_POLICIES:
-        return convert(model, policy=policy, **options), None
-    try:
-        found = read_policy(policy)
-    except FileNotFoundError as error:
-        raise PolicyFileError(
-            f"The policy {policy!r} is none of {', '.join(NAMED_POLICIES)}, and no file."
-        ) from error
-    try:
-        if isinstance(found, AutotuneResult):
-            return found.convert(model, **options), found
-        return convert(model, policy=found, **options), None
-    except (ConversionError, CalibrationError):
-        raise
-    except ValueError as error:
-        raise PolicyFileError(f"{policy!r}: {error}") from error
+    print(result.to_text())
+    return result.to_dict()

@@ -1,20 +1,23 @@
-"""The command `keras-int8nmt`: parses, calls the command, prints what it gives."""
+"""The command `keras-int8nmt`: parses, calls the command, prints what is wrong."""
 
 from __future__ import annotations
 
-import importlib
+import argparse
+import json
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import Any
 
-from keras_int8nmt.cli.parser import parser
-from keras_int8nmt.files.lines import check_writable_file
+from keras_int8nmt._version import __version__
+from keras_int8nmt.cli.commands import COMMANDS, Command
+from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.files.lines import check_writable_file, write_lines
 
 _USER_ERROR = 2
+# Errors that a user can mend, shown as one line.
+_USER_ERRORS = (KerasInt8nmtError, OSError, ImportError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,23 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after an error that the user can mend (one line on stderr).
     """
-    options = vars(parser().parse_args(arguments))
+    options = vars(make_parser().parse_args(arguments))
     name = options.pop("command")
     json_path = options.pop("json")
-    commands = _import_commands()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             check_writable_file(json_path, force=True)
-            commands.check_native()
-            figures = getattr(commands, name)(**options)
+            figures = COMMANDS[name].run(**options)
         if json_path is not None:
-            commands.write_json(json_path, figures)
+            write_lines(json_path, [json.dumps(figures, indent=1, ensure_ascii=False)])
     except BrokenPipeError:
         # Who read our output has gone, as `head` does. Nothing is left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except commands.USER_ERRORS as error:
+    except _USER_ERRORS as error:
         message = " ".join(str(error).split())
         print(f"keras-int8nmt {name}: {message}", file=sys.stderr)
         return _USER_ERROR
@@ -51,39 +52,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="keras-int8nmt", description="INT8 translation with Keras on ordinary CPUs."
+    )
+    parser.add_argument("--version", action="version", version=f"keras-int8nmt {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
+    for name, command in COMMANDS.items():
+        commands.add_parser(
+            name, command=command, help=command.SUMMARY, description=command.SUMMARY
+        )
+    return parser
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command, whose options are added when it is the one that is asked for.
+
+    So no command waits for what the options of another one import.
+    """
+
+    def __init__(self, *args: Any, command: Command, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._command: Command | None = command
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._command is not None:
+            self.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+            self._command.add_options(self)
+            self._command = None
+        return super().parse_known_args(args, namespace)
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"keras-int8nmt: {message}", file=sys.stderr)
-
-
-def _import_commands() -> Any:
-    # INT8 runs on TensorFlow, whatever Keras is set to elsewhere.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return importlib.import_module("keras_int8nmt.cli.commands")
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with _silent_stderr():
-        return importlib.import_module("keras_int8nmt.cli.commands")
-
-
-@contextmanager
-def _silent_stderr() -> Any:
-    """Holds back what native code writes to stderr; shown after all if there is an error.
-
-    TensorFlow logs a few lines on import at every log level.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        real = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)

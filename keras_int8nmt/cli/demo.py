@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras_int8nmt._progress import progress_bar
 from keras_int8nmt._tables import format_table
-from keras_int8nmt.calibration.from_sentences import calibrate
-from keras_int8nmt.conversion.converter import convert
-from keras_int8nmt.evaluation.measure import Evaluation, evaluate
-from keras_int8nmt.storage import builtin as builtin_model
-from keras_int8nmt.thresholds.modes import DEFAULT_MODE
-from keras_int8nmt.tokenizers.marian import MarianTokenizer
-from keras_int8nmt.translation.translator import Translator
+from keras_int8nmt.cli.opening import start_keras
+
+if TYPE_CHECKING:
+    from keras_int8nmt.evaluation.measure import Evaluation
+
+SUMMARY = "Translate with the built-in model: INT8 beside float."
 
 _SHOWN = 12
 _SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32}
 
 
-def run(sentences: list[str], mode: str = DEFAULT_MODE) -> dict[str, Any]:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sentences", nargs="*", metavar="SENTENCE", help="English, in quotes")
+
+
+def run(sentences: list[str]) -> dict[str, Any]:
     """Calibrates and converts the built-in model, compares it with its float form, prints both.
 
     Args:
         sentences: English sentences to translate too.
-        mode: How thresholds are chosen, see `CalibrationCallback`.
 
     Returns:
         `float` and `int8` (as `evaluate` gives them, with `model_mb`), `samples` and `sentences`
         (`source`, `float`, `int8`).
     """
+    start_keras()
+
+    from keras_int8nmt._progress import progress_bar
+    from keras_int8nmt.calibration.from_sentences import calibrate
+    from keras_int8nmt.conversion.converter import convert
+    from keras_int8nmt.evaluation.measure import evaluate
+    from keras_int8nmt.storage import builtin as builtin_model
+    from keras_int8nmt.thresholds.modes import DEFAULT_MODE
+    from keras_int8nmt.tokenizers.marian import MarianTokenizer
+    from keras_int8nmt.translation.translator import Translator
+
     print(
         "The built-in model: English to German, 7.2 M parameters, trained on Tatoeba (CC BY 2.0)."
     )
     tokenizer = MarianTokenizer(builtin_model.FOLDER)
     sample, unseen = builtin_model.read_pairs()
     model = builtin_model.load_builtin()
-    calibrate(
-        model, tokenizer, [s for s, _ in sample], [t for _, t in sample], mode=mode, progress=True
-    )
+    calibrate(model, tokenizer, [s for s, _ in sample], [t for _, t in sample], progress=True)
     models = {"float": builtin_model.load_builtin(quant=False), "int8": convert(model)}
     print(
-        f"Calibrated on {len(sample)} sentence pairs ({mode}), converted; now {len(unseen)} other "
-        f"sentences, beam {_SEARCH['beam_size']}, batch {_SEARCH['batch_size']}.\n"
+        f"Calibrated on {len(sample)} sentence pairs ({DEFAULT_MODE}), converted; now "
+        f"{len(unseen)} other sentences, beam {_SEARCH['beam_size']}, batch "
+        f"{_SEARCH['batch_size']}.\n"
     )
     translators = {n: Translator(m, tokenizer, **_SEARCH) for n, m in models.items()}
     figures, texts = {}, {}

@@ -1,18 +1,26 @@
-"""What the command `evaluate` does: sentences of files or of a named set, one model or several."""
+"""`keras-int8nmt evaluate`: how good and fast a model is; of several also whether they differ."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keras_int8nmt._progress import progress_bar
+from keras_int8nmt.cli.opening import open_translator, start_keras
+from keras_int8nmt.cli.options import add_search, positive
 from keras_int8nmt.errors import KerasInt8nmtError
-from keras_int8nmt.evaluation.measure import Evaluation, evaluate, reset_peak_rss
 from keras_int8nmt.evaluation.metrics import make_metrics
-from keras_int8nmt.evaluation.significance import Comparison, compare_translations, seed_of_tests
 from keras_int8nmt.evaluation.test_sets import load_named_set
 from keras_int8nmt.files.lines import read_pairs
+from keras_int8nmt.storage.card import read_card, update_card
+from keras_int8nmt.storage.recognition import recognise
+
+if TYPE_CHECKING:
+    from keras_int8nmt.evaluation.measure import Evaluation
+    from keras_int8nmt.evaluation.significance import Comparison
+
+SUMMARY = "Measure BLEU, chrF, TER, speed and memory; of several models also whether they differ."
 
 
 class EvaluationRequestError(KerasInt8nmtError, ValueError):
@@ -26,6 +34,79 @@ class EvaluationData(NamedTuple):
     references: list[list[str]]
     name: str
     label: dict[str, str]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    from keras_int8nmt.evaluation.significance import TESTS
+
+    samples = ", ".join(f"{number} ({test})" for test, number in TESTS.items())
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a Marian folder, or one of ours; of several the first is the baseline",
+    )
+    data = parser.add_argument_group("sentences, from files or by name")
+    data.add_argument("--src", metavar="F", help="one sentence a line")
+    data.add_argument("--ref", metavar="F", help="its translations")
+    data.add_argument(
+        "-t", "--test-set", metavar="NAME", help="a test set of sacreBLEU, such as wmt14"
+    )
+    data.add_argument("-l", "--language-pair", metavar="PAIR", help="of it, such as en-de")
+    comparison = parser.add_argument_group("of several models")
+    comparison.add_argument(
+        "--baseline", metavar="MODEL", help="what the others are compared with; default: the first"
+    )
+    comparison.add_argument(
+        "--paired",
+        choices=tuple(TESTS),
+        help="sacreBLEU's paired bootstrap (default) or approximate randomization",
+    )
+    comparison.add_argument(
+        "--samples", type=positive, metavar="N", help=f"of that; default: {samples}"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the scores into the model card of each MODEL"
+    )
+    add_search(parser)
+
+
+def run(
+    models: list[str],
+    src: str | None,
+    ref: str | None,
+    test_set: str | None,
+    language_pair: str | None,
+    baseline: str | None,
+    paired: str | None,
+    samples: int | None,
+    record: bool,
+    **search: Any,
+) -> dict[str, Any]:
+    """Measures BLEU, chrF, TER, speed and memory; with several models also how they differ."""
+    models = listed_models(models, baseline)
+    check_test(models, paired, samples)
+    data = read_data(src, ref, test_set, language_pair)
+    for model in models:
+        # Before hours are spent with the first one.
+        recognise(model)
+        if record:
+            read_card(model)
+    start_keras()
+    found, comparison = evaluate_models(
+        models, data, lambda path: open_translator(path, search), paired=paired, samples=samples
+    )
+    figures = {model: one.to_dict() for model, one in found.items()}
+    for model, one in figures.items():
+        if record:
+            update_card(model, {"bleu": {**one, "source": data.name, **search}})
+        if comparison is not None:
+            print(model)
+        print(format_evaluation(one) + "\n" * (comparison is not None))
+    if comparison is None:
+        return figures[models[0]]
+    print(comparison.to_text())
+    return {"systems": figures, "comparison": comparison.to_dict()}
 
 
 def read_data(
@@ -82,6 +163,8 @@ def check_test(models: list[str], paired: str | None, samples: int | None) -> No
         option = "--paired" if paired is not None else "--samples"
         raise EvaluationRequestError(f"{option} compares two models or more; there is one.")
     if len(models) > 1:
+        from keras_int8nmt.evaluation.significance import seed_of_tests
+
         try:
             seed_of_tests()
         except ValueError as error:
@@ -102,12 +185,16 @@ def evaluate_models(
         models: As they are given to `make_translator`, the baseline first.
         data: See `read_data`.
         make_translator: A model's `Translator`; none is kept when the next one is made.
-        paired: "bs" (default) or "ar", see `compare_translations`.
+        paired: "bs" or "ar"; None: the default, see `compare_translations`.
         samples: Likewise.
 
     Returns:
         The figures of each model, and the comparison where there are two or more.
     """
+    from keras_int8nmt._progress import progress_bar
+    from keras_int8nmt.evaluation.measure import evaluate, reset_peak_rss
+    from keras_int8nmt.evaluation.significance import compare_translations
+
     figures, translations = {}, {}
     for model in models:
         reset_peak_rss()
@@ -123,9 +210,9 @@ def evaluate_models(
         comparison = compare_translations(
             translations,
             data.references,
-            test=paired or "bs",
             samples=samples,
             label=data.label,
+            **({} if paired is None else {"test": paired}),
         )
     except ValueError as error:
         raise EvaluationRequestError(str(error)) from error

@@ -13,6 +13,10 @@ def add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) ->
     parser.add_argument(
         "-o", "--output", required=required, metavar=metavar, help="where to write" + default
     )
+    add_force(parser)
+
+
+def add_force(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
@@ -33,12 +37,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def weight_bits(text: str) -> int | None:
-    if text not in ("7", "8", "auto"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not 7, 8 or auto")
-    return None if text == "auto" else int(text)
-
-
 def mode(text: str) -> str:
     from keras_int8nmt.thresholds.modes import parse_mode
 
@@ -50,24 +48,23 @@ def mode(text: str) -> str:
 
 
 def not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return value
+    return _number(text, float("inf"), "a number of at least 0")
 
 
 def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
+    return _number(text, 1.0, "a number from 0 to 1")
 
 
 def streams(text: str) -> int | str:
     return text if text == "auto" else positive(text)
+
+
+def _number(text: str, most: float, wanted: str) -> float:
+    """A finite number from 0 to `most`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= most or value == float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value

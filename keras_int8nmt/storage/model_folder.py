@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.importers.table import FORMATS, format_of, open_foreign
+from keras_int8nmt.importers.table import open_foreign
 from keras_int8nmt.storage.card import (
     CARD_FILE,
     MODEL_FILE,
@@ -25,6 +25,7 @@ from keras_int8nmt.storage.card import (
     write_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError, new_folder
+from keras_int8nmt.storage.recognition import recognise
 from keras_int8nmt.storage.state import precision_of, report_of, state_of
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
 
@@ -128,16 +129,7 @@ def open_model(
         KerasInt8nmtError: another one for a foreign folder, see `load_marian`.
         ImportError: when the importer of the format needs a package that is not installed.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
-    if (folder / CARD_FILE).is_file():
-        return load_folder(folder)
-    found = format_of(folder)
-    if found is not None:
-        return *open_foreign(folder, found, quant=quant), {}
-    foreign = [f"{each.mark} (of a {each.name} model)" for each in FORMATS]
-    raise ModelFolderError(
-        f"{str(folder)!r} is not a model folder: it has neither "
-        f"{' nor '.join([f'{CARD_FILE} (of keras-int8nmt)', *foreign])}."
-    )
+    found = recognise(path)
+    if found is None:
+        return load_folder(path)
+    return *open_foreign(Path(path), found, quant=quant), {}

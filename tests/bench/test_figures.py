@@ -11,9 +11,10 @@ from keras_int8nmt.bench.rows import format_rows
 from keras_int8nmt.bench.translation import figures, plot, report
 from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.models import model_settings
+from keras_int8nmt.bench.translation.options import checked_options
 from keras_int8nmt.bench.translation.quality import compare_quality
 from keras_int8nmt.bench.translation.rounds import Result
-from keras_int8nmt.bench.translation.run import checked_options, compared
+from keras_int8nmt.bench.translation.run import compared
 
 BASE = model_settings("base")
 CASE = Case("base", 4, 32, 2, 27)

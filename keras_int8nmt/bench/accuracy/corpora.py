@@ -122,6 +122,7 @@ CORPORA: dict[str, Corpus] = {
     "multi30k-enfr": CorpusFiles("multi30k", "en", "fr", ("train", "val", "test2016")),
     "package": PackagePairs(),
 }
+DEFAULT_CORPUS = "tatoeba-ende"
 
 
 def find_corpus(name: str) -> Corpus:

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.bench.accuracy.corpora import CORPORA, Corpus, CorpusFiles, find_corpus
+from keras_int8nmt.bench.accuracy.corpora import (
+    CORPORA,
+    DEFAULT_CORPUS,
+    Corpus,
+    CorpusFiles,
+    find_corpus,
+)
 from keras_int8nmt.bench.accuracy.hard import DEFAULT_FACTOR, DEFAULT_SHARE, make_hard
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.storage import builtin as builtin_model
 from keras_int8nmt.storage.card import fingerprint
 from keras_int8nmt.storage.model_folder import open_model
 from keras_int8nmt.tokenizers.marian import MarianTokenizer
-
-DEFAULT_CORPUS = "tatoeba-ende"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from keras_int8nmt.bench.accuracy.choice import freeze
 from keras_int8nmt.bench.accuracy.corpora import Pairs
 from keras_int8nmt.bench.accuracy.models import MODELS, Loader, find_model
+from keras_int8nmt.bench.accuracy.options import STATE_FOLDER
 from keras_int8nmt.bench.accuracy.recipes import FLOAT, RECIPES, Material, Recipe
 from keras_int8nmt.bench.accuracy.report import write_docs
 from keras_int8nmt.bench.accuracy.scoring import SEARCH, score_recipes
@@ -18,7 +19,6 @@ from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.timing import machine
 from keras_int8nmt.bench.translation.session import say
 
-STATE_FOLDER = "bench-accuracy"
 CALIBRATION_SENTENCES = 600
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_int8nmt.bench.corpus.end_to_end import end_to_end_row
 from keras_int8nmt.bench.corpus.memory import memory_rows
+from keras_int8nmt.bench.corpus.options import LINES
 from keras_int8nmt.bench.corpus.report import kept_rows, write_docs
 from keras_int8nmt.bench.corpus.sorting import order_rows
 from keras_int8nmt.bench.corpus.streams import stream_rows
@@ -20,7 +21,6 @@ from keras_int8nmt.bench.translation.session import Session, say, tokenizer
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.storage.model_folder import load_folder, save_folder
 
-LINES = 1_000_000
 _TURNS = 5
 
 

@@ -19,7 +19,7 @@ from keras_int8nmt.bench.translation.engines import ENGINES
 from keras_int8nmt.bench.translation.engines.ours import paths
 from keras_int8nmt.bench.translation.figures import FORMULA, compare, figures_of, ours_of
 from keras_int8nmt.bench.translation.measuring import case_results
-from keras_int8nmt.bench.translation.models import MODELS, model_settings
+from keras_int8nmt.bench.translation.models import model_settings
 from keras_int8nmt.bench.translation.report import write_docs
 from keras_int8nmt.bench.translation.rounds import Result, Rules
 from keras_int8nmt.bench.translation.session import Session, say
@@ -77,27 +77,6 @@ def run_translate(
     if docs is not None:
         write_docs(Path(docs), figures)
     return figures
-
-
-def checked_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `run_translate` from those of the command line, where cases are names.
-
-    Raises:
-        ValueError: for what is not a case, an engine or a model, or can't run on so few cores.
-    """
-    cases = [Case.parse(name) for name in options.get("cases", ())]
-    cores = len(available_cores())
-    for case in cases:
-        if case.streams > cores:
-            raise ValueError(f"{str(case)!r} has more streams than there are cores, {cores}.")
-        if case.model not in MODELS:
-            raise ValueError(f"There is no model {case.model!r}; choose of {', '.join(MODELS)}.")
-        if not case.forced and case.model != "tiny":
-            raise ValueError(f"{str(case)!r}: only the model tiny knows real sentences.")
-    for name in options.get("engines", ()):
-        if name not in ENGINES:
-            raise ValueError(f"There is no engine {name!r}; choose of {', '.join(ENGINES)}.")
-    return {**options, "cases": cases}
 
 
 def machine_and_versions() -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""`keras-int8nmt bench`: speed on this machine, or what INT8 costs in BLEU."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from keras_int8nmt.cli.errors import UsageError
+from keras_int8nmt.cli.opening import start_keras
+from keras_int8nmt.cli.options import positive
+
+SUMMARY = "Measure speed on this machine, or what INT8 costs in BLEU."
+
+# Options that may be repeated: their words in the singular, by the arguments that they fill.
+_WORDS = {
+    "cases": "case",
+    "engines": "engine",
+    "parts": "part",
+    "models": "model",
+    "recipes": "recipe",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    from keras_int8nmt.bench.accuracy.options import STATE_FOLDER
+    from keras_int8nmt.bench.benchmarks import BENCHMARKS
+
+    parser.add_argument("benchmark", choices=tuple(BENCHMARKS))
+    parser.add_argument(
+        "--docs",
+        metavar="DIR",
+        help="of translate, corpus and accuracy: write tables, JSON and a plot there",
+    )
+    parser.add_argument(
+        "--state",
+        metavar="PATH",
+        help="what was measured, to go on later: a file of translate, a folder of accuracy "
+        f"(default: {STATE_FOLDER})",
+    )
+    _add_accuracy(parser.add_argument_group("of accuracy alone"))
+    _add_corpus(parser.add_argument_group("of corpus alone"))
+    _add_translate(parser.add_argument_group("of translate alone"))
+
+
+def _add_accuracy(group: argparse._ArgumentGroup) -> None:
+    from keras_int8nmt.bench.accuracy.corpora import CORPORA, DEFAULT_CORPUS
+
+    others = [name for name in CORPORA if name != DEFAULT_CORPUS]
+    _add_repeated(
+        group,
+        "models",
+        "MODEL[@CORPUS]",
+        "a folder with a float model, or 'builtin' (default), and its corpus: "
+        f"{DEFAULT_CORPUS} (default), {', '.join(others[:-1])} or {others[-1]}; may be repeated",
+    )
+    _add_repeated(
+        group,
+        "recipes",
+        "RECIPE",
+        "only this one, such as 'naive, policy paper'; may be repeated",
+    )
+    group.add_argument(
+        "--sentences", type=positive, metavar="N", help="at most, of each set; default: all"
+    )
+    group.add_argument(
+        "--test",
+        action="store_true",
+        help="when all are scored on validation and the choice is written, score them on the test "
+        "set, too",
+    )
+
+
+def _add_corpus(group: argparse._ArgumentGroup) -> None:
+    from keras_int8nmt.bench.corpus.options import LINES, PARTS
+
+    group.add_argument(
+        "--lines", type=positive, metavar="N", help=f"of the long file; default: {LINES}"
+    )
+    _add_repeated(group, "parts", None, "only this one; may be repeated", choices=PARTS)
+
+
+def _add_translate(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--full", action="store_true", help="all cases and engines; goes on where it stopped"
+    )
+    _add_repeated(
+        group,
+        "cases",
+        "CASE",
+        "only this one, such as 'base beam4 b32 s2 27tok'; may be repeated",
+    )
+    _add_repeated(group, "engines", "ENGINE", "only this one; likewise")
+
+
+def _add_repeated(
+    group: argparse._ArgumentGroup, name: str, metavar: str | None, text: str, **settings: Any
+) -> None:
+    group.add_argument(
+        f"--{_WORDS[name]}", dest=name, action="append", metavar=metavar, help=text, **settings
+    )
+
+
+def run(benchmark: str, **options: Any) -> dict[str, Any]:
+    """Measures speed on this machine, or accuracy; each benchmark has options of its own."""
+    from keras_int8nmt.bench.benchmarks import BENCHMARKS
+    from keras_int8nmt.bench.rows import format_rows
+
+    chosen = BENCHMARKS[benchmark]
+    given = {name: value for name, value in options.items() if value}
+    for name in given:
+        if name not in chosen.options:
+            having = [key for key, one in BENCHMARKS.items() if name in one.options]
+            raise UsageError(
+                f"only the benchmark {' and '.join(having)} has the option "
+                f"--{_WORDS.get(name, name)}."
+            )
+    given = chosen.checked(given)
+    start_keras()
+    figures = chosen.load()(**given)
+    print("\n".join(f"{key}: {value}" for key, value in figures["machine"].items()))
+    print(format_rows(figures["rows"]))
+    return figures

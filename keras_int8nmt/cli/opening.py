@@ -1,0 +1,104 @@
+"""Opens models. Keras and TensorFlow are imported here, after what is asked for was checked."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from keras_int8nmt.cli.errors import UsageError
+from keras_int8nmt.storage.recognition import recognise
+
+
+def open_translator(path: str, search: Mapping[str, Any]) -> Any:
+    """A `Translator` of the model in a folder; a float model translates without its observers.
+
+    Args:
+        path: A folder of ours or of Marian.
+        search: Arguments of `Translator`.
+
+    Raises:
+        UsageError: where there is no tokenizer.
+        ModelFolderError, MarianFormatError: see `open_model`.
+    """
+    model, tokenizer, _ = open_with_tokenizer(path, quant=False)
+
+    from keras_int8nmt.models.plain import plain_model
+    from keras_int8nmt.translation.translator import Translator
+
+    # A float model without its observers: the same answers, faster.
+    # No command prints a score.
+    return Translator(plain_model(model), tokenizer, return_scores=False, **search)
+
+
+def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
+    """`open_folder`, and a UsageError where there is no tokenizer."""
+    model, tokenizer, card = open_folder(path, quant=quant)
+    if tokenizer is None:
+        raise UsageError(f"{path} has no tokenizer.")
+    return model, tokenizer, card
+
+
+def open_folder(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
+    """`open_model`: model, tokenizer and card. A path that is wrong is told at once."""
+    recognise(path)
+    start_keras()
+
+    from keras_int8nmt.storage.model_folder import open_model
+
+    return open_model(path, quant=quant)
+
+
+def start_keras() -> None:
+    """Imports Keras and TensorFlow, without their greetings, and loads the native library.
+
+    Raises:
+        UsageError: where a setting of the native library is wrong; no work has begun.
+    """
+    # INT8 runs on TensorFlow, whatever Keras is set to elsewhere.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        _import()
+    else:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with _silent_stderr():
+            _import()
+
+    from keras_int8nmt.ops import functions as ops
+
+    try:
+        ops.native_info()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _import() -> None:
+    from keras_int8nmt.models import transformer as transformer
+    from keras_int8nmt.ops import functions as functions
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Holds back what native code writes to stderr; shown after all if there is an error.
+
+    TensorFlow logs a few lines on import at every log level.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        real = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)

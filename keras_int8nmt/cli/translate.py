@@ -1,0 +1,182 @@
+"""`keras-int8nmt translate`: lines of text in, as many out, in their order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from typing import Any
+
+from keras_int8nmt._version import __version__
+from keras_int8nmt.cli.errors import UsageError
+from keras_int8nmt.cli.opening import open_translator, start_keras
+from keras_int8nmt.cli.options import add_force, add_search, positive
+from keras_int8nmt.files.journal import JournaledOutput
+from keras_int8nmt.files.output import Output, open_output
+from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_format
+from keras_int8nmt.files.source import WINDOW, LineSource, count_lines
+from keras_int8nmt.storage.card import fingerprint
+from keras_int8nmt.storage.recognition import recognise
+
+SUMMARY = "Translate text: as many lines out as in, in their order."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a Marian folder, or one of ours")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="packed if it ends with .gz or .zst; default: stdin"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write, likewise; default: stdout"
+    )
+    anew = parser.add_mutually_exclusive_group()
+    add_force(anew)
+    anew.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an earlier run into this output stopped, for whatever reason; begin it "
+        "if there was none, and do nothing if it is finished",
+    )
+    _add_lines(parser)
+    add_search(parser)
+    _add_batches(parser)
+
+
+def _add_lines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input-format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="text: a sentence a line; jsonl: a JSON object a line, which is written with the "
+        "translation as one more entry; tsv: columns between tabs, without quotes; the "
+        "translation is written after the last. Default: %(default)s",
+    )
+    parser.add_argument(
+        "--field",
+        metavar="NAME_OR_NUMBER",
+        help="what to translate. jsonl: an entry, default: text. tsv: a column, counted from 1 "
+        "(default), or its name in the first line, which is a header then",
+    )
+    parser.add_argument(
+        "--output-field",
+        metavar="NAME",
+        help="jsonl: the entry of the translation, which may replace one that is there. tsv with a "
+        f"header: the name of the new column. Default: {OUTPUT_FIELD}",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "copy", "empty"),
+        default="stop",
+        help="what becomes of a line that can't be translated, after it was reported by its "
+        "number. stop: an error; what was written before is safe. copy: the source stands for "
+        "the translation, and a line that can't be read is copied as it is. empty: an empty "
+        "translation, and an empty line for one that can't be read. Default: %(default)s",
+    )
+
+
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    from keras_int8nmt.runtime.batching import SORTS
+
+    parser.add_argument(
+        "--sort",
+        choices=SORTS,
+        default=SORTS[0],
+        help="in which order sentences of a window are begun; default: %(default)s, the most first",
+    )
+    parser.add_argument(
+        "--window",
+        type=positive,
+        default=WINDOW,
+        metavar="LINES",
+        help="lines that are sorted together and then written; default: %(default)s",
+    )
+
+
+def run(
+    model: str,
+    file: str | None,
+    output: str | None,
+    force: bool,
+    resume: bool = False,
+    input_format: str = FORMATS[0],
+    field: str | None = None,
+    output_field: str | None = None,
+    on_error: str = "stop",
+    window: int = WINDOW,
+    **search: Any,
+) -> dict[str, Any]:
+    """Translates a file of any size, line by line."""
+    try:
+        form = make_format(input_format, field, output_field)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if resume and file is None:
+        raise UsageError("--resume needs a file to read; stdin can't be read again.")
+    with LineSource(file, form, window) as source:
+
+        def describe() -> dict[str, Any]:
+            # Streams and batches are left out: they change no answer.
+            kept = ("beam_size", "max_length", "length_penalty")
+            return {
+                "release": __version__,
+                "input size": source.size,
+                "model": fingerprint(model),
+                "search": {name: search[name] for name in kept},
+                "format": [input_format, field, output_field],
+                "window": window,
+            }
+
+        sink = open_output(output, describe, on_error, force=force, resume=resume)
+        if sink is None:
+            return _finished(file, output)
+        with closing(sink):
+            try:
+                return _translated(model, search, source, sink, form, output, on_error)
+            except KeyboardInterrupt:
+                if isinstance(sink, JournaledOutput) and (lines := sink.safe_lines):
+                    print(f"{lines} lines are safe; --resume goes on after them.", file=sys.stderr)
+                raise
+
+
+def _translated(
+    model: str,
+    search: dict[str, Any],
+    source: LineSource,
+    sink: Output,
+    form: LineFormat,
+    output: str | None,
+    on_error: str,
+) -> dict[str, Any]:
+    """Translates what is not in the output yet."""
+    recognise(model)
+    start_keras()
+
+    from keras_int8nmt.evaluation.measure import gemm_of, precision_of
+    from keras_int8nmt.translation.files import find_place, translate_lines
+
+    find_place(source, sink)
+    translator = open_translator(model, search)
+    done = translate_lines(translator, source, sink, form, path=output, on_error=on_error)
+    return {
+        **done.figures(),
+        "precision": precision_of(translator),
+        "gemm": gemm_of(translator),
+    }
+
+
+def _finished(file: str | None, output: str | None) -> dict[str, Any]:
+    """What `--resume` says of an output that is there already."""
+    assert file is not None
+    assert output is not None
+    start_keras()
+
+    from keras_int8nmt.translation.files import Done
+
+    lines, expected = count_lines(output), count_lines(file)
+    if lines != expected:
+        raise UsageError(
+            f"{output} has {lines} lines and {file} {expected}, so it is no finished translation "
+            "of it; --force without --resume begins anew."
+        )
+    print(f"{output} is finished: {lines} lines.", file=sys.stderr)
+    return {**Done(lines, lines, 0).figures(), "precision": None, "gemm": None}

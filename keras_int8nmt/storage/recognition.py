@@ -1,0 +1,32 @@
+"""Whether a folder holds a model, and of which format; told without Keras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from keras_int8nmt.importers.table import FORMATS, Format, format_of
+from keras_int8nmt.storage.card import CARD_FILE, read_card
+from keras_int8nmt.storage.folders import ModelFolderError
+
+
+def recognise(path: str | os.PathLike[str]) -> Format | None:
+    """The foreign format of a model folder; None of one of ours, whose card is checked.
+
+    Raises:
+        ModelFolderError: where `open_model` would find no model, or a damaged card.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
+    if (folder / CARD_FILE).is_file():
+        read_card(folder)
+        return None
+    found = format_of(folder)
+    if found is not None:
+        return found
+    foreign = [f"{each.mark} (of a {each.name} model)" for each in FORMATS]
+    raise ModelFolderError(
+        f"{str(folder)!r} is not a model folder: it has neither "
+        f"{' nor '.join([f'{CARD_FILE} (of keras-int8nmt)', *foreign])}."
+    )

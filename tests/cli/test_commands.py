@@ -1,0 +1,143 @@
+"""The table of commands: what a command imports, and when; choices are those of the library."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keras_int8nmt.autotuning.candidates import KNOWN
+from keras_int8nmt.bench.benchmarks import BENCHMARKS
+from keras_int8nmt.bench.corpus import options as corpus_options
+from keras_int8nmt.bench.corpus.run import PARTS
+from keras_int8nmt.cli.command_line import make_parser
+from keras_int8nmt.cli.commands import COMMANDS
+from keras_int8nmt.conversion.options import ConversionOptions
+from keras_int8nmt.evaluation.significance import TESTS
+from keras_int8nmt.files.records import FORMATS
+from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
+from keras_int8nmt.runtime.batching import SORTS
+from keras_int8nmt.thresholds.modes import MODES
+
+# Runs commands where Keras, TensorFlow and JAX can't be imported.
+LIGHT = """
+import json, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("keras", "tensorflow", "jax"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+from keras_int8nmt.cli import main
+
+statuses = []
+for words in json.loads(sys.argv[1]):
+    try:
+        statuses.append(main(words))
+    except SystemExit as end:
+        statuses.append(end.code)
+print(json.dumps(statuses))
+"""
+
+
+def run_light(*commands):
+    """Exit statuses and stderr of commands that must need nothing heavy."""
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def options_of(name):
+    """The options of a command by what they fill."""
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add_options(parser)
+    return {action.dest: action for action in parser._actions}
+
+
+def test_help_needs_neither_keras_nor_tensorflow():
+    statuses, _ = run_light(["--help"], ["--version"], *([name, "--help"] for name in COMMANDS))
+    assert statuses == [0] * (2 + len(COMMANDS))
+
+
+def test_what_is_asked_wrongly_is_told_before_tensorflow_is_imported(tmp_path):
+    text, no = tmp_path / "text", tmp_path / "no"
+    text.write_text("One.\n")
+    pair = ["--src", text, "--ref", text]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    out = ["-o", tmp_path / "out"]
+    cases = [
+        (["calibrate", no, "--data", text, *out], "There is no model folder"),
+        (["calibrate", empty, "--data", text, *out], "is not a model folder"),
+        (["calibrate", no, "--data", no, *out], "No such file"),
+        (["calibrate", no, "--data", text, *out, "--beam-size", "2"], "--feed beam alone"),
+        (["autotune", no, *pair, *out], "There is no model folder"),
+        (["autotune", no, *pair, *out, "--candidate", "x"], "no candidate 'x'"),
+        (["convert", no, *out], "There is no model folder"),
+        (["convert", no, *out, "--policy", no], "none of int8, paper, float32, and no file"),
+        (["convert", no, *out, "--activations", "dynamic", "--bias-correction"], "choose one"),
+        (["translate", no, text], "There is no model folder"),
+        (["translate", no, text, *out], "There is no model folder"),
+        (["translate", no, no], "No such file"),
+        (["translate", no, text, "-o", text], "--force replaces it"),
+        (["translate", no, text, "--field", "x"], "no fields"),
+        (["evaluate", no, *pair], "There is no model folder"),
+        (["evaluate", no, "--src", text], "either --src and --ref"),
+        (["bench", "gemm", "--full"], "only the benchmark translate has the option --full"),
+        (["bench", "translate", "--engine", "x"], "no engine 'x'"),
+        (["report", no], "There is no model folder"),
+        (["report", no, *pair], "is for the page that -o writes"),
+        (["demo", "--json", no / "f"], "There is no folder"),
+    ]
+    statuses, err = run_light(*(words for words, _ in cases))
+    assert statuses == [2] * len(cases)
+    lines = err.splitlines()
+    for (words, message), line in zip(cases, lines, strict=True):
+        assert line.startswith(f"keras-int8nmt {words[0]}: ")
+        assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_choices_and_defaults_are_those_of_the_library():
+    convert, default = options_of("convert"), ConversionOptions()
+    assert convert["activations"].choices == ACTIVATION_SCALES
+    for name in ("activations", "weights", "softmax", "layer_norm", "bias_correction"):
+        assert convert[name].default == getattr(default, name)
+    for bits in WEIGHT_RANGE:
+        assert convert["weight_bits"].type(str(bits)) == bits
+    calibrate = options_of("calibrate")
+    assert [calibrate["mode"].type(mode) for mode in MODES] == list(MODES)
+    assert all(mode in calibrate["mode"].help for mode in MODES)
+    assert all(candidate.name in options_of("autotune")["candidates"].help for candidate in KNOWN)
+    translate = options_of("translate")
+    assert (translate["input_format"].choices, translate["sort"].choices) == (FORMATS, SORTS)
+    assert options_of("evaluate")["paired"].choices == tuple(TESTS)
+
+
+def test_each_benchmark_is_there_and_has_the_options_that_its_row_names():
+    bench = options_of("bench")
+    assert bench["benchmark"].choices == tuple(BENCHMARKS)
+    assert tuple(PARTS) == bench["parts"].choices == corpus_options.PARTS
+    known = set(bench) - {"help", "benchmark"}
+    assert known == {name for row in BENCHMARKS.values() for name in row.options}
+    for row in BENCHMARKS.values():
+        code = row.load().__code__
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        assert set(row.options) <= set(arguments)
+
+
+def test_options_of_a_command_are_added_once(capsys):
+    parser = make_parser()
+    for _ in range(2):
+        found = parser.parse_args(["demo", "One.", "--json", "f"])
+        assert (found.command, found.sentences, found.json) == ("demo", ["One."], "f")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["demo", "--data", "x"])
+    assert "--data" in capsys.readouterr().err
