@@ -23,17 +23,19 @@ class FakeTranslator:
         before: Called with the texts of each window before they are translated.
     """
 
+    errors = (RuntimeError,)
+
     def __init__(self, before=None):
         self.before = before
 
     def begin(self, texts, name=None):
-        return FakePending(self, list(texts))
+        return FakeTranslations(self, list(texts))
 
     def translate(self, texts, progress=None):
         return self.begin(texts).results(progress)
 
 
-class FakePending:
+class FakeTranslations:
     """What `FakeTranslator.begin` gives."""
 
     def __init__(self, translator, texts):

@@ -72,6 +72,7 @@ ROOMS = [
         Room("models", "numpy keras"),
         Room("models.int8_transformer", "numpy keras tensorflow"),
         Room("models.int8_blocks", "numpy keras tensorflow"),
+        Room("models.weights_token", "numpy tensorflow"),
     ],
     [
         Room("callbacks", "keras"),

@@ -50,7 +50,7 @@ def _fast_rows(int8: Any) -> list[dict[str, Any]]:
     sources = make_sources()
     with Translator(int8, None, path="fast", **translator_settings()) as translator:
         translator.translate_ids(sources)
-        with translator.fast_path.decoder().profile() as times:
+        with translator.native_engine.decoder().profile() as times:
             start = time.perf_counter()
             translator.translate_ids(sources)
             total = time.perf_counter() - start

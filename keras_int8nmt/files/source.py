@@ -14,8 +14,9 @@ from typing import BinaryIO
 from keras_int8nmt.files.compression import open_input
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.records import BadLineError, LineFormat, Record
-from keras_int8nmt.files.windows import WINDOW
 
+# Lines that are sorted together. More would hardly pad less, and wait longer for the first.
+WINDOW = 2048
 # A window ends at so many bytes even if it has few lines.
 _WINDOW_BYTES = 4 << 20
 # A longer line is no sentence, and must not fill the memory.

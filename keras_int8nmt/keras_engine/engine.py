@@ -1,4 +1,4 @@
-"""The layer path: Keras layers in a `tf.while_loop`; runs anywhere, the reference."""
+"""The graph engine: Keras layers in a `tf.while_loop`; runs anywhere, the reference."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt.keras_engine.beam_search import SearchResult, search
-from keras_int8nmt.models.int8_transformer import Int8Transformer
-from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
-from keras_int8nmt.runtime.cores import usable_cores
-from keras_int8nmt.runtime.search_options import Found, NoWork, SearchOptions, Work
+from keras_int8nmt.runtime.results import Hypothesis, NoSentences, SearchResults
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 
-class LayerPath:
+class GraphEngine:
     """Translates token ids with a model's own layers; safe from many threads at once.
 
     Args:
         model: Has the decoding interface of `Transformer`.
         options: What to search for.
         batch_size: Most sentences of a batch.
-        streams: Batches at the same time; "auto" as in `Translator`.
+        streams: Batches at the same time.
         max_batch_tokens: Most source tokens of a batch, padding included.
     """
+
+    # What TensorFlow raises when it runs a step, and what the package's own operations do.
+    errors = (RuntimeError, tf.errors.OpError)
 
     def __init__(
         self,
         model: Any,
         options: SearchOptions,
         batch_size: int,
-        streams: int | str,
+        streams: int,
         max_batch_tokens: int | None = None,
     ) -> None:
         self.model, self.options = model, options
@@ -46,7 +47,7 @@ class LayerPath:
         self._threads: ThreadPoolExecutor | None = None
         self._users = 0
 
-    def begin(self, sentences: Sequence[Sequence[int]], keys: Sequence[int]) -> Work:
+    def begin(self, sentences: Sequence[Sequence[int]], keys: Sequence[int]) -> SearchResults:
         """Hands batches to the streams, in one queue for all that was begun.
 
         Args:
@@ -54,7 +55,7 @@ class LayerPath:
             keys: What they are sorted by; those of the largest key go first.
         """
         if not sentences:
-            return NoWork()
+            return NoSentences()
         batches = make_batches(
             [len(sentence) for sentence in sentences],
             self.batch_size,
@@ -68,9 +69,9 @@ class LayerPath:
             threads.submit(self._translate, [sentences[i] for i in batch]): batch
             for batch in batches
         }
-        return _LayerWork(futures, self._leave)
+        return _GraphResult(futures, self._leave)
 
-    def _translate(self, batch: list[Sequence[int]]) -> list[list[Found]]:
+    def _translate(self, batch: list[Sequence[int]]) -> list[list[Hypothesis]]:
         return unpacked(self.search(tf.constant(pad_batch(batch, self.model.pad_id))))
 
     def _join(self) -> ThreadPoolExecutor:
@@ -78,7 +79,7 @@ class LayerPath:
         with self._lock:
             self._users += 1
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._count_streams(), "translator")
+                self._threads = ThreadPoolExecutor(self.streams, "translator")
             return self._threads
 
     def _leave(self) -> None:
@@ -89,13 +90,6 @@ class LayerPath:
             threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown()
-
-    def _count_streams(self) -> int:
-        if isinstance(self.streams, int):
-            return self.streams
-        # TensorFlow's own products spread over the cores; the native ones run on one each.
-        native = isinstance(self.model, Int8Transformer) and ops.native_available()
-        return usable_cores() if native else 1
 
     def _search_batch(self, source_ids: tf.Tensor) -> SearchResult:
         return search_batch(self.model, source_ids, self.options)
@@ -131,16 +125,16 @@ def search_batch(
     )
 
 
-class _LayerWork:
-    """Batches that the threads of a `LayerPath` are at; see `Work`."""
+class _GraphResult:
+    """Batches that the threads of a `GraphEngine` are at; see `AsyncResult`."""
 
     def __init__(
-        self, futures: dict[Future[list[list[Found]]], list[int]], leave: Callable[[], None]
+        self, futures: dict[Future[list[list[Hypothesis]]], list[int]], leave: Callable[[], None]
     ) -> None:
         self._futures, self._leave = futures, leave
         self._over = False
 
-    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Found]]:
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
         results: list[Any] = [None] * sum(map(len, self._futures.values()))
         try:
             for future in as_completed(self._futures):
@@ -172,12 +166,12 @@ def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any
     return tf.nest.map_structure(select, cache)
 
 
-def unpacked(result: SearchResult) -> list[list[Found]]:
+def unpacked(result: SearchResult) -> list[list[Hypothesis]]:
     """The hypotheses that there are of each sentence."""
     tokens, lengths, scores = (x.numpy() for x in result)
     return [
         [
-            Found(ids[:n].tolist(), float(score))
+            Hypothesis(None, ids[:n].tolist(), float(score))
             for ids, n, score in zip(row, ends, row_scores, strict=True)
             if n > 0
         ]

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_int8nmt.keras_engine.engine import GraphEngine
 from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
@@ -14,8 +15,12 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     params_config,
 )
 from keras_int8nmt.models.blocks import position_table, source_lengths
+from keras_int8nmt.models.spec_of_converted import describe_converted
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.cores import usable_cores
+from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -188,6 +193,30 @@ class Int8Transformer(keras.Model):
         rows = tf.reshape(tf.range(shape[0])[:, None] * shape[1] + parents, (-1,))
         reordered = [(ops.int8_gather(k, rows), ops.int8_gather(v, rows)) for k, v in cache["self"]]
         return {**cache, "self": reordered}
+
+    # ---- what a `Translator` asks, see `TranslationModel` ----
+
+    def native_refusal(self) -> str | None:
+        return None
+
+    def spec(self, packed: bool = True) -> Description:
+        return describe_converted(self, plain=not packed)
+
+    def weights_token(self) -> Any:
+        # It is frozen.
+        return None
+
+    def graph_engine(
+        self,
+        options: SearchOptions,
+        batch_size: int,
+        streams: int | str,
+        max_batch_tokens: int | None = None,
+    ) -> GraphEngine:
+        if not isinstance(streams, int):
+            # The native products run on one core each; TensorFlow's own spread over all of them.
+            streams = usable_cores() if ops.native_available() else 1
+        return GraphEngine(self, options, batch_size, streams, max_batch_tokens)
 
     # ---- saving ----
 

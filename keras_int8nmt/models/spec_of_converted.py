@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
@@ -14,7 +14,6 @@ from keras_int8nmt.layers.inference.int8_dense import Int8Dense, fused_activatio
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
-from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.model_spec import (
     Attention,
@@ -28,6 +27,9 @@ from keras_int8nmt.runtime.model_spec import (
     Weights,
     float_product,
 )
+
+if TYPE_CHECKING:
+    from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
 
 
 def describe_converted(model: Int8Transformer, plain: bool = False) -> Description:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
-from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.model_spec import (
     Attention,
     Block,
@@ -21,6 +20,9 @@ from keras_int8nmt.runtime.model_spec import (
     Projected,
     float_product,
 )
+
+if TYPE_CHECKING:
+    from keras_int8nmt.models.transformer import Transformer
 
 
 def describe_float(model: Transformer, plain: bool = False) -> Description:

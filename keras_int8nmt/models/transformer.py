@@ -15,7 +15,7 @@ from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
-from keras_int8nmt.layers.observing.observer import OBSERVING, SIMULATING, Observer
+from keras_int8nmt.layers.observing.observer import OBSERVING, OFF, SIMULATING, Observer
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.models.blocks import (
     DecoderBlock,
@@ -25,6 +25,7 @@ from keras_int8nmt.models.blocks import (
     source_lengths,
 )
 from keras_int8nmt.models.settings import check_settings, split_inputs
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 Cache = dict[str, Any]
 
@@ -300,6 +301,42 @@ class Transformer(keras.Model):
             (ops.take(k, rows, axis=0), ops.take(v, rows, axis=0)) for k, v in cache["self"]
         ]
         return {**cache, "self": reordered}
+
+    # ---- what a `Translator` asks, see `TranslationModel` ----
+
+    def native_refusal(self) -> str | None:
+        from keras_int8nmt.layers.model_state import observers
+
+        if self.compute_dtype != "float32":
+            return f"the native decoder computes in float32, the model in {self.compute_dtype}"
+        if any(int(observer.switch.value) != OFF for _, observer in observers(self)):
+            return "the model is observing or simulating"
+        return None
+
+    def spec(self, packed: bool = True) -> Any:
+        from keras_int8nmt.models.spec_of_float import describe_float
+
+        return describe_float(self, plain=not packed)
+
+    def weights_token(self) -> Any:
+        from keras_int8nmt.layers.model_state import observers
+        from keras_int8nmt.models.weights_token import WeightsToken
+
+        watched = {id(w) for _, observer in observers(self) for w in observer.weights}
+        return WeightsToken(w for w in self.weights if id(w) not in watched)
+
+    def graph_engine(
+        self,
+        options: SearchOptions,
+        batch_size: int,
+        streams: int | str,
+        max_batch_tokens: int | None = None,
+    ) -> Any:
+        from keras_int8nmt.keras_engine.engine import GraphEngine
+
+        # TensorFlow's own products spread over the cores.
+        count = streams if isinstance(streams, int) else 1
+        return GraphEngine(self, options, batch_size, count, max_batch_tokens)
 
     # ---- saving ----
 

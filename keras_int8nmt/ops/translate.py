@@ -29,7 +29,7 @@ def translate(
         source_ids: int32 `[b, s]`. A sentence is the tokens of a row up to the last that is not
             padding, at least one.
         divisors: float32 `[max_length + 1]`, of `SearchOptions.divisors`.
-        tensors, ints, floats: A model, as `fast_path.describe` gives it.
+        tensors, ints, floats: A model, as `model.spec()` gives it.
         beam_size, num_hypotheses, min_length: As in `Translator`.
         batch_size: Sentences that are computed together.
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from keras_int8nmt import native
 from keras_int8nmt.runtime.model_spec import Description
-from keras_int8nmt.runtime.search_options import Found, SearchOptions
+from keras_int8nmt.runtime.results import Hypothesis
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 # How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
 _PATIENCE_MS = 100
@@ -78,7 +79,7 @@ class NativeDecoder:
         native.require()
         self._functions = _prepared(native.functions())
         self._process = os.getpid()
-        self._requests: list[NativeWork] = []
+        self._requests: list[NativeResult] = []
         self._changed = threading.Lock()
         # The library reads these where they are, as long as the pool lives.
         self._arrays = [np.asarray(memoryview(tensor)) for tensor in description.tensors]
@@ -152,7 +153,7 @@ class NativeDecoder:
         """Whether this is a forked child's: it has what was begun, and nobody works on it."""
         return self._process != os.getpid()
 
-    def begin(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> NativeWork:
+    def begin(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> NativeResult:
         """Hands sentences to the streams and does not wait for them.
 
         What was begun earlier goes first; a stream takes from the next request as soon as nobody
@@ -181,14 +182,14 @@ class NativeDecoder:
             )
             if not request:
                 raise ValueError(f"The native decoder: {self._error()}.")
-            work = NativeWork(self, self._functions, self._pool, request, len(sentences))
-            self._requests.append(work)
-            return work
+            result = NativeResult(self, self._functions, self._pool, request, len(sentences))
+            self._requests.append(result)
+            return result
 
-    def drop(self, work: NativeWork, request: int) -> None:
+    def drop(self, result: NativeResult, request: int) -> None:
         """Forgets a request that is over and frees it."""
         with self._changed:
-            self._requests.remove(work)
+            self._requests.remove(result)
             self._functions.keras_int8nmt_request_free(request)
 
     @contextmanager
@@ -209,8 +210,8 @@ class NativeDecoder:
         return self._functions.keras_int8nmt_last_error().decode()
 
 
-class NativeWork:
-    """Sentences that a `NativeDecoder` is at; see `Work`."""
+class NativeResult:
+    """Sentences that a `NativeDecoder` is at; see `AsyncResult`."""
 
     def __init__(
         self, decoder: NativeDecoder, functions: Any, pool: int, request: int, count: int
@@ -222,8 +223,8 @@ class NativeWork:
         self._waiting = threading.Lock()
         self._cancelled = False
 
-    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Found]]:
-        """The hypotheses of each sentence, best first; see `Work`.
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
+        """The hypotheses of each sentence, best first; see `AsyncResult`.
 
         Raises:
             RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
@@ -250,7 +251,7 @@ class NativeWork:
                 self._free()
 
     def cancel(self) -> None:
-        """See `Work`; a thread that waits for the results gets a RuntimeError."""
+        """See `AsyncResult`; a thread that waits for the results gets a RuntimeError."""
         # Locks may have been held when it was forked, so not even they are touched then.
         if self._decoder.is_of_another_process:
             return
@@ -285,7 +286,7 @@ class NativeWork:
         if request is not None:
             self._decoder.drop(self, request)
 
-    def _read(self, request: int) -> list[list[Found]]:
+    def _read(self, request: int) -> list[list[Hypothesis]]:
         sizes = np.zeros(2, np.int64)
         self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes, ctypes.c_int64))
         counts = np.empty(self._count, np.int64)
@@ -300,7 +301,7 @@ class NativeWork:
         )
         ends = np.cumsum(lengths)
         found = [
-            Found(tokens[end - length : end].tolist(), float(score))
+            Hypothesis(None, tokens[end - length : end].tolist(), float(score))
             for end, length, score in zip(ends, lengths, scores, strict=True)
         ]
         lasts = np.cumsum(counts)

@@ -24,7 +24,7 @@ from keras_int8nmt.ops import native as native_ops
 from keras_int8nmt.runtime.model_spec import Description
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
-from keras_int8nmt.translation.native_engine import describe, why_not
+from keras_int8nmt.translation.model import check_model
 from keras_int8nmt.translation.translator import Translator
 
 _MARK = "saved_model.pb"
@@ -73,7 +73,8 @@ def export_saved_model(
         >>> served(source_ids=ids)["tokens"]
     """
     native.require()
-    reason = why_not(model)
+    check_model(model)
+    reason = model.native_refusal()
     if reason is not None:
         raise ValueError(f"This model can't be exported: {reason}.")
     translator = Translator(
@@ -88,7 +89,7 @@ def export_saved_model(
     )
     folder = Path(folder)
     check_writable(folder, force, _MARK)
-    description = describe(model, plain=True)
+    description = model.spec(packed=False)
     with new_folder(folder) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as assets:
         served = _served(description, translator.options, translator.batch_size, Path(assets))
         tf.saved_model.save(served, str(draft), signatures=served.translate)

@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
 from tqdm import tqdm
 
 from keras_int8nmt._progress import byte_bar
@@ -21,13 +20,11 @@ from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.output import Output
 from keras_int8nmt.files.records import LineFormat
 from keras_int8nmt.files.source import LineSource, Window
-from keras_int8nmt.files.windows import overlapped
-from keras_int8nmt.translation.results import Pending, Translation
+from keras_int8nmt.translation.results import AsyncTranslations, Translation
 from keras_int8nmt.translation.translator import Translator
+from keras_int8nmt.translation.windows import overlapped
 
 ON_ERROR = ("stop", "copy", "empty")
-# What a decoder raises for a sentence that it can't translate.
-_DECODER_ERRORS = (RuntimeError, tf.errors.OpError)
 
 
 @dataclass
@@ -165,7 +162,7 @@ class _Careful:
         numbers = [
             i for i, record in enumerate(window.records, window.first) if record.text is not None
         ]
-        self._pending: Pending = translator.begin(
+        self._pending: AsyncTranslations = translator.begin(
             self._texts, lambda i: f"{name}, line {numbers[i]},"
         )
 
@@ -173,24 +170,22 @@ class _Careful:
         """The translation of each line that has text, or why there is none."""
         try:
             return [*self._pending.results(progress)]
-        except _DECODER_ERRORS:
-            return _in_halves(self._translator.translate, self._texts)
+        except self._translator.errors:
+            return _in_halves(self._translator, self._texts)
 
     def cancel(self) -> None:
         self._pending.cancel()
 
 
-def _in_halves(
-    translate: Callable[[Sequence[str]], list[Translation]], texts: list[str]
-) -> list[Translation | str]:
+def _in_halves(translator: Translator, texts: list[str]) -> list[Translation | str]:
     """Translates what can be translated, in ever smaller parts."""
     try:
-        return [*translate(texts)]
-    except _DECODER_ERRORS as error:
+        return [*translator.translate(texts)]
+    except translator.errors as error:
         if len(texts) == 1:
             return [" ".join(str(error).split())]
     half = len(texts) // 2
-    return [*_in_halves(translate, texts[:half]), *_in_halves(translate, texts[half:])]
+    return [*_in_halves(translator, texts[:half]), *_in_halves(translator, texts[half:])]
 
 
 class _Writer:

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.files.windows import WINDOW, cut, overlapped
-from keras_int8nmt.keras_engine.engine import LayerPath
+from keras_int8nmt.files.source import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, sort_keys
-from keras_int8nmt.runtime.search_options import Found, SearchOptions, Work
+from keras_int8nmt.runtime.results import Hypothesis, SearchResults
+from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.datasets import map_strings
-from keras_int8nmt.translation.native_engine import FastPath, why_not
-from keras_int8nmt.translation.results import Hypothesis, Pending, Translation
+from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
+from keras_int8nmt.translation.native_engine import NativeEngine, native_refusal
+from keras_int8nmt.translation.results import AsyncTranslations, Translation
+from keras_int8nmt.translation.windows import cut, overlapped
 
 _PATHS = ("auto", "fast", "layers")
 # Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.
@@ -92,7 +94,9 @@ class Translator:
         sort: str = "tokens",
         max_batch_tokens: int = _BATCH_TOKENS,
     ) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        check_model(model)
+        self.model: TranslationModel = model
+        self.tokenizer = tokenizer
         self.beam_size = _whole("beam_size", beam_size, 1)
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.max_length = min(_whole("max_length", max_length, 1), model.max_length)
@@ -156,7 +160,9 @@ class Translator:
         """
         return self.begin(texts).results(progress)
 
-    def begin(self, texts: Sequence[str], name: Callable[[int], str] | None = None) -> Pending:
+    def begin(
+        self, texts: Sequence[str], name: Callable[[int], str] | None = None
+    ) -> AsyncTranslations:
         """Hands texts to the streams and does not wait for them.
 
         What was begun earlier goes first. So that the streams never wait, begin the next texts
@@ -182,15 +188,15 @@ class Translator:
         name = name or _sentence
         ids = [self._checked(i, self.tokenizer.encode(texts[i]), name) for i in present]
         keys = sort_keys(self.sort, ids, [texts[i] for i in present])
-        return Pending(len(texts), present, self._begin(ids, keys), self._translation_of)
+        return AsyncTranslations(len(texts), present, self._begin(ids, keys), self._translation_of)
 
     def translate_ids(
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
     ) -> list[Translation]:
         """`translate` of token ids, the end token included; the results have no text."""
         ids = [self._checked(i, sentence, _sentence) for i, sentence in enumerate(sentences)]
-        work = self._begin(ids, sort_keys(self.sort, ids))
-        return [self._translation(found) for found in work.results(progress)]
+        begun = self._begin(ids, sort_keys(self.sort, ids))
+        return [self._translation(found) for found in begun.results(progress)]
 
     def translate_iter(self, lines: Iterable[str], window: int = WINDOW) -> Iterator[Translation]:
         """`translate` of a stream of any length: a generator that looks ahead a little.
@@ -229,12 +235,12 @@ class Translator:
         """
         return map_strings(dataset, self, window)
 
-    def _translation_of(self, found: list[Found]) -> Translation:
+    def _translation_of(self, found: list[Hypothesis]) -> Translation:
         return Translation([self._with_text(h) for h in self._translation(found).hypotheses])
 
-    def _translation(self, found: list[Found]) -> Translation:
+    def _translation(self, found: list[Hypothesis]) -> Translation:
         """An empty hypothesis stands where there is none."""
-        hypotheses = [Hypothesis(None, *one) for one in found or [Found([], -np.inf)]]
+        hypotheses = found or [Hypothesis(None, [], -np.inf)]
         if not self.options.return_scores:
             hypotheses = [Hypothesis(None, h.tokens, np.nan) for h in hypotheses]
         return Translation(hypotheses)
@@ -264,7 +270,7 @@ class Translator:
             )
         return [*ids[: self.max_source_length - 1], self.model.eos_id]
 
-    # ---- the two paths ----
+    # ---- the two engines ----
 
     @property
     def path(self) -> str:
@@ -277,20 +283,25 @@ class Translator:
         return self._reason()
 
     def _reason(self) -> str | None:
-        return "it was asked for" if self._asked == "layers" else why_not(self.model)
+        return "it was asked for" if self._asked == "layers" else native_refusal(self.model)
 
-    def _begin(self, sentences: list[list[int]], keys: list[int]) -> Work:
+    def _begin(self, sentences: list[list[int]], keys: list[int]) -> SearchResults:
         reason = self._reason()
         if reason is None:
-            return self.fast_path.begin(sentences, keys)
+            return self.native_engine.begin(sentences, keys)
         if self._asked == "fast":
             raise RuntimeError(f'`path="fast"` is not possible: {reason}.')
-        return self.layer_path.begin(sentences, keys)
+        return self.graph_engine.begin(sentences, keys)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the engine that would run now raises for a sentence that it can't translate."""
+        return (self.native_engine if self._reason() is None else self.graph_engine).errors
 
     @cached_property
-    def fast_path(self) -> FastPath:
+    def native_engine(self) -> NativeEngine:
         """The native decoder of this translator."""
-        return FastPath(
+        return NativeEngine(
             self.model,
             self.options,
             self.batch_size,
@@ -300,16 +311,16 @@ class Translator:
         )
 
     @cached_property
-    def layer_path(self) -> LayerPath:
+    def graph_engine(self) -> Engine:
         """The model's own layers in TensorFlow's loop."""
-        return LayerPath(
-            self.model, self.options, self.batch_size, self.streams, self.max_batch_tokens
+        return self.model.graph_engine(
+            self.options, self.batch_size, self.streams, self.max_batch_tokens
         )
 
     def close(self) -> None:
         """Ends the native decoder's threads; translating again begins new ones."""
-        if "fast_path" in self.__dict__:
-            self.fast_path.close()
+        if "native_engine" in self.__dict__:
+            self.native_engine.close()
 
     def __enter__(self) -> Translator:
         return self

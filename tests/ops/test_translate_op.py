@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_int8nmt import build_transformer, native, ops
 from keras_int8nmt.runtime.search_options import SearchOptions
-from keras_int8nmt.translation.native_engine import describe
 
 F32 = np.float32
 
@@ -26,7 +25,7 @@ def arguments():
         ffn_dim=16,
         max_length=12,
     )
-    description = describe(model)
+    description = model.spec()
     return {
         "source_ids": np.int32([[5, 6, model.eos_id], [7, model.eos_id, model.pad_id]]),
         "divisors": SearchOptions(2, 1, 6, 0, 1.0).divisors(),

@@ -26,7 +26,6 @@ from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
 from keras_int8nmt.storage.folders import ModelFolderError
-from keras_int8nmt.translation.native_engine import describe
 
 SEARCH = {"beam_size": 3, "num_hypotheses": 2}
 KINDS = ("int8", "mixed", "float")
@@ -97,7 +96,7 @@ def unpacked(found):
 
 @functools.cache
 def search_arguments(kind):
-    description = describe(model_of(kind))
+    description = model_of(kind).spec()
     options = Translator(model_of(kind), None, **SEARCH).options
     return {
         "divisors": options.divisors(),
@@ -222,7 +221,7 @@ def test_stored_weights_are_plain_and_each_is_stored_once(folder):
     reader = tf.train.load_checkpoint(str(folder / "assets" / "weights"))
     kernels = reader.get_variable_to_dtype_map()
     assert set(kernels.values()) == {tf.int8}
-    description = describe(model_of("int8"), plain=True)
+    description = model_of("int8").spec(packed=False)
     for place in description.weights:
         np.testing.assert_array_equal(reader.get_tensor(str(place)), description.tensors[place])
     # The tied embedding is there once, beside the output projection that has its codes too.
@@ -280,7 +279,7 @@ def test_wrong_options(options, error, message, tmp_path):
 
 
 def test_models_that_the_decoder_does_not_run(tmp_path):
-    with pytest.raises(ValueError, match=r"can't be exported: the native decoder runs .* not str"):
+    with pytest.raises(TypeError, match=r"str has no max_length, .* native_refusal, spec"):
         export_saved_model("model", tmp_path / "m")
 
 

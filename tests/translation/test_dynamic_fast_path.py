@@ -23,7 +23,6 @@ from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
-from keras_int8nmt.translation.native_engine import describe
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason=f"no native library: {native.reason()}"
@@ -123,8 +122,8 @@ def test_a_static_model_is_described_as_before_and_a_dynamic_one_by_one_number()
     precisions = {
         kind: [description.ints[i + 1] for i, n in enumerate(description.ints) if n == _LINEAR]
         for kind, description in (
-            ("float", describe(model)),
-            ("dynamic", describe(convert(model, activations="dynamic"))),
+            ("float", model.spec()),
+            ("dynamic", convert(model, activations="dynamic").spec()),
         )
     }
     assert set(precisions["float"]) == {0}
@@ -156,14 +155,14 @@ def refused(description, message):
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(change, message):
-    description = describe(convert(small_model(), activations="dynamic"))
+    description = convert(small_model(), activations="dynamic").spec()
     last = len(description.ints) - 1 - description.ints[::-1].index(_LINEAR)
     change(description, last + 1)
     refused(description, message)
 
 
 def test_codes_for_a_dynamic_product_are_refused():
-    description = describe(convert(small_model(), activations="dynamic"))
+    description = convert(small_model(), activations="dynamic").spec()
     # How the entry of the encoder is written, right before the first layer's mark.
     entry = description.ints.index(9004) - 2
     assert description.ints[entry : entry + 2] == [0, 0]

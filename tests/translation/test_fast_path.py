@@ -267,24 +267,32 @@ def test_what_the_decoder_does_not_run_takes_the_layer_path_and_says_why():
     assert (asked.path, asked.path_reason) == ("layers", "it was asked for")
 
 
-def test_a_foreign_model_takes_the_layer_path():
-    class Foreign:
-        """The decoding interface of a Transformer, by delegation."""
+class Foreign:
+    """A model of somebody else's class, which has the layers of a Transformer."""
 
-        def __init__(self, model):
-            self.model = model
+    def __init__(self, model):
+        self.model = model
 
-        def __getattr__(self, name):
-            return getattr(self.model, name)
+    def __getattr__(self, name):
+        return getattr(self.model, name)
 
+    def native_refusal(self):
+        return "Foreign has no spec"
+
+
+def test_a_foreign_model_answers_for_itself():
     model = small_model()
     translator = Translator(Foreign(model), None)
-    assert translator.path == "layers"
-    assert "Foreign" in translator.path_reason
+    assert (translator.path, translator.path_reason) == ("layers", "Foreign has no spec")
     ids = random_ids(model, 5)
     assert [r.hypotheses[0].tokens for r in translator.translate_ids(ids)] == [
         r.hypotheses[0].tokens for r in Translator(model, None).translate_ids(ids)
     ]
+
+
+def test_a_model_that_does_not_answer_is_refused_by_what_it_lacks():
+    with pytest.raises(TypeError, match=r"Sequential has no max_length, pad_id, .* graph_engine"):
+        Translator(keras.Sequential(), None)
 
 
 def test_the_precision_policy_is_heeded():
@@ -371,7 +379,7 @@ def test_a_model_that_gives_nan_is_an_error_and_no_crash(settings):
 def test_closing_ends_the_threads_and_a_later_call_begins_new_ones():
     translator = Translator(converted(), tokenizer(), streams=2)
     expected = translator.translate(sentences()[:10])
-    decoder = translator.fast_path.decoder()
+    decoder = translator.native_engine.decoder()
     translator.close()
     assert not decoder.usable
     with pytest.raises(RuntimeError, match="closed"):
@@ -383,7 +391,7 @@ def test_closing_ends_the_threads_and_a_later_call_begins_new_ones():
 
 def test_closing_while_others_translate_fails_them_cleanly():
     translator = Translator(converted(), tokenizer(), streams=1, batch_size=1)
-    decoder = translator.fast_path.decoder()
+    decoder = translator.native_engine.decoder()
     started, outcome = threading.Event(), []
 
     def work():

@@ -14,7 +14,7 @@ from keras_int8nmt import MarianTokenizer, convert
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.runtime.batching import SORTS
-from keras_int8nmt.runtime.native_decoder import NativeWork
+from keras_int8nmt.runtime.native_decoder import NativeResult
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 from keras_int8nmt.translation.translator import Translator
 
@@ -154,13 +154,19 @@ def test_a_dataset_of_something_else_is_refused(model, tokenizer, elements):
         Translator(model, tokenizer).map_dataset(tf.data.Dataset.from_tensor_slices(elements))
 
 
+@pytest.mark.parametrize("dataset", [["Good morning."], np.array(["Good morning."])])
+def test_what_is_no_dataset_is_refused(model, tokenizer, dataset):
+    with pytest.raises(TypeError, match=r"must be a tf\.data\.Dataset; it is a (list|ndarray)"):
+        Translator(model, tokenizer).map_dataset(dataset)
+
+
 def test_a_forked_child_touches_nothing_of_what_was_begun_before():
     class Decoder:
         is_of_another_process = True
 
     # No function of the library, and a lock that somebody holds for ever.
-    work = NativeWork(Decoder(), functions=None, pool=1, request=1, count=3)
-    work._waiting.acquire()
-    work.cancel()
+    begun = NativeResult(Decoder(), functions=None, pool=1, request=1, count=3)
+    begun._waiting.acquire()
+    begun.cancel()
     with pytest.raises(RuntimeError, match="before this process was forked"):
-        work.results()
+        begun.results()

@@ -12,7 +12,7 @@ import pytest
 import sacrebleu
 import tensorflow as tf
 
-from keras_int8nmt.keras_engine import engine as layer_path
+from keras_int8nmt.keras_engine import engine
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.translation.translator import Translator
 
@@ -89,7 +89,7 @@ def test_batch_size_never_changes_an_answer(model, beam_size):
 
 
 def test_padding_never_changes_an_answer(model):
-    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12).layer_path
+    translator = Translator(model, LetterTokenizer(), beam_size=4, max_length=12).graph_engine
     ids = np.array([LetterTokenizer().encode("abcdefgh"), LetterTokenizer().encode("ponmlkji")])
     bare = translator.search(tf.constant(ids, tf.int32))
     for width in (1, 2, 9):
@@ -211,12 +211,12 @@ def test_an_error_in_a_stream_reaches_the_caller(model):
         model, LetterTokenizer(), batch_size=2, streams=3, max_length=8, path="layers"
     )
     before = threading.active_count()
-    original, layer_path.unpacked = layer_path.unpacked, None
+    original, engine.unpacked = engine.unpacked, None
     try:
         with pytest.raises(TypeError):
             translator(random_texts(12))
     finally:
-        layer_path.unpacked = original
+        engine.unpacked = original
     assert threading.active_count() == before
     assert len(translator(random_texts(3))) == 3
 

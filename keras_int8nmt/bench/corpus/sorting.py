@@ -96,7 +96,7 @@ def _searches(
         streams=1,
         path=path,
     )
-    taken = translator.fast_path if path == "fast" else translator.layer_path
+    taken = translator.native_engine if path == "fast" else translator.graph_engine
 
     def search(of: list[int]) -> None:
         taken.begin(ids, of).results()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keras_int8nmt.files.windows import cut, overlapped
+from keras_int8nmt.translation.windows import cut, overlapped
 
 
-class Begun:
+class Doubling:
     """Doubles its numbers when asked."""
 
     def __init__(self, numbers, log):
@@ -33,7 +33,7 @@ def test_windows_have_all_items_in_order():
 
 def test_the_next_window_is_under_way_before_the_caller_has_this_one():
     log = []
-    for window, doubled in overlapped([[1], [2], [3]], lambda w: Begun(w, log)):
+    for window, doubled in overlapped([[1], [2], [3]], lambda w: Doubling(w, log)):
         assert doubled == [2 * n for n in window]
         log.append(f"have {window[0]}")
     assert log == [
@@ -45,14 +45,14 @@ def test_no_more_than_two_windows_are_read_ahead():
     read = []
     windows = ([read.append(n) or n] for n in range(100))
     log = []
-    for (n,), _ in overlapped(windows, lambda w: Begun(w, log)):
+    for (n,), _ in overlapped(windows, lambda w: Doubling(w, log)):
         assert len(read) <= n + 3
     assert len(read) == 100
 
 
 def test_what_is_under_way_is_cancelled_when_the_caller_stops():
     log = []
-    results = overlapped(([n] for n in range(9)), lambda w: Begun(w, log))
+    results = overlapped(([n] for n in range(9)), lambda w: Doubling(w, log))
     next(results)
     results.close()
     assert log[-2:] == ["cancel 1", "cancel 2"]
@@ -66,15 +66,15 @@ def test_an_error_of_the_source_cancels_too():
 
     log = []
     with pytest.raises(OSError, match="gone"):
-        list(overlapped(windows(), lambda w: Begun(w, log)))
+        list(overlapped(windows(), lambda w: Doubling(w, log)))
     assert log == ["begin 1", "cancel 1"]
 
 
 def test_progress_names_the_window():
     told = []
-    list(overlapped([[1, 2], [3]], lambda w: Begun(w, []), lambda w, n: told.append((w, n))))
+    list(overlapped([[1, 2], [3]], lambda w: Doubling(w, []), lambda w, n: told.append((w, n))))
     assert told == [([1, 2], 2), ([3], 1)]
 
 
 def test_nothing_gives_nothing():
-    assert list(overlapped([], lambda w: Begun(w, []))) == []
+    assert list(overlapped([], lambda w: Doubling(w, []))) == []

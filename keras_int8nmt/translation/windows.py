@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-# Sentences that are sorted together. More would hardly pad less, and wait longer for the first.
-WINDOW = 2048
+from keras_int8nmt.runtime.results import AsyncResult
+
 # Windows that the streams have: one to finish, and one so that they never wait for the next.
 _UNDER_WAY = 2
 
 W = TypeVar("W")
-R = TypeVar("R", covariant=True)
+R = TypeVar("R")
 T = TypeVar("T")
-
-
-class Begun(Protocol[R]):
-    """Something under way: `Pending` is one."""
-
-    def results(self, progress: Callable[[int], Any] | None = None) -> R:
-        """Waits for it."""
-
-    def cancel(self) -> None:
-        """Drops it."""
 
 
 def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -38,7 +28,7 @@ def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def overlapped(
     windows: Iterable[W],
-    begin: Callable[[W], Begun[R]],
+    begin: Callable[[W], AsyncResult[R]],
     progress: Callable[[W, int], Any] | None = None,
 ) -> Generator[tuple[W, R], None, None]:
     """Yields each window with its results, in order, while later ones are being worked at.
@@ -53,7 +43,7 @@ def overlapped(
         progress: Called with a window and how many of its sentences have finished now.
     """
     iterator = iter(windows)
-    under_way: deque[tuple[W, Begun[R]]] = deque()
+    under_way: deque[tuple[W, AsyncResult[R]]] = deque()
     try:
         while True:
             for window in islice(iterator, _UNDER_WAY - len(under_way)):

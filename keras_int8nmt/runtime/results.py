@@ -1,0 +1,54 @@
+"""What a search finds, and results that are still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+R = TypeVar("R", covariant=True)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One translation of a sentence.
+
+    Attributes:
+        text: The translation; None where the caller asked for ids.
+        tokens: Generated token ids, the end token included.
+        score: Sum of the tokens' log-probabilities / number of tokens ** length penalty; NaN where
+            the caller asked for none.
+    """
+
+    text: str | None
+    tokens: list[int]
+    score: float
+
+
+class AsyncResult(Protocol[R]):
+    """What has been handed to the streams; whoever began it must wait for it or cancel it."""
+
+    def results(self, progress: Callable[[int], Any] | None = None) -> R:
+        """Waits for all of it.
+
+        Args:
+            progress: Called now and then, in this thread, with the number of sentences finished
+                since the last call.
+        """
+
+    def cancel(self) -> None:
+        """Drops what is not finished; the streams have let go of it when this returns."""
+
+
+# Of each sentence, the hypotheses that were found, best first.
+SearchResults = AsyncResult[list[list[Hypothesis]]]
+
+
+class NoSentences:
+    """The `SearchResults` of no sentences."""
+
+    def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
+        return []
+
+    def cancel(self) -> None:
+        pass
