@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
-    "Hypothesis": "translation.results",
+    "Hypothesis": "runtime.results",
     "Translation": "translation.results",
     "Translator": "translation.translator",
 }
@@ -19,7 +19,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from keras_int8nmt.translation.results import Hypothesis, Translation
+    from keras_int8nmt.runtime.results import Hypothesis
+    from keras_int8nmt.translation.results import Translation
     from keras_int8nmt.translation.translator import Translator
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)
