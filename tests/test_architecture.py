@@ -202,7 +202,6 @@ def upward() -> list[str]:
     return found
 
 
-@open_arrows
 def test_no_room_imports_upward():
     assert not upward()
 
@@ -255,7 +254,6 @@ def test_rooms_know_no_other_frameworks_than_the_table_says():
     assert not wrong
 
 
-@open_arrows
 def test_the_run_side_imports_the_run_side_alone():
     wrong = []
     for one in IMPORTS:
