@@ -65,6 +65,11 @@ def format_of(folder: str | os.PathLike[str]) -> Format | None:
     return next((each for each in FORMATS if each.recognises(Path(folder))), None)
 
 
+def known_marks() -> list[str]:
+    """Each format's mark and name, for a message on a folder that is of none."""
+    return [f"{each.mark} (of a {each.name} model)" for each in FORMATS]
+
+
 def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[Any, Any]:
     """Model and tokenizer of a folder in a foreign format.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from keras_int8nmt.importers.table import FORMATS, Format, format_of
+from keras_int8nmt.importers.table import Format, format_of, known_marks
 from keras_int8nmt.storage.card import CARD_FILE, read_card
 from keras_int8nmt.storage.folders import ModelFolderError
 
@@ -25,8 +25,7 @@ def recognise(path: str | os.PathLike[str]) -> Format | None:
     found = format_of(folder)
     if found is not None:
         return found
-    foreign = [f"{each.mark} (of a {each.name} model)" for each in FORMATS]
+    marks = [f"{CARD_FILE} (of keras-int8nmt)", *known_marks()]
     raise ModelFolderError(
-        f"{str(folder)!r} is not a model folder: it has neither "
-        f"{' nor '.join([f'{CARD_FILE} (of keras-int8nmt)', *foreign])}."
+        f"{str(folder)!r} is not a model folder: it has neither {' nor '.join(marks)}."
     )
