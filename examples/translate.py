@@ -12,7 +12,6 @@ import argparse
 import keras
 from toy_task import MAX_DIGITS, DigitTokenizer
 
-import keras_int8nmt.conversion  # noqa: F401  Keras loads only classes that were imported
 from keras_int8nmt import Translator
 
 TEXTS = ["3 1 4 1 5", "2 7 1 8 2 8", "9", "1 2 3 4 5 6 7 8"]

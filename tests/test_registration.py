@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_a_converted_model_loads_in_a_fresh_process(order):
     expected = json.loads((DATA / "expected.json").read_text())["functional"]
     printed = run(program, str(DATA / "functional.keras"), json.dumps(expected["inputs"]))
     assert ast.literal_eval(printed) == expected["outputs"]
+
+
+def test_a_calibrated_model_loads_without_the_layers_that_conversion_makes(tmp_path):
+    shutil.unpack_archive(DATA / "calibrated.zip", tmp_path)
+    program = (
+        "import keras_int8nmt, keras, sys\n"
+        "model = keras.saving.load_model(sys.argv[1])\n"
+        "inference = [m for m in sys.modules if m.startswith('keras_int8nmt.layers.inference.')]\n"
+        "print(type(model).__name__, type(model.encoder_blocks[0].ffn_in).__name__, inference)"
+    )
+    printed = run(program, str(tmp_path / "calibrated" / "model.keras"))
+    assert printed == "Transformer QuantDense []"
 
 
 def test_the_import_of_keras_is_left_as_it_was():
