@@ -16,6 +16,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
+from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.translator import Translator
 
 # Shows sentences to a model, and tells how many.
@@ -24,7 +25,7 @@ Show = Callable[[Any, Progress], None]
 
 def calibrate(
     model: Any,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str] | None = None,
     *,
@@ -73,7 +74,7 @@ def calibrate(
 
 def calibrate_balanced(
     model: Any,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str] | None = None,
     *,
@@ -111,7 +112,7 @@ def calibrate_balanced(
 
 def _feed(
     model: Any,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     sources: Sequence[str],
     targets: Sequence[str] | None,
     feed: str | None,
@@ -155,7 +156,7 @@ def _observe(model: Any, count: int, show: Show, progress: bool) -> None:
 
 
 def sample_batch(
-    model: Any, tokenizer: Any, sources: Sequence[str], targets: Sequence[str]
+    model: Any, tokenizer: Tokenizer, sources: Sequence[str], targets: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Sentence pairs as one batch of inputs of a `Transformer`, for `convert(sample=...)`."""
     source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
@@ -169,13 +170,13 @@ def _cut(ids: list[int], model: Any) -> list[int]:
     return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]
 
 
-def _encode_target(tokenizer: Any, text: str) -> list[int]:
+def _encode_target(tokenizer: Tokenizer, text: str) -> list[int]:
     # A tokenizer with one vocabulary for both sides need not have the method.
     return getattr(tokenizer, "encode_target", tokenizer.encode)(text)
 
 
 def _greedy(
-    model: Any, tokenizer: Any, source_ids: list[list[int]], batch_size: int, progress: bool
+    model: Any, tokenizer: Tokenizer, source_ids: list[list[int]], batch_size: int, progress: bool
 ) -> list[list[int]]:
     translator = Translator(
         plain_model(model),
