@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
+from keras_int8nmt import Translator
 from keras_int8nmt.bench.benchmarks import BENCHMARKS, Benchmark
 from keras_int8nmt.cli import main
 from keras_int8nmt.cli.commands import COMMANDS
 from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.importers import table
+from keras_int8nmt.importers.table import Format, has_file
+from keras_int8nmt.storage.model_folder import open_model
+from keras_int8nmt.tokenizers import kinds
+from keras_int8nmt.tokenizers.kinds import TokenizerKind
 
 
 class ToyError(KerasInt8nmtError, ValueError):
@@ -56,3 +64,55 @@ def test_a_benchmark_is_a_file_and_a_row(monkeypatch, capsys):
     assert "cores: 1" in out
     assert out.splitlines()[-1].split() == ["toy", "a", "4", "2", "us", "2.00x", "-"]
     assert main(["bench", "toy", "--full"]) == 2
+
+
+TOY_LETTERS = "abcdefgh "
+TOY_FORMAT = Format(
+    name="toy",
+    mark="toy.npz",
+    recognises=has_file("toy.npz"),
+    load=("toy_importer", "load_toy"),
+    tokenizer=("toy_tokenizer", "ToyTokenizer"),
+)
+TOY_TOKENIZER = TokenizerKind(
+    "toy_letters.txt", ("toy_letters.txt",), "toy_tokenizer", "ToyTokenizer"
+)
+
+
+def test_an_importer_is_its_file_that_of_its_tokenizer_and_their_rows(monkeypatch, tmp_path, capfd):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "importers" / "toy")
+    monkeypatch.setattr(table, "FORMATS", [*table.FORMATS, TOY_FORMAT])
+    monkeypatch.setattr(kinds, "KINDS", [*kinds.KINDS, TOY_TOKENIZER])
+    from toy_importer import save_toy
+
+    toy, data = tmp_path / "toy", tmp_path / "data.txt"
+    toy.mkdir()
+    save_toy(toy, 0, TOY_LETTERS)
+    (toy / "toy_letters.txt").write_text(TOY_LETTERS)
+    sentences = ["abba", "bad cab", "head", "a"]
+    data.write_text("".join(line + "\n" for line in sentences))
+
+    def run(*arguments):
+        assert main([str(a) for a in arguments]) == 0
+
+    search = ("--max-length", "8", "--beam-size", "2")
+    run("translate", toy, data, "-o", tmp_path / "float.txt", *search)
+    run("calibrate", toy, "--data", data, "-o", tmp_path / "calibrated")
+    run("convert", tmp_path / "calibrated", "-o", tmp_path / "int8")
+    run("translate", tmp_path / "int8", data, "-o", tmp_path / "int8.txt", *search)
+
+    for folder, written in ((toy, "float.txt"), (tmp_path / "int8", "int8.txt")):
+        model, tokenizer, card = open_model(folder, quant=False)
+        with Translator(model, tokenizer, beam_size=2, max_length=8) as translator:
+            expected = translator(sentences)
+        assert (tmp_path / written).read_text().split("\n")[:-1] == expected
+        assert len(set(expected)) > 1
+    # Its tokenizer is saved with the models that come out of it.
+    assert sorted(card["files"]) == ["model.keras", "toy_letters.txt"]
+
+    np.savez(toy / "toy.npz", vocabulary_size=11)
+    capfd.readouterr()
+    assert main(["calibrate", str(toy), "--data", str(data), "-o", str(tmp_path / "again")]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "toy.npz has no tensor" in err
