@@ -7,7 +7,7 @@ import types
 
 import keras
 import pytest
-from layer_contract import assert_same_signature
+from helpers.layer_contract import assert_same_signature
 
 import keras_int8nmt
 

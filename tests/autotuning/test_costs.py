@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
-from conversion.models import make_transformer
-from conversion.test_conversion import CONFIGURATIONS
+from helpers.models import CONFIGURATIONS, make_transformer
 
 from keras_int8nmt import QuantAttention, QuantDense
 from keras_int8nmt.autotuning.costs import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conversion.models import make_transformer
+from helpers.models import make_transformer
 
 from keras_int8nmt import AutotuneResult, Candidate, convert
 from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, find_candidates

@@ -7,7 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from translation.test_translator import (
+from helpers.letters import (
     EOS,
     FIRST,
     LETTERS,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import keras
 import numpy as np
 import pytest
+from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, build_transformer, cli, save_folder
+from keras_int8nmt import MarianTokenizer, cli, save_folder
 from keras_int8nmt.bench.accuracy import recipes, scoring
 from keras_int8nmt.bench.accuracy.choice import choose
 from keras_int8nmt.bench.accuracy.corpora import CORPORA, CorpusFiles, PackagePairs, evenly
@@ -26,19 +26,7 @@ PAPER = Recipe("naive, policy paper", calibrate={"mode": "naive"}, convert={"pol
 
 def toy_model():
     """Knows nothing, but translates every sentence into something."""
-    keras.utils.set_random_seed(3)
-    return build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=24,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    return tiny_model(max_length=24, seed=3)
 
 
 class Watched(PackagePairs):

@@ -20,7 +20,7 @@ JOB = Job(1, 2, 1, 4, 4, [[7, 8, 1], [9, 1], [5, 6, 7, 1]])
 @pytest.fixture
 def start(monkeypatch):
     """Starts workers of `fake_engines`, which are gone after the test."""
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
     started = []
 
@@ -36,7 +36,7 @@ def start(monkeypatch):
 
 
 def fake(name, **fields):
-    return EngineSpec(name, f"fake_engines:{name}", **fields)
+    return EngineSpec(name, f"helpers.fake_engines:{name}", **fields)
 
 
 def test_a_worker_answers_whatever_its_library_prints(start):

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import Translator, balance, convert
 from keras_int8nmt.bench.accuracy.hard import make_hard

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import keras
 import pytest
+from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, build_transformer, load_folder, save_folder
+from keras_int8nmt import MarianTokenizer, load_folder, save_folder
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
@@ -21,19 +21,7 @@ FFN = "transformer/decoder_block_0/ffn_out"
 def place(tmp_path_factory):
     """A calibrated model and two files of text."""
     place = tmp_path_factory.mktemp("autotune")
-    keras.utils.set_random_seed(1)
-    model = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=12,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    model = tiny_model(max_length=12)
     tokenizer = MarianTokenizer(FOLDER)
     save_folder(model, place / "float", tokenizer)
     calibrate(model, tokenizer, SENTENCES, SENTENCES)

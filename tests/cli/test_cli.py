@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
+from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, __version__, build_transformer, save_folder
+from keras_int8nmt import MarianTokenizer, __version__, save_folder
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.storage.model_folder import open_model
@@ -39,19 +39,7 @@ SHORT = ["--max-length", "8", "--streams", "1"]
 def folders(tmp_path_factory):
     """Folders of one tiny model, by way of the command line: float, calibrated, int8."""
     place = tmp_path_factory.mktemp("models")
-    keras.utils.set_random_seed(1)
-    model = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=12,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    model = tiny_model(max_length=12)
     save_folder(model, place / "float", MarianTokenizer(FOLDER))
     save_folder(model, place / "bare")
     data = write(place / "data.en", SENTENCES)

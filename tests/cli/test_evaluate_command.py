@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import keras
 import pytest
-from sacrebleu_cache import environment, prepare
+from helpers.models import tiny_model
+from helpers.sacrebleu_cache import environment, prepare
 
-from keras_int8nmt import MarianTokenizer, build_transformer, save_folder
+from keras_int8nmt import MarianTokenizer, save_folder
 from keras_int8nmt.cli import main
 from keras_int8nmt.cli.evaluate import (
     EvaluationData,
@@ -128,19 +129,7 @@ def test_half_a_request_is_refused(given, message):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    keras.utils.set_random_seed(1)
-    tiny = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=12,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    tiny = tiny_model(max_length=12)
     place = tmp_path_factory.mktemp("models")
     for name in ("one", "two"):
         for weight in tiny.trainable_weights:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import keras
 import pytest
+from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, build_transformer, convert, save_folder
+from keras_int8nmt import MarianTokenizer, convert, save_folder
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
@@ -20,19 +20,7 @@ SHORT = ["--max-length", "6", "--streams", "1", "--beam-size", "1"]
 def folders(tmp_path_factory):
     """One tiny model, calibrated and converted, and a test set."""
     place = tmp_path_factory.mktemp("models")
-    keras.utils.set_random_seed(1)
-    model = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=24,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    model = tiny_model(max_length=24)
     tokenizer = MarianTokenizer(FOLDER)
     calibrate(model, tokenizer, SENTENCES, SENTENCES)
     save_folder(model, place / "calibrated", tokenizer, {"thresholds_mode": "symmetric"})

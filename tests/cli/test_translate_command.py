@@ -14,10 +14,10 @@ import subprocess
 import sys
 import time
 
-import keras
 import pytest
+from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, build_transformer, convert, save_folder
+from keras_int8nmt import MarianTokenizer, convert, save_folder
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
@@ -31,19 +31,7 @@ KILLS = 20
 def place(tmp_path_factory):
     """A folder with a small INT8 model, 200 sentences and their translations in one run."""
     place = tmp_path_factory.mktemp("files")
-    keras.utils.set_random_seed(1)
-    model = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=40,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    model = tiny_model(max_length=40)
     tokenizer = MarianTokenizer(FOLDER)
     calibrate(model, tokenizer, SENTENCES[:4])
     save_folder(convert(model), place / "model", tokenizer)

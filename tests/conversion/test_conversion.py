@@ -6,12 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conversion.models import make_data, make_transformer
+from helpers.models import CONFIGURATIONS, functional_model, make_data, make_transformer
 
 from keras_int8nmt import (
     CalibrationCallback,
     ConversionError,
-    Int8Gather,
     QuantAttention,
     QuantDense,
     convert,
@@ -19,15 +18,6 @@ from keras_int8nmt import (
     simulate,
 )
 from keras_int8nmt.conversion.report import ConversionReport
-
-CONFIGURATIONS = [
-    {"norm": "post", "activation": "relu"},
-    {"norm": "pre", "activation": "relu", "tie_embeddings": False},
-    {"norm": "post", "activation": "gelu", "position_encoding": "interleaved"},
-    {"norm": "pre", "activation": "swish", "output_bias": False},
-    {"norm": "post", "activation": "swish", "num_heads": 4, "target_vocabulary_size": 61,
-     "tie_embeddings": "output"},
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
@@ -122,17 +112,6 @@ def test_a_subclassed_model_that_cannot_be_rebuilt_is_refused():
     model.predict(x, verbose=0, callbacks=[CalibrationCallback()])
     with pytest.raises(ConversionError, match="Own"):
         convert(model)
-
-
-def functional_model():
-    keras.utils.set_random_seed(3)
-    ids = keras.Input((6,), dtype="int32")
-    h = Int8Gather(20, 16)(ids)
-    h = QuantDense(32, activation="relu")(h)
-    h = QuantAttention(2, 8)(h, h, use_causal_mask=True)
-    h = keras.layers.LayerNormalization()(h)
-    h = QuantDense(8, activation="tanh")(h)
-    return keras.Model(ids, keras.layers.Dense(3)(h))
 
 
 def test_functional_models_are_rebuilt_and_say_what_stayed_float():

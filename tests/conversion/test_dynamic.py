@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conversion.models import make_data, make_transformer
-from conversion.test_conversion import CONFIGURATIONS, functional_model
+from helpers.models import CONFIGURATIONS, functional_model, make_data, make_transformer
 
 from keras_int8nmt import (
     CalibrationCallback,

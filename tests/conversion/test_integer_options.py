@@ -7,7 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import (
     CalibrationCallback,

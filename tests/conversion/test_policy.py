@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conversion.models import make_data, make_transformer
-from conversion.test_conversion import CONFIGURATIONS
+from helpers.models import CONFIGURATIONS, make_data, make_transformer
 
 from keras_int8nmt import (
     CalibrationCallback,

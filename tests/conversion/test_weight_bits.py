@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import (
     MarianTokenizer,

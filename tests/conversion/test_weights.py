@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from conversion.models import make_data, make_transformer
-from conversion.test_conversion import CONFIGURATIONS
+from helpers.models import CONFIGURATIONS, make_data, make_transformer
 
 from keras_int8nmt import CalibrationCallback, ConversionError, QuantDense, Translator, convert
 from keras_int8nmt.conversion.bias_correction import corrected_bias

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sacrebleu_cache import FIELDS, environment, prepare
+from helpers.sacrebleu_cache import FIELDS, environment, prepare
 
 from keras_int8nmt.evaluation.test_sets import NamedSetError, known_sets, load_named_set
 

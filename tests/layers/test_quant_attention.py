@@ -5,8 +5,8 @@ import inspect
 import keras
 import numpy as np
 import pytest
+from helpers.layer_contract import assert_same_signature, check_layer, copy_weights
 from keras import ops
-from layer_contract import assert_same_signature, check_layer, copy_weights
 
 from keras_int8nmt.layers.quant_attention import QuantAttention
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from layer_contract import assert_same_signature, check_layer, copy_weights
+from helpers.layer_contract import assert_same_signature, check_layer, copy_weights
 
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.quantization import dequantize, quantize, quantize_weights

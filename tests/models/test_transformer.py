@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.jax_process import check_on_jax
 
 from keras_int8nmt.calibration import observers
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
@@ -335,17 +332,4 @@ class TestErrors:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_the_model_trains_and_calibrates_on_jax_without_tensorflow():
-    script = Path(__file__).parents[1] / "jax_transformer_check.py"
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    root = str(script.parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip().endswith("jax ok")
+    check_on_jax("transformer")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import convert, write_report
 from keras_int8nmt.calibration import Histogram, observers

@@ -9,7 +9,7 @@ import subprocess
 from html import unescape
 
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import convert
 from keras_int8nmt.report import collect, compare_translations, render

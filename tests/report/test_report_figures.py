@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from conversion.models import make_data, make_transformer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import convert
 from keras_int8nmt.report import collect, plot_histograms, plot_matmuls

@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.builtin_model import calibrated, tokenizer
 
 from keras_int8nmt import (
-    MarianTokenizer,
     Translator,
     convert,
     export_saved_model,
@@ -21,7 +21,6 @@ from keras_int8nmt import (
     native,
     ops,
 )
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
@@ -44,19 +43,6 @@ print(json.dumps({name: x.numpy().tolist() for name, x in found.items()}))
 def _needs_the_library():
     if native.library() is None:
         pytest.skip(f"no native library: {native.reason()}")
-
-
-@functools.cache
-def tokenizer():
-    return MarianTokenizer(builtin_model.FOLDER)
-
-
-@functools.cache
-def calibrated():
-    pairs, _ = builtin_model.read_pairs()
-    model = builtin_model.load_builtin()
-    calibrate(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="independent")
-    return model
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from plain_kl import plain_search
+from helpers.plain_kl import plain_search
 
 from keras_int8nmt.thresholds import (
     kl as kl_search,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plain_kl import plain_search
+from helpers.plain_kl import plain_search
 
 from keras_int8nmt.calibration import Histogram, find_thresholds, parse_mode
 from keras_int8nmt.quantization import dequantize, params_from_thresholds, quantize

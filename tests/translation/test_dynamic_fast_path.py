@@ -6,7 +6,9 @@ import functools
 
 import numpy as np
 import pytest
-from translation.test_fast_path import TIE, both, random_ids, sentences, small_model, tokenizer
+from helpers.builtin_model import both, sentences, tokenizer
+from helpers.letters import TIE
+from helpers.models import random_ids, small_model
 
 from keras_int8nmt import (
     Translator,

@@ -8,23 +8,21 @@ import threading
 import keras
 import numpy as np
 import pytest
+from helpers.builtin_model import both, calibrated, sentences, tokenizer
+from helpers.letters import TIE
+from helpers.models import random_ids, small_model
 
 from keras_int8nmt import (
     CalibrationCallback,
-    MarianTokenizer,
     Translator,
-    build_transformer,
     convert,
     native,
     simulate,
 )
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
 from keras_int8nmt.translation.translator import Translation
-
-TIE = 1e-4
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason=f"no native library: {native.reason()}"
@@ -32,38 +30,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @functools.cache
-def tokenizer():
-    return MarianTokenizer(builtin_model.FOLDER)
-
-
-@functools.cache
-def calibrated():
-    pairs, _ = builtin_model.read_pairs()
-    model = builtin_model.load_builtin()
-    calibrate(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="independent")
-    return model
-
-
-@functools.cache
 def converted(policy=None):
     return convert(calibrated(), policy=policy)
-
-
-@functools.cache
-def sentences():
-    first, second = builtin_model.read_pairs()
-    return [source for source, _ in (second + first)]
-
-
-def both(model, texts, **settings):
-    """`(fast, layers)`, each a list of `[(tokens, score), ...]`."""
-    found = []
-    for path in ("fast", "layers"):
-        with Translator(model, tokenizer(), path=path, **settings) as translator:
-            assert translator.path == path
-            results = translator.translate(texts)
-        found.append([[(h.tokens, h.score) for h in r.hypotheses] for r in results])
-    return found
 
 
 def count_ties(fast, layers):
@@ -156,35 +124,6 @@ SETTINGS = [
     {"target_vocabulary_size": 37, "num_encoder_layers": 2, "num_decoder_layers": 2},
     {"start_id": 5, "eos_id": 3, "pad_id": 2, "max_length": 40},
 ]
-
-
-def small_model(**settings):
-    keras.utils.set_random_seed(0)
-    model = build_transformer(
-        quant=True,
-        **{
-            "source_vocabulary_size": 50,
-            "num_encoder_layers": 1,
-            "num_decoder_layers": 1,
-            "model_dim": 32,
-            "num_heads": 2,
-            "ffn_dim": 64,
-            "max_length": 40,
-            **settings,
-        },
-    )
-    model.build()
-    rng = np.random.default_rng(1)
-    for weight in model.trainable_weights:
-        weight.assign(weight.numpy() + rng.normal(0, 0.15, weight.shape).astype(np.float32))
-    return model
-
-
-def random_ids(model, count=24):
-    rng = np.random.default_rng(2)
-    specials = {model.pad_id, model.eos_id, model.start_id}
-    words = [i for i in range(model.settings["source_vocabulary_size"]) if i not in specials]
-    return [[*rng.choice(words, rng.integers(0, 20)).tolist(), model.eos_id] for _ in range(count)]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)

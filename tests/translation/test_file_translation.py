@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from file_helpers import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
+from helpers.file_runs import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
 
 from keras_int8nmt.files.compression import CompressedFileError, open_input
 from keras_int8nmt.files.lines import TextFileError
@@ -317,7 +317,7 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
 MEMORY = """
     import sys
     sys.path.insert(0, {tests!r})
-    from file_helpers import FakeTranslator
+    from helpers.file_runs import FakeTranslator
     from keras_int8nmt.translation.files import translate_lines
     from keras_int8nmt.files.source import LineSource
     from keras_int8nmt.files.output import open_output

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from helpers.builtin_model import calibrated
 
 from keras_int8nmt import (
     MarianTokenizer,
@@ -16,7 +16,6 @@ from keras_int8nmt import (
     convert,
     save_folder,
 )
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.ops import (
     functions as ops,
 )
@@ -45,17 +44,9 @@ def tokenizer():
     return MarianTokenizer(builtin_model.FOLDER)
 
 
-@functools.cache
-def calibrated_model(tokenizer):
-    pairs, _ = builtin_model.read_pairs()
-    model = builtin_model.load_builtin()
-    calibrate(model, tokenizer, *zip(*pairs[:64], strict=True), mode="independent")
-    return model
-
-
 @pytest.fixture(scope="module")
 def int8(tokenizer):
-    return convert(calibrated_model(tokenizer))
+    return convert(calibrated())
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +87,11 @@ def test_float_stock_and_mixed_paths_give_the_same_tokens_except_at_ties(
     if path == "float":
         model = builtin_model.load_builtin(quant=False)
     elif path == "mixed":
-        model = convert(calibrated_model(tokenizer), policy="paper")
+        model = convert(calibrated(), policy="paper")
     else:
         monkeypatch.setattr(ops, "_backend", lambda: stock_ops)
         # Weights are packed in another form there.
-        model = convert(calibrated_model(tokenizer))
+        model = convert(calibrated())
     sentences = sentences[:48]
     settings = {"beam_size": 4, "streams": 1}
     alone = hypotheses(model, tokenizer, sentences, batch_size=1, **settings)
@@ -123,7 +114,7 @@ def test_stock_operations_translate_as_the_native_library_does(
     native = hypotheses(int8, tokenizer, sentences[:24])
     monkeypatch.setattr(ops, "_backend", lambda: stock_ops)
     # Weights are packed in another form there.
-    stock = hypotheses(convert(calibrated_model(tokenizer)), tokenizer, sentences[:24])
+    stock = hypotheses(convert(calibrated()), tokenizer, sentences[:24])
     for one, other in zip(native, stock, strict=True):
         assert [tokens for tokens, _ in one] == [tokens for tokens, _ in other]
         assert [score for _, score in one] == pytest.approx([s for _, s in other], abs=1e-6)

@@ -9,7 +9,7 @@ import json
 import os
 
 import pytest
-from file_helpers import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
+from helpers.file_runs import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
 
 from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError

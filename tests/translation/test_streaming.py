@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.models import tiny_model
 
 from keras_int8nmt import MarianTokenizer, convert
 from keras_int8nmt.calibration.from_sentences import calibrate
-from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.runtime.native_decoder import NativeResult
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
@@ -30,19 +29,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def model(tokenizer):
     """A tiny INT8 model: its answers do not depend on batches by a bit."""
-    keras.utils.set_random_seed(1)
-    model = build_transformer(
-        source_vocabulary_size=6001,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        model_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        max_length=40,
-        pad_id=6000,
-        eos_id=0,
-        start_id=6000,
-    )
+    model = tiny_model(max_length=40)
     calibrate(model, tokenizer, SENTENCES[:4])
     return convert(model)
 

@@ -11,27 +11,21 @@ import numpy as np
 import pytest
 import sacrebleu
 import tensorflow as tf
+from helpers.letters import (
+    EOS,
+    FIRST,
+    LETTERS,
+    PAD,
+    START,
+    TIE,
+    LetterTokenizer,
+    count_ties,
+    random_texts,
+)
 
 from keras_int8nmt.keras_engine import engine
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.translation.translator import Translator
-
-PAD, EOS, START, UNKNOWN, FIRST = 0, 1, 2, 3, 4
-LETTERS = "abcdefghijklmnop"
-TIE = 1e-4
-
-
-class LetterTokenizer:
-    """One token a letter; characters that are none of ours are unknown."""
-
-    pad_id, eos_id = PAD, EOS
-
-    def encode(self, text):
-        ids = {letter: FIRST + i for i, letter in enumerate(LETTERS)}
-        return [ids.get(c, UNKNOWN) for c in text if c != " "] + [EOS]
-
-    def decode(self, ids):
-        return "".join(LETTERS[i - FIRST] for i in ids if i >= FIRST)
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +50,9 @@ def model():
     return model
 
 
-def random_texts(count, seed=1):
-    rng = np.random.default_rng(seed)
-    return ["".join(rng.choice(list(LETTERS), rng.integers(1, 20))) for _ in range(count)]
-
-
 def results(model, texts, **options):
     options = {"beam_size": 3, "max_length": 12, **options}
     return Translator(model, LetterTokenizer(), **options).translate(texts)
-
-
-def count_ties(ours, others):
-    """How many sentences differ; each of them must be a tie in score."""
-    ties = 0
-    for one, other in zip(ours, others, strict=True):
-        best, second = one.hypotheses[0], other.hypotheses[0]
-        assert best.score == pytest.approx(second.score, abs=TIE)
-        ties += best.tokens != second.tokens
-    return ties
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])

@@ -1,4 +1,4 @@
-"""Run by `test_jax.py` with KERAS_BACKEND=jax: forward, training, calibration, simulation."""
+"""Run on JAX by `layers/test_jax.py`: forward, training, calibration, simulation."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""Run by `test_training_on_jax.py` with KERAS_BACKEND=jax: thresholds learn, and are saved."""
+"""Run on JAX by `layers/test_training_on_jax.py`: thresholds learn, and are saved."""
 
 import sys
 import tempfile

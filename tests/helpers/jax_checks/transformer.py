@@ -1,4 +1,4 @@
-"""Run by `test_transformer.py` with KERAS_BACKEND=jax: forward, a step, training, calibration."""
+"""Run on JAX by `models/test_transformer.py`: forward, a step, training, calibration."""
 
 import sys
 
