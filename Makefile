@@ -1,6 +1,6 @@
 # make demo   translate with the built-in model, INT8 beside float
 # make test   the tests, against the installed package
-# make bench  translation engines side by side; writes docs/benchmarks-translate.*
+# make bench  translation engines side by side; writes docs/benchmarks-translate.*, figures into benchmarks/results
 # All use one .venv, made if missing.
 PYTHON ?= python3
 # What is installed: this folder, or a wheel made from it.

@@ -140,7 +140,7 @@ ROWS = [
 def test_documents_have_tables_and_a_plot(tmp_path):
     figures = {"machine": {"cores": 2}, "rows": ROWS}
     write_docs(tmp_path / "docs", figures)
-    content = (tmp_path / "docs" / "benchmarks-corpus.md").read_text("utf-8")
+    content = (tmp_path / "docs" / "corpus.md").read_text("utf-8")
     assert "| tokens vs words, encoder | c | 1 | 1.5 | s | 1.25 | 1.50 | 1.28 | 10 % |" in content
     assert "| streams 2x1 vs 1x1 | c | 1 | 1.5 | s | 1.50 | 10 % |" in content
     assert "9000 lines" in content

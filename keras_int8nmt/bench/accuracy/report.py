@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.bench.accuracy.recipes import FLOAT
+from keras_int8nmt.bench.documents import write_figures
 from keras_int8nmt.bench.translation.report import table
 
 NAME = "benchmarks-accuracy"
@@ -36,12 +36,10 @@ _TITLES = {"valid": "Validation, what is chosen on", "test": "Test, scored once"
 
 
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
-    """Writes `benchmarks-accuracy.json` and `.md` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
-    path.with_suffix(".md").write_text(markdown(figures), encoding="utf-8")
+    """Writes `benchmarks-accuracy.md` into `folder`, and the figures."""
+    named = write_figures(folder, NAME, figures)
+    path = folder / f"{NAME}.md"
+    path.write_text(f"{markdown(figures)}\n{named}", encoding="utf-8")
 
 
 def markdown(figures: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def run_accuracy(
         recipes: Names of these recipes and no others; the float model is always there.
         sentences: Most sentences of each set, evenly taken; None: all.
         state: Folder of what was measured; by default one in the working directory.
-        docs: Folder for `benchmarks-accuracy` as JSON and Markdown. None: nothing is written.
+        docs: Folder for `benchmarks-accuracy.md`, and its figures. None: nothing is written.
         known_models: Loaders by name.
         known_recipes: What `recipes` chooses from; the first is the float model.
 

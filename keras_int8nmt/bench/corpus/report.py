@@ -8,58 +8,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.bench.documents import read_figures, write_figures, write_section
 from keras_int8nmt.bench.translation.report import table
 from keras_int8nmt.bench.translation.session import say
 
 NAME = "benchmarks-corpus"
+# The page that tells users how to translate a corpus has these figures at its end.
+PAGE, TITLE = "corpus.md", "Translating a corpus"
 
 _INTRODUCTION = """\
-# Translating a corpus
-
-Written by `keras-int8nmt bench corpus --docs docs`; what is measured and how is in
-[corpus.md](corpus.md). Medians of turns that alternate; "spread" is (slowest - fastest) / median of
-the side that varied more.
+Written by `keras-int8nmt bench corpus --docs docs`. Medians of turns that alternate; "spread" is
+(slowest - fastest) / median of the side that varied more.
 """
 _HEAD = ("what", "case", "ours", "peer", "unit", "ratio", "spread")
 _SORTING_HEAD = (*_HEAD[:5], "padded tokens, ratio", "time, ratio", "the paper's", "spread")
 
 
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
-    """Writes `benchmarks-corpus.json`, `.md` and, with matplotlib, `.png` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
-    reason = draw(figures["rows"], path.with_suffix(".png"))
+    """Writes a section of `corpus.md` in `folder`, a plot if matplotlib is there, and the figures."""
+    named = write_figures(folder, NAME, figures)
+    reason = draw(figures["rows"], folder / f"{NAME}.png")
     if reason is not None:
         say(f"no plot: {reason}")
     content = markdown(figures, None if reason else NAME + ".png")
-    path.with_suffix(".md").write_text(content, encoding="utf-8")
+    write_section(folder / PAGE, TITLE, "bench corpus", f"{content}\n{named}")
 
 
 def kept_rows(folder: Path, figures: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows that `write_docs` wrote on an equal machine, of parts that `figures` has none of."""
-    try:
-        earlier = json.loads((folder / NAME).with_suffix(".json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    if earlier["machine"] != json.loads(json.dumps(figures["machine"])):
+    earlier = read_figures(folder, NAME)
+    if earlier is None or earlier["machine"] != json.loads(json.dumps(figures["machine"])):
         return []
     measured = {row["part"] for row in figures["rows"]}
     return [row for row in earlier["rows"] if row["part"] not in measured]
 
 
 def markdown(figures: dict[str, Any], plot: str | None) -> str:
-    """The document: machine, tables and plot."""
+    """The section of the page: machine, tables and plot."""
     rows = figures["rows"]
     machine = "; ".join(f"{key}: {value}" for key, value in figures["machine"].items())
     parts = [_INTRODUCTION, f"Machine: {machine}.\n"]
     sorting = [row for row in rows if "padded" in row]
     if sorting:
-        parts += ["## Sorting\n", table(_SORTING_HEAD, [_sorting_cells(row) for row in sorting])]
+        parts += ["### Sorting\n", table(_SORTING_HEAD, [_sorting_cells(row) for row in sorting])]
     others = [row for row in rows if "padded" not in row]
     if others:
-        parts += ["## Streams, files, memory\n", table(_HEAD, [_cells(row) for row in others])]
+        parts += ["### Streams, files, memory\n", table(_HEAD, [_cells(row) for row in others])]
     parts += [_memory_text(row) for row in rows if "samples" in row]
     if plot is not None:
         parts.append(f"![Memory over time]({plot})\n")

@@ -33,8 +33,8 @@ def run_corpus(
         lines: Of the long file whose memory is watched. The other parts take no more sentences
             than this, and no more than they need.
         parts: Names of `PARTS`; None: all.
-        docs: Folder to write tables and plot into. Rows of other parts that were written there on
-            an equal machine stay.
+        docs: Folder to write tables and plot into. Rows of other parts that were written from there
+            on an equal machine stay.
 
     Returns:
         `machine` and `rows`, each with the name of its `part`.

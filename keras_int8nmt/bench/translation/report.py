@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.bench.documents import write_figures
 from keras_int8nmt.bench.translation.plot import draw
 from keras_int8nmt.bench.translation.session import say
 
@@ -43,16 +43,14 @@ DIFFERENCES = {
 
 
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
-    """Writes `benchmarks-translate.json`, `.md` and, with matplotlib, `.png` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes `benchmarks-translate.md`, `.png` if matplotlib is there, and the figures."""
+    named = write_figures(folder, NAME, figures)
     path = folder / NAME
-    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
     reason = draw(figures["rows"], path.with_suffix(".png"))
     if reason is not None:
         say(f"no plot: {reason}")
     content = markdown(figures, plot=None if reason else NAME + ".png")
-    path.with_suffix(".md").write_text(content, encoding="utf-8")
+    path.with_suffix(".md").write_text(f"{content}\n{named}", encoding="utf-8")
 
 
 def markdown(figures: dict[str, Any], plot: str | None = None) -> str:

@@ -45,7 +45,8 @@ def run_translate(
     Args:
         full: The whole matrix with all engines instead of three cases. What is complete is kept
             in the state file, so that the command goes on where it was interrupted.
-        docs: Folder for `benchmarks-translate` as JSON, Markdown and PNG. None: nothing is written.
+        docs: Folder for `benchmarks-translate.md` and `.png`, and their figures. None: nothing is
+            written.
         cases: These cases and no others.
         engines: These engines and no others.
         state: The state file; by default one in the working directory if `full`, else none.
