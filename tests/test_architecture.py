@@ -322,3 +322,16 @@ def test_floors_below_the_ops_know_nothing_of_tensorflow_nor_of_what_is_above(fl
         included = re.findall(r'#include [<"]([^>"]+)[>"]', text)
         assert not [name for name in included if "tensorflow" in name], path
         assert not {name.rpartition("/")[2] for name in included} & names, path
+
+
+def test_the_map_has_the_rooms_in_their_order():
+    text = (SOURCES / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Rooms, from the ground up")[2].partition("## ")[0]
+    found = []
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            _, names, _, side, _ = line.split("|")
+            found += [(name, side.strip() == "run") for name in re.findall(r"`(\w+)`", names)]
+    assert found == [
+        (room.name, room.run_side) for row in ROOMS for room in row if "." not in room.name
+    ]
