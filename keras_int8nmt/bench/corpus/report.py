@@ -25,7 +25,7 @@ _SORTING_HEAD = (*_HEAD[:5], "padded tokens, ratio", "time, ratio", "the paper's
 
 
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
-    """Writes a section of `corpus.md` in `folder`, a plot if matplotlib is there, and the figures."""
+    """Writes a section of `corpus.md` in `folder`, a plot where matplotlib is, and the figures."""
     named = write_figures(folder, NAME, figures)
     reason = draw(figures["rows"], folder / f"{NAME}.png")
     if reason is not None:
