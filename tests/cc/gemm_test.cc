@@ -169,7 +169,7 @@ void CheckEpilogues(const GemmBackend& backend, const PackedInfo& packed, const 
       std::vector<char> expected(bytes);
       KernelsFor("reference")->epilogue(acc.data(), s.m, s.n, epilogue, expected.data());
       Guarded out(bytes);
-      backend.multiply(a, a_type, s.m, packed.body, s.k, s.n, epilogue, out.as<char>());
+      backend.multiply({a, a_type, s.m, packed, epilogue, out.as<char>(), {}});
       if (std::memcmp(out.as<char>(), expected.data(), bytes) != 0) {
         Fail(Name(backend, s, a_type, epilogue));
       }
@@ -219,8 +219,7 @@ void CheckRowsAndThreads(const GemmBackend& backend, std::mt19937* random) {
   epilogue.activation = Activation::kGelu;
   std::vector<float> all(size.m * size.n), row(size.n), other(all.size());
   const auto multiply = [&](int64_t m, int64_t first, float* out) {
-    backend.multiply(a.data() + first * size.k, Type::kUint8, m, packed.body, size.k, size.n,
-                     epilogue, out);
+    backend.multiply({a.data() + first * size.k, Type::kUint8, m, packed, epilogue, out, {}});
   };
   multiply(size.m, 0, all.data());
   for (int64_t i = 0; i < size.m; ++i) {
@@ -283,12 +282,13 @@ void CheckShares(const GemmBackend& backend, std::mt19937* random) {
     for (const std::vector<float>& row_scales : RowScales(size.m)) {
       const Epilogue epilogue = MakeEpilogue(test, row_scales);
       std::vector<float> whole(size.m * size.n), shared(size.m * size.n, -1e30f);
-      backend.multiply(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n, epilogue,
-                       whole.data());
+      GemmArgs args = {a.data(), Type::kInt8, size.m, packed, epilogue, whole.data(), {}};
+      backend.multiply(args);
+      args.out = shared.data();
       for (int count : {2, 3, 5}) {
         for (int i = 0; i < count; ++i) {
-          backend.multiply_share(a.data(), Type::kInt8, size.m, packed.body, size.k, size.n,
-                                 epilogue, shared.data(), {i, count});
+          args.share = {i, count};
+          backend.multiply(args);
         }
         if (whole != shared) Fail("shares of a product");
       }
@@ -308,8 +308,8 @@ void CheckTopK(const GemmBackend& backend, bool rows, std::mt19937* random) {
     const std::vector<float> row_scales = RowScales(size.m)[rows];
     const Epilogue epilogue = MakeEpilogue(test, row_scales);
     std::vector<float> logits(size.m * size.n);
-    backend.multiply(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n, epilogue,
-                     logits.data());
+    GemmArgs args = {a.data(), Type::kUint8, size.m, packed, epilogue, logits.data(), {}};
+    backend.multiply(args);
     const int32_t k = 6, forbidden = static_cast<int32_t>(size.n) - 1;
     std::vector<float> best(size.m * k), log_sums(size.m);
     std::vector<int32_t> ids(size.m * k);
@@ -330,8 +330,8 @@ void CheckTopK(const GemmBackend& backend, bool rows, std::mt19937* random) {
                                 maxima.data(),
                                 sums.data(),
                                 finite.data()};
-    backend.top_k_share(a.data(), Type::kUint8, size.m, packed.body, size.k, size.n, epilogue,
-                        result, Share());
+    args.out = nullptr;
+    backend.top_k(args, result);
     if (found != best || found_ids != ids) Fail("the best columns of a product");
     for (int64_t r = 0; r < size.m; ++r) {
       float log_sum = 0.0f;
@@ -374,8 +374,8 @@ int Run() {
     CheckRowsAndThreads(*backend, &random);
     CheckRefusals(*backend);
     if (std::strcmp(name, "onednn") == 0) CheckSaturation(*backend);
-    if (backend->multiply_share != nullptr) CheckShares(*backend, &random);
-    if (backend->top_k_share != nullptr) {
+    if (backend->shares) CheckShares(*backend, &random);
+    if (backend->top_k != nullptr) {
       CheckTopK(*backend, false, &random);
       CheckTopK(*backend, true, &random);
     }

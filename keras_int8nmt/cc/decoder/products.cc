@@ -55,7 +55,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
   row_scales_ = Buffer(rows * sizeof(float));
   floats_ = Buffer(floats * sizeof(float));
   const Linear& last = model.projection;
-  if (!last.int8 || last.packed.backend->top_k_share == nullptr) {
+  if (!last.int8 || last.packed.backend->top_k == nullptr) {
     logits_rows_ = std::min(kLogitsRows, FloatProduct::RoundedRows(best_rows));
     logits_ = Buffer(FloatProduct::RoundedRows(logits_rows_) * last.n * sizeof(float));
   }
@@ -92,33 +92,32 @@ void Products::Run(const Linear& linear, const void* x, Type x_type, int64_t m, 
   }
 }
 
-Type Products::CodeType(const Linear& linear) {
-  return linear.dynamic ? Type::kInt8 : linear.input.type;
-}
-
-Epilogue Products::EpilogueOf(const Linear& linear) const {
-  Epilogue epilogue;
-  epilogue.scales = linear.scales;
-  epilogue.bias = linear.bias;
-  epilogue.activation = linear.activation;
-  epilogue.output = linear.output;
-  if (linear.dynamic) epilogue.row_scales = row_scales_.as<float>();
-  return epilogue;
+GemmArgs Products::ArgsOf(const Linear& linear, const void* codes, int64_t m, void* out) const {
+  GemmArgs args;
+  args.a = codes;
+  args.a_type = linear.dynamic ? Type::kInt8 : linear.input.type;
+  args.m = m;
+  args.weights = linear.packed;
+  args.epilogue.scales = linear.scales;
+  args.epilogue.bias = linear.bias;
+  args.epilogue.activation = linear.activation;
+  args.epilogue.output = linear.output;
+  if (linear.dynamic) args.epilogue.row_scales = row_scales_.as<float>();
+  args.out = out;
+  return args;
 }
 
 void Products::RunInt8(const Linear& linear, const void* codes, int64_t m, void* out) {
   const GemmBackend& gemm = *linear.packed.backend;
-  const Type type = CodeType(linear);
-  const Epilogue epilogue = EpilogueOf(linear);
-  const bool shared = team_->size() > 1 && gemm.multiply_share != nullptr &&
-                      m * linear.k * linear.n >= kWorthSharing;
-  if (!shared) {
-    gemm.multiply(codes, type, m, linear.packed.body, linear.k, linear.n, epilogue, out);
+  const GemmArgs whole = ArgsOf(linear, codes, m, out);
+  if (team_->size() == 1 || !gemm.shares || m * linear.k * linear.n < kWorthSharing) {
+    gemm.multiply(whole);
     return;
   }
   team_->Run([&](int member) {
-    gemm.multiply_share(codes, type, m, linear.packed.body, linear.k, linear.n, epilogue, out,
-                        {member, team_->size()});
+    GemmArgs args = whole;
+    args.share = {member, team_->size()};
+    gemm.multiply(args);
   });
 }
 
@@ -145,8 +144,7 @@ BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidd
 void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched) {
   const Linear& last = model_.projection;
   const int shares = team_->size();
-  const Type type = CodeType(last);
-  const Epilogue epilogue = EpilogueOf(last);
+  const GemmArgs whole = ArgsOf(last, codes, m, nullptr);
   team_->Run([&](int member) {
     const int64_t first = member * best_rows_;
     const ProductTopK result = {k_,
@@ -159,8 +157,9 @@ void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, in
                                 maxima_.data(),
                                 wants_log_sums_ ? sums_.data() : nullptr,
                                 finite_.data() + first};
-    last.packed.backend->top_k_share(codes, type, m, last.packed.body, last.k, last.n, epilogue,
-                                     result, {member, shares});
+    GemmArgs args = whole;
+    args.share = {member, shares};
+    last.packed.backend->top_k(args, result);
   });
   if (shares > 1) MergeShares(m, shares);
   for (int64_t r = 0; r < m; ++r) {

@@ -44,8 +44,8 @@ class Products {
 
   // The codes of x; a dynamic product's scales of rows are in row_scales_ then.
   const void* Codes(const Linear& linear, const void* x, Type x_type, int64_t m);
-  static Type CodeType(const Linear& linear);
-  Epilogue EpilogueOf(const Linear& linear) const;
+  // The INT8 product of m rows of codes.
+  GemmArgs ArgsOf(const Linear& linear, const void* codes, int64_t m, void* out) const;
   void RunInt8(const Linear& linear, const void* codes, int64_t m, void* out);
   void RunFloat(const Linear& linear, const float* x, int64_t m, void* out);
   void TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched);

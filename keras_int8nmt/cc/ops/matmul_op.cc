@@ -53,13 +53,17 @@ class MatMul {
     shape.back() = weights.n;
     const Tensor y = context.Output(0, ToTensorFlow(output_.type), shape);
     if (y.count() == 0) return;
-    Epilogue epilogue;
-    epilogue.scales = scales.data<const float>();
-    epilogue.bias = bias.data<const float>();
-    epilogue.activation = activation_;
-    epilogue.output = output_;
-    weights.backend->multiply(x.data<const void>(), x_type_, x.rows(), weights.body, weights.k,
-                              weights.n, epilogue, y.data<void>());
+    GemmArgs args;
+    args.a = x.data<const void>();
+    args.a_type = x_type_;
+    args.m = x.rows();
+    args.weights = weights;
+    args.epilogue.scales = scales.data<const float>();
+    args.epilogue.bias = bias.data<const float>();
+    args.epilogue.activation = activation_;
+    args.epilogue.output = output_;
+    args.out = y.data<void>();
+    weights.backend->multiply(args);
   }
 
  private:
@@ -91,13 +95,16 @@ class DynamicMatMul {
     if (row_scales.size() < static_cast<size_t>(x.rows())) row_scales.resize(x.rows());
     ActiveKernels().quantize_rows(x.data<const float>(), x.rows(), weights.k, codes.data(),
                                   row_scales.data());
-    Epilogue epilogue;
-    epilogue.scales = scales.data<const float>();
-    epilogue.bias = bias.data<const float>();
-    epilogue.activation = activation_;
-    epilogue.row_scales = row_scales.data();
-    weights.backend->multiply(codes.data(), Type::kInt8, x.rows(), weights.body, weights.k,
-                              weights.n, epilogue, y.data<void>());
+    GemmArgs args;
+    args.a = codes.data();
+    args.m = x.rows();
+    args.weights = weights;
+    args.epilogue.scales = scales.data<const float>();
+    args.epilogue.bias = bias.data<const float>();
+    args.epilogue.activation = activation_;
+    args.epilogue.row_scales = row_scales.data();
+    args.out = y.data<void>();
+    weights.backend->multiply(args);
   }
 
  private:

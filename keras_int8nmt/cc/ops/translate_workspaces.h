@@ -28,7 +28,7 @@ class Workspace {
                    const SearchOptions& search, const StreamOptions& options) {
     Key key = ints;
     const Linear& last = model.projection;
-    const bool fused = last.int8 && last.packed.backend->top_k_share != nullptr;
+    const bool fused = last.int8 && last.packed.backend->top_k != nullptr;
     key.insert(key.end(), {fused, search.beam_size, search.num_hypotheses, search.max_length,
                            options.batch_size, options.max_source});
     return key;

@@ -18,7 +18,7 @@ const GemmBackend& ReferenceGemm();
 // A buffer of this thread for `count` elements; it grows and is never given back. One buffer for
 // each `Use`, so that a function and its callee do not share one.
 template <typename T, int Use>
-T* Scratch(size_t count) {
+T* ThreadBuffer(size_t count) {
   thread_local std::vector<T> buffer;
   if (buffer.size() < count) buffer.resize(count);
   return buffer.data();

@@ -56,7 +56,8 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t 
   const float* scaled = row_scales.data();
   std::vector<char> body(backend.packed_size(k, n)), plain(k * n);
   backend.pack(weights.data(), k, n, body.data());
-  ReferenceGemm().pack(weights.data(), k, n, plain.data());
+  const GemmBackend& reference = ReferenceGemm();
+  reference.pack(weights.data(), k, n, plain.data());
   for (Type type : {Type::kFloat32, Type::kInt8, Type::kUint8}) {
     for (Activation activation : {Activation::kNone, Activation::kRelu}) {
       for (const float* rows : {static_cast<const float*>(nullptr), scaled}) {
@@ -67,9 +68,10 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t 
         epilogue.output.type = type;
         epilogue.row_scales = rows;
         std::vector<char> got(m * n * TypeSize(type)), expected(got.size());
-        backend.multiply(a.data(), a_type, m, body.data(), k, n, epilogue, got.data());
-        ReferenceGemm().multiply(a.data(), a_type, m, plain.data(), k, n, epilogue,
-                                 expected.data());
+        backend.multiply(
+            {a.data(), a_type, m, {k, n, &backend, body.data()}, epilogue, got.data(), {}});
+        reference.multiply(
+            {a.data(), a_type, m, {k, n, &reference, plain.data()}, epilogue, expected.data(), {}});
         if (got != expected) return false;
       }
     }

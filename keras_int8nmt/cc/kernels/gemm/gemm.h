@@ -34,6 +34,26 @@ struct Share {
   int index = 0, count = 1;
 };
 
+struct GemmBackend;
+
+// Weights [k, n] as a back end has packed them.
+struct PackedInfo {
+  int64_t k = 0, n = 0;
+  const GemmBackend* backend = nullptr;
+  const void* body = nullptr;
+};
+
+// One product: out [m, n] of epilogue.output.type = epilogue(a [m, k] x weights).
+struct GemmArgs {
+  const void* a = nullptr;
+  Type a_type = Type::kInt8;  // or kUint8
+  int64_t m = 0;
+  PackedInfo weights;
+  Epilogue epilogue;
+  void* out = nullptr;
+  Share share;  // heeded by a back end that `shares`
+};
+
 struct GemmBackend {
   const char* name;  // "vnni", "onednn", "mkl", "reference"
   const char* way;   // how it computes on this CPU, for people: "fused", "pairs", ...
@@ -43,17 +63,14 @@ struct GemmBackend {
   size_t (*packed_size)(int64_t k, int64_t n);
   void (*pack)(const int8_t* weights, int64_t k, int64_t n, void* body);
   void (*unpack)(const void* body, int64_t k, int64_t n, int8_t* weights);
-  // a: [m, k] of a_type (kInt8 or kUint8); out: [m, n] of epilogue.output.type.
-  void (*multiply)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                   const Epilogue& epilogue, void* out);
-  // What not every back end has; null where it has not. A share of `multiply`, and of a product of
-  // which only the best columns of each row are kept: then each share has a `best`, `ids`, `counts`
-  // and `finite` of its own, while `maxima`, `sums` and `watched_logits` may be common.
-  void (*multiply_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k,
-                         int64_t n, const Epilogue& epilogue, void* out, Share share);
-  // Of `epilogue` what comes before the activation counts here.
-  void (*top_k_share)(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                      const Epilogue& epilogue, const ProductTopK& result, Share share);
+  void (*multiply)(const GemmArgs& args);
+  // Whether `multiply` does the share that it is asked for; if not, it does the whole product.
+  bool shares;
+  // A share of a product of which only the best columns of each row are kept; null for a back end
+  // that has it not. Each share has a `best`, `ids`, `counts` and `finite` of its own, while
+  // `maxima`, `sums` and `watched_logits` may be common. args.out is unused, and of args.epilogue
+  // what comes before the activation counts.
+  void (*top_k)(const GemmArgs& args, const ProductTopK& result);
   // Bits of the widest weights that it multiplies at its best speed. 7 where pairs of products
   // saturate on this CPU: wider weights then take two products, which is exact, too.
   int32_t weight_bits;
@@ -75,11 +92,6 @@ int GemmThreads();
 // body at every multiplication would cost as much as the multiplication.
 size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
 void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);
-struct PackedInfo {
-  int64_t k = 0, n = 0;
-  const GemmBackend* backend = nullptr;
-  const void* body = nullptr;
-};
 // Throws std::invalid_argument that says what is wrong with the blob (size, magic, back end, ...).
 PackedInfo ReadPacked(const void* blob, size_t bytes);
 

@@ -168,7 +168,7 @@ void ShiftedSums(const Input& input, const void* body, int32_t* acc) {
   }
   const size_t inputs = input.rows * input.k;
   const auto* a = static_cast<const uint8_t*>(input.a);
-  uint8_t* shifted = Scratch<uint8_t, 5>(inputs);
+  uint8_t* shifted = ThreadBuffer<uint8_t, 5>(inputs);
   for (size_t i = 0; i < inputs; ++i) shifted[i] = a[i] ^ 128;  // x + 128
   Product(shifted, input.rows, body, input.k, input.n, acc);
   const auto* sums = static_cast<const int32_t*>(body);
@@ -179,28 +179,28 @@ void ShiftedSums(const Input& input, const void* body, int32_t* acc) {
 
 void SplitSums(const Input& input, const void* body, int32_t* acc) {
   const size_t inputs = input.rows * input.k, count = input.rows * input.n;
-  uint8_t* low = Scratch<uint8_t, 5>(2 * inputs);
+  uint8_t* low = ThreadBuffer<uint8_t, 5>(2 * inputs);
   uint8_t* high = low + inputs;
   const int32_t factor = SplitInput(input.a, input.type, inputs, low, high);
   Product(low, input.rows, body, input.k, input.n, acc);
   if (factor == 0) return;
-  int32_t* acc_high = Scratch<int32_t, 6>(count);
+  int32_t* acc_high = ThreadBuffer<int32_t, 6>(count);
   Product(high, input.rows, body, input.k, input.n, acc_high);
   AddHigh(acc_high, factor, count, acc);
 }
 
 template <bool split>
-void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-              const Epilogue& epilogue, void* out) {
-  const size_t out_stride = n * TypeSize(epilogue.output.type);
-  Input input = {nullptr, a_type, 0, k, n};
-  for (int64_t row = 0; row < m; row += input.rows) {
-    input.a = static_cast<const char*>(a) + row * k;
-    input.rows = std::min<int64_t>(kRows, m - row);
-    int32_t* acc = Scratch<int32_t, 7>(input.rows * n);
-    (split ? SplitSums : ShiftedSums)(input, body, acc);
-    ActiveKernels().epilogue(acc, input.rows, n, EpilogueFrom(epilogue, row),
-                             static_cast<char*>(out) + row * out_stride);
+void Multiply(const GemmArgs& args) {
+  const int64_t k = args.weights.k, n = args.weights.n;
+  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  Input input = {nullptr, args.a_type, 0, k, n};
+  for (int64_t row = 0; row < args.m; row += input.rows) {
+    input.a = static_cast<const char*>(args.a) + row * k;
+    input.rows = std::min<int64_t>(kRows, args.m - row);
+    int32_t* acc = ThreadBuffer<int32_t, 7>(input.rows * n);
+    (split ? SplitSums : ShiftedSums)(input, args.weights.body, acc);
+    ActiveKernels().epilogue(acc, input.rows, n, EpilogueFrom(args.epilogue, row),
+                             static_cast<char*>(args.out) + row * out_stride);
   }
 }
 
@@ -211,8 +211,8 @@ uint64_t Layout() {
 }
 
 template <bool split>
-constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout,  PackedSize, PackBody,
-                              UnpackBody, Multiply<split>,          nullptr, nullptr,    8};
+constexpr GemmBackend kMkl = {"mkl",      split ? "split" : "sums", Layout, PackedSize, PackBody,
+                              UnpackBody, Multiply<split>,          false,  nullptr,    8};
 
 }  // namespace
 

@@ -165,7 +165,7 @@ void NarrowSums(const Key& key, const Piece& piece, int32_t* acc) {
   }
   const size_t inputs = piece.rows * piece.k;
   const auto* a = static_cast<const uint8_t*>(piece.a);
-  uint8_t* shifted = Scratch<uint8_t, 2>(inputs);
+  uint8_t* shifted = ThreadBuffer<uint8_t, 2>(inputs);
   for (size_t i = 0; i < inputs; ++i) shifted[i] = a[i] ^ 128;
   onednn::Execute(key, shifted, piece.body, nullptr, nullptr, acc);
   for (int64_t i = 0; i < piece.rows; ++i) {
@@ -177,7 +177,7 @@ void NarrowSums(const Key& key, const Piece& piece, int32_t* acc) {
 template <Way way>
 const int32_t* Sums(const Piece& piece) {
   const size_t count = piece.rows * piece.n;
-  int32_t* acc = Scratch<int32_t, 1>(count);
+  int32_t* acc = ThreadBuffer<int32_t, 1>(count);
   Key key = {piece.rows,    piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8,
              DataType::s32, false,   false,   piece.threads};
   if (!Saturates(way)) {
@@ -190,12 +190,12 @@ const int32_t* Sums(const Piece& piece) {
     return acc;
   }
   const size_t inputs = piece.rows * piece.k;
-  uint8_t* low = Scratch<uint8_t, 2>(2 * inputs);
+  uint8_t* low = ThreadBuffer<uint8_t, 2>(2 * inputs);
   uint8_t* high = low + inputs;
   const int32_t factor = SplitInput(piece.a, piece.a_type, inputs, low, high);
   onednn::Execute(key, low, piece.body, nullptr, nullptr, acc);
   if (factor == 0) return acc;
-  int32_t* acc_high = Scratch<int32_t, 3>(count);
+  int32_t* acc_high = ThreadBuffer<int32_t, 3>(count);
   onednn::Execute(key, high, piece.body, nullptr, nullptr, acc_high);
   AddHigh(acc_high, factor, count, acc);
   return acc;
@@ -215,7 +215,7 @@ void Fused(const Piece& piece, const Epilogue& epilogue, void* out) {
     onednn::Execute(key, piece.a, piece.body, epilogue.scales, epilogue.bias, out);
     return;
   }
-  float* y = Scratch<float, 4>(piece.rows * piece.n);
+  float* y = ThreadBuffer<float, 4>(piece.rows * piece.n);
   onednn::Execute(key, piece.a, piece.body, epilogue.scales, epilogue.bias, y);
   ActiveKernels().finish(y, piece.rows, piece.n, epilogue.activation, epilogue.output, out);
 }
@@ -225,25 +225,31 @@ void FusedRows(const Piece& piece, const Epilogue& epilogue, void* out) {
   const Key key = {piece.rows,    piece.k, piece.n, ToOnednn(piece.a_type), DataType::s8,
                    DataType::f32, true,    false,   piece.threads};
   // Never written, so it stays zero.
-  const float* zeros = Scratch<float, 8>(piece.n);
+  const float* zeros = ThreadBuffer<float, 8>(piece.n);
   const bool in_place = epilogue.output.type == Type::kFloat32;
-  float* y = in_place ? static_cast<float*>(out) : Scratch<float, 4>(piece.rows * piece.n);
+  float* y = in_place ? static_cast<float*>(out) : ThreadBuffer<float, 4>(piece.rows * piece.n);
   onednn::Execute(key, piece.a, piece.body, epilogue.scales, zeros, y);
   ActiveKernels().finish_rows(y, piece.rows, piece.n, epilogue, out);
 }
 
 template <Way way>
-void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-              const Epilogue& epilogue, void* out) {
-  Piece piece = {
-      nullptr,    a_type, 0, BodyFor<way>(a_type, body, k, n), k, n, onednn::ApplyThreads(),
-      Front(body)};
-  const size_t out_stride = n * TypeSize(epilogue.output.type);
-  for (int64_t row = 0; row < m; row += piece.rows) {
-    piece.a = static_cast<const char*>(a) + row * k;
-    piece.rows = onednn::NextPiece(m - row);
-    char* piece_out = static_cast<char*>(out) + row * out_stride;
-    const Epilogue part = EpilogueFrom(epilogue, row);
+void Multiply(const GemmArgs& args) {
+  const int64_t k = args.weights.k, n = args.weights.n;
+  const void* body = args.weights.body;
+  Piece piece = {nullptr,
+                 args.a_type,
+                 0,
+                 BodyFor<way>(args.a_type, body, k, n),
+                 k,
+                 n,
+                 onednn::ApplyThreads(),
+                 Front(body)};
+  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  for (int64_t row = 0; row < args.m; row += piece.rows) {
+    piece.a = static_cast<const char*>(args.a) + row * k;
+    piece.rows = onednn::NextPiece(args.m - row);
+    char* piece_out = static_cast<char*>(args.out) + row * out_stride;
+    const Epilogue part = EpilogueFrom(args.epilogue, row);
     if (way != Way::kFused) {
       ActiveKernels().epilogue(Sums<way>(piece), piece.rows, n, part, piece_out);
     } else if (part.row_scales != nullptr) {
@@ -277,7 +283,7 @@ template <Way way>
 constexpr GemmBackend kOnednn = {"onednn",      kWayNames[static_cast<int>(way)],
                                  Layout<way>,   PackedSize<way>,
                                  PackBody<way>, UnpackBody<way>,
-                                 Multiply<way>, nullptr,
+                                 Multiply<way>, false,
                                  nullptr,       way == Way::kPairs ? 7 : 8};
 
 }  // namespace

@@ -28,25 +28,25 @@ void UnpackBody(const void* body, int64_t k, int64_t n, int8_t* weights) {
   std::memcpy(weights, body, k * n);
 }
 
-void Multiply(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-              const Epilogue& epilogue, void* out) {
+void Multiply(const GemmArgs& args) {
   const Kernels& kernels = *KernelsFor("reference");
-  const auto* weights = static_cast<const int8_t*>(body);
-  const size_t out_stride = n * TypeSize(epilogue.output.type);
-  int32_t* acc = Scratch<int32_t, 0>(n);
-  for (int64_t i = 0; i < m; ++i) {
-    if (a_type == Type::kUint8) {
-      MultiplyRow(static_cast<const uint8_t*>(a) + i * k, weights, k, n, acc);
+  const int64_t k = args.weights.k, n = args.weights.n;
+  const auto* weights = static_cast<const int8_t*>(args.weights.body);
+  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  int32_t* acc = ThreadBuffer<int32_t, 0>(n);
+  for (int64_t i = 0; i < args.m; ++i) {
+    if (args.a_type == Type::kUint8) {
+      MultiplyRow(static_cast<const uint8_t*>(args.a) + i * k, weights, k, n, acc);
     } else {
-      MultiplyRow(static_cast<const int8_t*>(a) + i * k, weights, k, n, acc);
+      MultiplyRow(static_cast<const int8_t*>(args.a) + i * k, weights, k, n, acc);
     }
-    kernels.epilogue(acc, 1, n, EpilogueFrom(epilogue, i),
-                     static_cast<char*>(out) + i * out_stride);
+    kernels.epilogue(acc, 1, n, EpilogueFrom(args.epilogue, i),
+                     static_cast<char*>(args.out) + i * out_stride);
   }
 }
 
-constexpr GemmBackend kReference = {"reference", "plain loops", Layout,  PackedSize, PackBody,
-                                    UnpackBody,  Multiply,      nullptr, nullptr,    8};
+constexpr GemmBackend kReference = {"reference", "plain loops", Layout, PackedSize, PackBody,
+                                    UnpackBody,  Multiply,      false,  nullptr,    8};
 
 }  // namespace
 

@@ -66,7 +66,7 @@ const uint8_t* Unsigned(const void* a, Type a_type, int64_t m, int64_t k) {
   const int64_t stride = Groups(k) * 4;
   const bool shifted = a_type == Type::kInt8;
   if (!shifted && stride == k) return bytes;
-  uint8_t* copy = Scratch<uint8_t, 5>(m * stride);
+  uint8_t* copy = ThreadBuffer<uint8_t, 5>(m * stride);
   const uint8_t flip = shifted ? 128 : 0;
   for (int64_t r = 0; r < m; ++r, bytes += k, copy += stride) {
     for (int64_t i = 0; i < k; ++i) copy[i] = bytes[i] ^ flip;
@@ -76,52 +76,48 @@ const uint8_t* Unsigned(const void* a, Type a_type, int64_t m, int64_t k) {
 }
 
 // The product, or a share of it whose panels come in groups of `unit`.
-Product ShareOf(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                Share share, int64_t unit) {
+Product ShareOf(const GemmArgs& args, int64_t unit) {
+  const int64_t k = args.weights.k, n = args.weights.n;
   Product product;
-  product.a = Unsigned(a, a_type, m, k);
+  product.a = Unsigned(args.a, args.a_type, args.m, k);
   product.a_stride = Groups(k) * 4;
-  product.m = m;
-  product.shifted = a_type == Type::kInt8;
-  product.body = BodyAt(body, k, n);
+  product.m = args.m;
+  product.shifted = args.a_type == Type::kInt8;
+  product.body = BodyAt(args.weights.body, k, n);
   product.n = n;
   const int64_t units = (Panels(n) + unit - 1) / unit;
+  const Share share = args.share;
   product.first_panel = units * share.index / share.count * unit;
   product.last_panel = std::min(units * (share.index + 1) / share.count * unit, Panels(n));
   return product;
 }
 
-void MultiplyShare(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                   const Epilogue& epilogue, void* out, Share share) {
-  const Product product = ShareOf(a, a_type, m, body, k, n, share, 1);
-  if (Multiply(product, epilogue, out)) return;
+void MultiplyShare(const GemmArgs& args) {
+  const Epilogue& epilogue = args.epilogue;
+  const int64_t m = args.m, n = args.weights.n;
+  const Product product = ShareOf(args, 1);
+  if (Multiply(product, epilogue, args.out)) return;
   // In two steps: float32, then activation and rounding of the columns that are ours.
   Epilogue plain = epilogue;
   plain.activation = Activation::kNone;
   plain.output = Output();
-  float* y = Scratch<float, 6>(m * n);
+  float* y = ThreadBuffer<float, 6>(m * n);
   Multiply(product, plain, y);
   const int64_t first = product.first_panel * kPanel;
   const int64_t columns = std::min(n, product.last_panel * kPanel) - first;
   const size_t element = TypeSize(epilogue.output.type);
   for (int64_t r = 0; r < m && columns > 0; ++r) {
     ActiveKernels().finish(y + r * n + first, 1, columns, epilogue.activation, epilogue.output,
-                           static_cast<char*>(out) + (r * n + first) * element);
+                           static_cast<char*>(args.out) + (r * n + first) * element);
   }
 }
 
-void MultiplyAll(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-                 const Epilogue& epilogue, void* out) {
-  MultiplyShare(a, a_type, m, body, k, n, epilogue, out, Share());
+void TopKShare(const GemmArgs& args, const ProductTopK& result) {
+  TopK(ShareOf(args, kLogSumChunk / kPanel), args.epilogue, result);
 }
 
-void TopKShare(const void* a, Type a_type, int64_t m, const void* body, int64_t k, int64_t n,
-               const Epilogue& epilogue, const ProductTopK& result, Share share) {
-  TopK(ShareOf(a, a_type, m, body, k, n, share, kLogSumChunk / kPanel), epilogue, result);
-}
-
-constexpr GemmBackend kVnni = {"vnni",     "own kernel", Layout,        PackedSize, PackBody,
-                               UnpackBody, MultiplyAll,  MultiplyShare, TopKShare,  8};
+constexpr GemmBackend kVnni = {"vnni",     "own kernel",  Layout, PackedSize, PackBody,
+                               UnpackBody, MultiplyShare, true,   TopKShare,  8};
 
 }  // namespace
 }  // namespace vnni
