@@ -43,12 +43,12 @@ struct CacheData {
   }
 
   static std::vector<char> Numbers(Type type, int64_t n) {
-    std::vector<char> out(n * SizeOf(type));
+    std::vector<char> out(n * TypeBytes(type));
     for (int64_t i = 0; i < n; ++i) {
       const float x = Uniform(-1.0f, 1.0f);
       const int8_t q = static_cast<int8_t>(Integer(-127, 127));
-      std::memcpy(&out[i * SizeOf(type)],
-                  type == Type::kFloat32 ? static_cast<const void*>(&x) : &q, SizeOf(type));
+      std::memcpy(&out[i * TypeBytes(type)],
+                  type == Type::kFloat32 ? static_cast<const void*>(&x) : &q, TypeBytes(type));
     }
     return out;
   }
@@ -88,7 +88,7 @@ struct CacheData {
     }
     CachedAttentionArgs args;
     args.query = query.data();
-    args.query_stride = test.heads * test.head_dim * SizeOf(test.key_type);
+    args.query_stride = test.heads * test.head_dim * TypeBytes(test.key_type);
     args.rows = test.rows;
     args.blocks = block_list.data();
     // Fetched and not looked at.
@@ -108,7 +108,7 @@ struct CacheData {
     args.integer_softmax = test.integer_softmax;
     args.output = output;
     args.context = context;
-    args.context_stride = test.heads * test.value_dim * SizeOf(output.type);
+    args.context_stride = test.heads * test.value_dim * TypeBytes(output.type);
     kernels.cached_attention(args);
   }
 
@@ -120,10 +120,11 @@ struct CacheData {
     return false;
   }
   const char* KeyRow(int64_t j, int64_t slot) const {
-    return &key[(j * test.slots + slot) * test.heads * test.head_dim * SizeOf(test.key_type)];
+    return &key[(j * test.slots + slot) * test.heads * test.head_dim * TypeBytes(test.key_type)];
   }
   const char* ValueRow(int64_t j, int64_t slot) const {
-    return &value[(j * test.slots + slot) * test.heads * test.value_dim * SizeOf(test.value_type)];
+    return &value[(j * test.slots + slot) * test.heads * test.value_dim *
+                  TypeBytes(test.value_type)];
   }
 
   CacheCase test;

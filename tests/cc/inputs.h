@@ -53,8 +53,6 @@ Guarded<int8_t> Bytes(int64_t n) {
   return Filled<int8_t>(n, [] { return Integer(-127, 127); });
 }
 
-size_t SizeOf(Type type) { return type == Type::kFloat32 ? 4 : 1; }
-
 Output MakeOutput(Type type, float scale) {
   Output output;
   output.type = type;

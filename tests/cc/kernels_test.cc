@@ -72,7 +72,7 @@ void TestQuantize(int64_t n) {
     }
     for (Activation activation : kActivations) {
       Compare(
-          "finish " + std::to_string(n), n * SizeOf(type), floats,
+          "finish " + std::to_string(n), n * TypeBytes(type), floats,
           [&](const Kernels& k, void* out) { k.finish(x.data(), 1, n, activation, output, out); });
     }
   }
@@ -108,8 +108,8 @@ void TestRows(int64_t n) {
       epilogue.row_scales = scales.data();
       epilogue.activation = activation;
       epilogue.output = MakeOutput(type, 12.3f);
-      Compare("finish_rows " + std::to_string(n), rows * n * SizeOf(type), type == Type::kFloat32,
-              [&](const Kernels& k, void* out) {
+      Compare("finish_rows " + std::to_string(n), rows * n * TypeBytes(type),
+              type == Type::kFloat32, [&](const Kernels& k, void* out) {
                 const void* y = x.data();
                 if (type == Type::kFloat32) y = std::memcpy(out, y, rows * n * 4);
                 k.finish_rows(static_cast<const float*>(y), rows, n, epilogue, out);
@@ -133,7 +133,7 @@ void TestEpilogue(int64_t n) {
       epilogue.bias = bias.data();
       epilogue.activation = activation;
       epilogue.output = MakeOutput(type, 12.3f);
-      Compare("epilogue " + std::to_string(n), rows * n * SizeOf(type), type == Type::kFloat32,
+      Compare("epilogue " + std::to_string(n), rows * n * TypeBytes(type), type == Type::kFloat32,
               [&](const Kernels& k, void* out) { k.epilogue(acc.data(), rows, n, epilogue, out); });
     }
   }
@@ -158,7 +158,7 @@ void TestLayerNorm(int64_t columns) {
     Guarded<float> carry(rows * columns);
     float* kept = variant / 12 % 2 == 1 ? carry.data() : nullptr;
     const std::string what = "layer_norm " + std::to_string(columns);
-    Compare(what, rows * columns * SizeOf(type), type == Type::kFloat32,
+    Compare(what, rows * columns * TypeBytes(type), type == Type::kFloat32,
             [&](const Kernels& k, void* out) { run(k, kept, out); });
     Compare(what + " carry", rows * columns * 4, true,
             [&](const Kernels& k, void* out) { run(k, static_cast<float*>(out), nullptr); });
@@ -220,7 +220,7 @@ void TestAttention(const AttentionCase& c) {
   const int64_t outputs = c.batch * c.rows * c.heads * c.value_dim;
   Compare("attention " + std::to_string(c.rows) + " x " + std::to_string(c.keys) + " dim " +
               std::to_string(c.head_dim),
-          outputs * SizeOf(c.type), c.type == Type::kFloat32, [&](const Kernels& k, void* out) {
+          outputs * TypeBytes(c.type), c.type == Type::kFloat32, [&](const Kernels& k, void* out) {
             AttentionArgs args = data.args;
             args.context = out;
             args.integer_softmax = c.integer_softmax;
@@ -273,7 +273,7 @@ void TestCaches() {
     const bool int8_values = c.value_type == Type::kInt8;
     const Output output = MakeOutput(c.out_type, int8_values ? Uniform(0.001f, 0.01f) : 60.0f);
     Compare("cached_attention " + std::to_string(c.length) + " of " + std::to_string(c.head_dim),
-            c.rows * c.heads * c.value_dim * SizeOf(c.out_type), c.out_type == Type::kFloat32,
+            c.rows * c.heads * c.value_dim * TypeBytes(c.out_type), c.out_type == Type::kFloat32,
             [&](const Kernels& kernels, void* out) { data.Run(kernels, output, out); });
   }
 }

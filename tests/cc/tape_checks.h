@@ -112,7 +112,7 @@ class TapeChecks {
     for (size_t i = 0; i < tensors.size(); ++i) {
       for (int type = 0; type < 3; ++type) {
         Tensors changed = tensors;
-        changed[i].type = static_cast<ElementType>(type);
+        changed[i].type = static_cast<Type>(type);
         if (changed[i].type == tensors[i].type) continue;
         Refuse("type of tensor " + std::to_string(i), writer_.ints, writer_.floats, changed);
       }

@@ -45,7 +45,7 @@ class TapeWriter {
   }
   void Put(std::initializer_list<int64_t> values) { ints.insert(ints.end(), values); }
   void PutFloats(const std::vector<float>& values, std::vector<int64_t> dims) {
-    tensors.push_back({ElementType::kFloat32, values.data(), std::move(dims)});
+    tensors.push_back({Type::kFloat32, values.data(), std::move(dims)});
   }
   void PutOutput(const Output& output) {
     Put({static_cast<int64_t>(output.type), output.zero_point});
@@ -57,7 +57,7 @@ class TapeWriter {
     Put({9005, int8, embedding.words});
     floats.push_back(embedding.multiplier);
     if (int8) {
-      tensors.push_back({ElementType::kInt8, embedding.codes.data(), {embedding.words, dim_}});
+      tensors.push_back({Type::kInt8, embedding.codes.data(), {embedding.words, dim_}});
       PutFloats(embedding.inv_scales, {embedding.words});
     } else {
       PutFloats(embedding.table, {embedding.words, dim_});
@@ -76,7 +76,7 @@ class TapeWriter {
     } else {
       PackFloat(product.weights.data(), k, n, blob.data());
     }
-    tensors.push_back({ElementType::kUint8, blob.data(), {Size(blob)}});
+    tensors.push_back({Type::kUint8, blob.data(), {Size(blob)}});
     if (product.int8) PutFloats(product.scales, {n});
     PutFloats(product.bias, {n});
   }

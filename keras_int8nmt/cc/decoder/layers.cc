@@ -6,10 +6,6 @@
 namespace keras_int8nmt {
 namespace {
 
-size_t TypeBytes(Type type) { return type == Type::kFloat32 ? sizeof(float) : 1; }
-
-int64_t Blocks(int64_t positions) { return (positions + kCacheBlock - 1) / kCacheBlock; }
-
 // Bytes of a row of everything that is projected from one input.
 int64_t ProjectedBytes(const Attention& attention) {
   int64_t bytes = 0;
@@ -56,11 +52,9 @@ Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t
       for (const Attention* attention : {&layer.self, &layer.cross}) {
         if (attention->heads == 0) continue;
         projected = std::max(projected, ProjectedBytes(*attention));
-        context = std::max(context, attention->output.k *
-                                        static_cast<int64_t>(TypeBytes(attention->context.type)));
+        context = std::max(context, attention->output.k * TypeBytes(attention->context.type));
       }
-      hidden = std::max(hidden,
-                        layer.ffn_in.n * static_cast<int64_t>(TypeBytes(layer.ffn_in.output.type)));
+      hidden = std::max(hidden, layer.ffn_in.n * TypeBytes(layer.ffn_in.output.type));
       if (stack == &model.encoder) {
         encoder_block = std::max(encoder_block, layer.self.key_bytes() + layer.self.value_bytes());
         continue;
@@ -78,7 +72,7 @@ Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t
   projected_ = Buffer(most * projected);
   context_ = Buffer(most * context);
   hidden_ = Buffer(most * hidden);
-  for (int64_t b = 0; b < Blocks(max_source); ++b) {
+  for (int64_t b = 0; b < CacheBlocks(max_source); ++b) {
     encoder_blocks_.emplace_back(encoder_block);
     encoder_block_list_.push_back(encoder_blocks_.back().as<const char>());
   }

@@ -14,8 +14,6 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 constexpr int64_t kMost = int64_t{1} << 31;
-// The longest sum of products of bytes that is sure to stay within int32.
-constexpr int64_t kMaxDepth = 66000;
 enum Mark : int64_t {
   kModelMark = 9000,
   kLinearMark,
@@ -64,7 +62,7 @@ Linear ReadLinear(Tape* tape) {
   linear.activation = static_cast<Activation>(tape->Int("activation", 0, 4));
   linear.input = ReadOutput(tape);
   linear.output = ReadOutput(tape);
-  const TensorView& packed = tape->Tensor("packed weights", ElementType::kUint8);
+  const TensorView& packed = tape->Tensor("packed weights", Type::kUint8);
   if (linear.int8) {
     linear.packed = ReadPacked(packed.data, static_cast<size_t>(packed.count()));
     Require(linear.packed.k == linear.k && linear.packed.n == linear.n,
@@ -168,7 +166,7 @@ Embedding ReadEmbedding(Tape* tape, int64_t dim) {
   embedding.words = tape->Int("words", 1, kMost);
   embedding.multiplier = tape->Float("multiplier");
   if (int8) {
-    embedding.codes = tape->Data<int8_t>("table", ElementType::kInt8, {embedding.words, dim});
+    embedding.codes = tape->Data<int8_t>("table", Type::kInt8, {embedding.words, dim});
     embedding.inv_scales = tape->Floats("inverse scales", {embedding.words});
   } else {
     embedding.table = tape->Floats("table", {embedding.words, dim});

@@ -9,8 +9,6 @@ namespace {
 // Tokens that are encoded together: enough for the products to be at their fastest.
 constexpr int64_t kEncoderTokens = 1024;
 
-int64_t Blocks(int64_t positions) { return (positions + kCacheBlock - 1) / kCacheBlock; }
-
 }  // namespace
 
 Stream::Stream(const Model& model, const SearchOptions& search, const StreamOptions& options,
@@ -27,8 +25,8 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
               search.needs_log_sums(), team, profile) {
   for (int64_t i = 0; i < options.batch_size; ++i) {
     seats_.push_back(std::make_unique<Seat>(Beam(search, model.eos_id, k_)));
-    seats_.back()->cache.self_blocks.reserve(Blocks(search.max_length));
-    seats_.back()->cache.cross_blocks.reserve(Blocks(options.max_source));
+    seats_.back()->cache.self_blocks.reserve(CacheBlocks(search.max_length));
+    seats_.back()->cache.cross_blocks.reserve(CacheBlocks(options.max_source));
   }
   tokens_.reserve(options.batch_size * search.beam_size);
   rows_.reserve(options.batch_size);
@@ -82,7 +80,7 @@ void Stream::Place(const Sentence& sentence) {
   Seat& seat = *seats_[active_];
   seat.sentence = sentence;
   seat.cache.source_length = sentence.length;
-  for (int64_t b = 0; b < Blocks(sentence.length); ++b) {
+  for (int64_t b = 0; b < CacheBlocks(sentence.length); ++b) {
     seat.cache.cross_blocks.push_back(cross_pool_.Take());
   }
   seat.beam.Start(model_.start_id);

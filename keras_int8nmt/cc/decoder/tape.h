@@ -13,13 +13,13 @@
 #include <string>
 #include <vector>
 
-namespace keras_int8nmt {
+#include "int8.h"
 
-enum class ElementType : int32_t { kFloat32 = 0, kInt8 = 1, kUint8 = 2 };
+namespace keras_int8nmt {
 
 // A dense array that somebody else keeps alive.
 struct TensorView {
-  ElementType type = ElementType::kFloat32;
+  Type type = Type::kFloat32;
   const void* data = nullptr;
   std::vector<int64_t> dims;
 
@@ -54,14 +54,14 @@ class Tape {
     return value;
   }
 
-  const TensorView& Tensor(const char* what, ElementType type) {
+  const TensorView& Tensor(const char* what, Type type) {
     if (next_tensor_ == tensors_.size()) Refuse(what, "the tensors have ended");
     const TensorView& view = tensors_[next_tensor_++];
     if (view.type != type) Refuse(what, "it is a tensor of the wrong type");
     return view;
   }
   template <class T>
-  const T* Data(const char* what, ElementType type, std::initializer_list<int64_t> dims) {
+  const T* Data(const char* what, Type type, std::initializer_list<int64_t> dims) {
     const TensorView& view = Tensor(what, type);
     if (view.dims != std::vector<int64_t>(dims)) {
       Refuse(what, "it has shape " + Text(view.dims) + "; expected " + Text(dims));
@@ -69,7 +69,7 @@ class Tape {
     return static_cast<const T*>(view.data);
   }
   const float* Floats(const char* what, std::initializer_list<int64_t> dims) {
-    return Data<float>(what, ElementType::kFloat32, dims);
+    return Data<float>(what, Type::kFloat32, dims);
   }
 
   void End() {

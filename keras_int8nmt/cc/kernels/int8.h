@@ -20,7 +20,13 @@ constexpr int64_t kLogSumChunk = 512;
 // inverse of that, would be no normal float32.
 constexpr float kLeastRowMaximum = 1.5e-36f;
 
+// The most products of bytes in one sum of 32 bits: 66,000 * 255 * 127 < 2^31.
+constexpr int64_t kMaxDepth = 66000;
+
 enum class Type : int32_t { kFloat32 = 0, kInt8 = 1, kUint8 = 2 };
+
+inline int64_t TypeBytes(Type type) { return type == Type::kFloat32 ? 4 : 1; }
+
 enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kGeluTanh = 3, kSwish = 4 };
 
 // How a float result is written: as it is (kFloat32), or as
@@ -76,11 +82,15 @@ struct AttentionArgs {
 // Dimensions are rounded up to whole groups of 4, columns to 16.
 constexpr int64_t kCacheBlock = 16;
 
+inline int64_t CacheBlocks(int64_t positions) {
+  return (positions + kCacheBlock - 1) / kCacheBlock;
+}
+
 inline int64_t CacheKeyBytes(Type type, int64_t head_dim) {
-  return (head_dim + 3) / 4 * 4 * kCacheBlock * (type == Type::kFloat32 ? 4 : 1);
+  return (head_dim + 3) / 4 * 4 * kCacheBlock * TypeBytes(type);
 }
 inline int64_t CacheValueBytes(Type type, int64_t value_dim) {
-  return (value_dim + 15) / 16 * 16 * kCacheBlock * (type == Type::kFloat32 ? 4 : 1);
+  return (value_dim + 15) / 16 * 16 * kCacheBlock * TypeBytes(type);
 }
 
 // One position of one slot: rows [heads * head_dim] and [heads * value_dim], kInt8 or kFloat32.

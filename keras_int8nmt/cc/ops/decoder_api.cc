@@ -41,7 +41,7 @@ using keras_int8nmt::Request;
 extern "C" {
 
 struct KerasInt8nmtTensor {
-  int32_t type;  // ElementType
+  int32_t type;  // Type
   int32_t rank;
   const int64_t* dims;
   const void* data;
@@ -70,7 +70,7 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_
     std::vector<keras_int8nmt::TensorView> views;
     for (int64_t i = 0; i < num_tensors; ++i) {
       const KerasInt8nmtTensor& t = tensors[i];
-      views.push_back({static_cast<keras_int8nmt::ElementType>(t.type), t.data,
+      views.push_back({static_cast<keras_int8nmt::Type>(t.type), t.data,
                        std::vector<int64_t>(t.dims, t.dims + t.rank)});
     }
     keras_int8nmt::Tape tape({ints, ints + num_ints}, {floats, floats + num_floats},

@@ -27,9 +27,6 @@ int64_t Product(const Shape& shape, size_t from, size_t to);
 inline int64_t Product(const Shape& shape) { return Product(shape, 0, shape.size()); }
 std::string ToText(const Shape& shape);  // "[2, 3]"
 
-// The longest sum of products of bytes that is sure to stay within int32.
-constexpr int64_t kMaxDepth = 66000;
-
 // ---- errors
 template <class... Parts>
 [[noreturn]] void Fail(const Parts&... parts) {

@@ -82,14 +82,14 @@ class Rows : public Feed {
   std::string error_;
 };
 
-ElementType TypeOf(const Tensor& tensor) {
+Type TypeOf(const Tensor& tensor) {
   switch (FromTensorFlow(TF_TensorType(tensor.get()))) {
     case Type::kInt8:
-      return ElementType::kInt8;
+      return Type::kInt8;
     case Type::kUint8:
-      return ElementType::kUint8;
+      return Type::kUint8;
     default:
-      return ElementType::kFloat32;
+      return Type::kFloat32;
   }
 }
 

@@ -31,8 +31,6 @@ inline Epilogue EpilogueFrom(const Epilogue& epilogue, int64_t row) {
   return part;
 }
 
-inline size_t TypeSize(Type type) { return type == Type::kFloat32 ? 4 : 1; }
-
 // Some CPUs add pairs of u8 x s8 products in saturating 16 bits: exact only for inputs up to 127.
 // So an input x is written as low + 128 * high, two matrices of small u8 numbers whose products
 // are exact: u8: low = x & 127, high = x >> 7; s8: the same low, and high counts -128: x < 0.

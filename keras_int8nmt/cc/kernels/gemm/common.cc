@@ -67,7 +67,7 @@ bool ProbeOne(const GemmBackend& backend, Type a_type, int32_t largest, int64_t 
         epilogue.activation = activation;
         epilogue.output.type = type;
         epilogue.row_scales = rows;
-        std::vector<char> got(m * n * TypeSize(type)), expected(got.size());
+        std::vector<char> got(m * n * TypeBytes(type)), expected(got.size());
         backend.multiply(
             {a.data(), a_type, m, {k, n, &backend, body.data()}, epilogue, got.data(), {}});
         reference.multiply(

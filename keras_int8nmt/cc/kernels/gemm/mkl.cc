@@ -192,7 +192,7 @@ void SplitSums(const Input& input, const void* body, int32_t* acc) {
 template <bool split>
 void Multiply(const GemmArgs& args) {
   const int64_t k = args.weights.k, n = args.weights.n;
-  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  const size_t out_stride = n * TypeBytes(args.epilogue.output.type);
   Input input = {nullptr, args.a_type, 0, k, n};
   for (int64_t row = 0; row < args.m; row += input.rows) {
     input.a = static_cast<const char*>(args.a) + row * k;

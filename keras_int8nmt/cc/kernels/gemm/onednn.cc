@@ -244,7 +244,7 @@ void Multiply(const GemmArgs& args) {
                  n,
                  onednn::ApplyThreads(),
                  Front(body)};
-  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  const size_t out_stride = n * TypeBytes(args.epilogue.output.type);
   for (int64_t row = 0; row < args.m; row += piece.rows) {
     piece.a = static_cast<const char*>(args.a) + row * k;
     piece.rows = onednn::NextPiece(args.m - row);

@@ -32,7 +32,7 @@ void Multiply(const GemmArgs& args) {
   const Kernels& kernels = *KernelsFor("reference");
   const int64_t k = args.weights.k, n = args.weights.n;
   const auto* weights = static_cast<const int8_t*>(args.weights.body);
-  const size_t out_stride = n * TypeSize(args.epilogue.output.type);
+  const size_t out_stride = n * TypeBytes(args.epilogue.output.type);
   int32_t* acc = ThreadBuffer<int32_t, 0>(n);
   for (int64_t i = 0; i < args.m; ++i) {
     if (args.a_type == Type::kUint8) {

@@ -105,7 +105,7 @@ void MultiplyShare(const GemmArgs& args) {
   Multiply(product, plain, y);
   const int64_t first = product.first_panel * kPanel;
   const int64_t columns = std::min(n, product.last_panel * kPanel) - first;
-  const size_t element = TypeSize(epilogue.output.type);
+  const size_t element = TypeBytes(epilogue.output.type);
   for (int64_t r = 0; r < m && columns > 0; ++r) {
     ActiveKernels().finish(y + r * n + first, 1, columns, epilogue.activation, epilogue.output,
                            static_cast<char*>(args.out) + (r * n + first) * element);
