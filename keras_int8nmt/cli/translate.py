@@ -12,7 +12,7 @@ from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import open_translator, start_keras
 from keras_int8nmt.cli.options import add_force, add_search, positive
 from keras_int8nmt.files.journal import JournaledOutput
-from keras_int8nmt.files.output import Output, open_output
+from keras_int8nmt.files.output import ON_ERROR, Output, open_output
 from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_format
 from keras_int8nmt.files.source import WINDOW, LineSource, count_lines
 from keras_int8nmt.storage.card import fingerprint
@@ -65,8 +65,8 @@ def _add_lines(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--on-error",
-        choices=("stop", "copy", "empty"),
-        default="stop",
+        choices=ON_ERROR,
+        default=ON_ERROR[0],
         help="what becomes of a line that can't be translated, after it was reported by its "
         "number. stop: an error; what was written before is safe. copy: the source stands for "
         "the translation, and a line that can't be read is copied as it is. empty: an empty "
@@ -101,7 +101,7 @@ def run(
     input_format: str = FORMATS[0],
     field: str | None = None,
     output_field: str | None = None,
-    on_error: str = "stop",
+    on_error: str = ON_ERROR[0],
     window: int = WINDOW,
     **search: Any,
 ) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from keras_int8nmt.files.compression import packer
 from keras_int8nmt.files.journal import JournaledOutput, Progress, ResumeError
 from keras_int8nmt.files.lines import check_writable_file
 
+# What becomes of a line that can't be translated; the first where nothing is said.
+ON_ERROR = ("stop", "copy", "empty")
+
 
 class Output(Protocol):
     """What `translate_lines` writes to."""

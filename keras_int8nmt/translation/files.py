@@ -24,8 +24,6 @@ from keras_int8nmt.translation.results import AsyncTranslations, Translation
 from keras_int8nmt.translation.translator import Translator
 from keras_int8nmt.translation.windows import overlapped
 
-ON_ERROR = ("stop", "copy", "empty")
-
 
 @dataclass
 class Done:

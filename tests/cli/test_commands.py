@@ -17,6 +17,7 @@ from keras_int8nmt.cli.command_line import make_parser
 from keras_int8nmt.cli.commands import COMMANDS
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.evaluation.significance import TESTS
+from keras_int8nmt.files.output import ON_ERROR
 from keras_int8nmt.files.records import FORMATS
 from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
 from keras_int8nmt.runtime.batching import SORTS
@@ -118,6 +119,7 @@ def test_choices_and_defaults_are_those_of_the_library():
     assert all(candidate.name in options_of("autotune")["candidates"].help for candidate in KNOWN)
     translate = options_of("translate")
     assert (translate["input_format"].choices, translate["sort"].choices) == (FORMATS, SORTS)
+    assert translate["on_error"].choices == ON_ERROR
     assert options_of("evaluate")["paired"].choices == tuple(TESTS)
 
 
