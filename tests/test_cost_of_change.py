@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,6 +19,8 @@ from keras_int8nmt.cli.commands import COMMANDS
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers import table
 from keras_int8nmt.importers.table import Format, has_file
+from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.runtime.token_filters import TokenFilter
 from keras_int8nmt.storage.model_folder import open_model
 from keras_int8nmt.tokenizers import kinds
 from keras_int8nmt.tokenizers.kinds import TokenizerKind
@@ -116,3 +120,42 @@ def test_an_importer_is_its_file_that_of_its_tokenizer_and_their_rows(monkeypatc
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "toy.npz has no tensor" in err
+
+
+@dataclass(frozen=True)
+class Rising(TokenFilter):
+    """Every token is larger than the one before."""
+
+    def forbidden(self, tokens):
+        return range(2, tokens[-1] + 1) if tokens else ()
+
+
+def test_a_token_filter_is_a_class():
+    keras.utils.set_random_seed(4)
+    model = build_transformer(
+        source_vocabulary_size=20,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        model_dim=8,
+        num_heads=2,
+        ffn_dim=8,
+        max_length=12,
+        pad_id=0,
+        eos_id=1,
+        start_id=0,
+    )
+    ids = [[7, 5, 1], [9, 9, 4, 1], [1]]
+    options = {"beam_size": 3, "num_hypotheses": 3, "max_length": 8, "min_length": 5}
+
+    def found(**more):
+        translator = Translator(model, None, **options, **more)
+        return [h.tokens[:-1] for r in translator.translate_ids(ids) for h in r.hypotheses]
+
+    assert any(tokens != sorted(set(tokens)) for tokens in found(path="layers"))
+    rising = found(token_filters=[Rising()])
+    assert rising
+    assert all(tokens == sorted(set(tokens)) for tokens in rising)
+    translator = Translator(model, None, token_filters=[Rising()])
+    assert translator.path == "layers"
+    if Translator(model, None).path == "fast":
+        assert translator.path_reason == "the native decoder has no token filter Rising"

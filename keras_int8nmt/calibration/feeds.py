@@ -59,9 +59,7 @@ def feed_beam_search(
         batch_size: Sentences a batch.
         progress: Told the number of sentences of each batch.
     """
-    options = SearchOptions(
-        beam_size, num_hypotheses=1, max_length=model.max_length, min_length=0, length_penalty=1.0
-    )
+    options = SearchOptions(beam_size=beam_size, max_length=model.max_length)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)], autograph=False)
     def run(source: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,10 @@ The functions of values are types of `argparse`: they name what is wrong with a 
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from typing import Any
+
+from keras_int8nmt.runtime.search_options import command_line_options
 
 
 def add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) -> None:
@@ -21,19 +25,26 @@ def add_force(parser: argparse._ActionsContainer) -> None:
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
-    for name, kind, default in (
-        ("--beam-size", positive, 4),
-        ("--batch-size", positive, 32),
-        ("--max-length", positive, 256),
-        ("--length-penalty", not_negative, 1.0),
-        ("--streams", streams, "auto"),
-    ):
-        parser.add_argument(name, type=kind, default=default, help=f"default: {default}")
+    """Those of `SearchOptions`, and how sentences share the work."""
+    for option in command_line_options():
+        kind: Any = not_negative if option.least is None else partial(_whole, option.least)
+        parser.add_argument(
+            option.flag,
+            type=kind,
+            default=option.default,
+            help=f"{option.help}; default: {option.default}",
+        )
+    parser.add_argument("--batch-size", type=positive, default=32, help="default: 32")
+    parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
 
 
 def positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return _whole(1, text)
+
+
+def _whole(least: int, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 

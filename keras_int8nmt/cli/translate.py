@@ -15,6 +15,7 @@ from keras_int8nmt.files.journal import JournaledOutput
 from keras_int8nmt.files.output import ON_ERROR, Output, open_output
 from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_format
 from keras_int8nmt.files.source import WINDOW, LineSource, count_lines
+from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.card import fingerprint
 from keras_int8nmt.storage.recognition import recognise
 
@@ -116,12 +117,11 @@ def run(
 
         def describe() -> dict[str, Any]:
             # Streams and batches are left out: they change no answer.
-            kept = ("beam_size", "max_length", "length_penalty")
             return {
                 "release": __version__,
                 "input size": source.size,
                 "model": fingerprint(model),
-                "search": {name: search[name] for name in kept},
+                "search": SearchOptions.of(search).resume_key(),
                 "format": [input_format, field, output_field],
                 "window": window,
             }

@@ -6,7 +6,7 @@ candidates, those among the first `beam_size` that are end tokens end a hypothes
 `beam_size` others live on. Ties go to the lower token id, then to the lower beam. A sentence stops
 when `beam_size` hypotheses have ended and the best live one, scored at its present length, does not
 beat the best of them. At `max_length` every live hypothesis is given the end token. Padding is
-never produced.
+never produced, nor is before `max_length` what a token filter forbids, see `token_filters`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.keras_engine.filtering import Filtering
 from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 # Positions by which the cache grows. More: attention reads more empty places; fewer: more copies.
 CHUNK = 16
@@ -47,6 +49,7 @@ class _State(NamedTuple):
     sentences: Any  # int32 [b]: where in the batch each is
     results: Any  # ended and ends, [batch, beam], of the sentences that are computed no more
     tokens: Any  # int32 [b, beam]: the last token of each live hypothesis
+    prefix: Any  # (int32 [b, beam, index],): their tokens so far; () where no filter asks for them
     live: Any  # float32 [b, beam]: sums of log-probabilities, best first; -inf: an empty place
     ended: Any  # float32 [b, beam]: scores of the best ended hypotheses, best first
     ends: Any  # int32 [b, beam]: of each, its length * beam + the live hypothesis it came from
@@ -55,7 +58,7 @@ class _State(NamedTuple):
     cache: Any
 
 
-_PER_SENTENCE = ("sentences", "tokens", "live", "ended", "ends")
+_PER_SENTENCE = ("sentences", "tokens", "prefix", "live", "ended", "ends")
 
 
 def search(
@@ -65,11 +68,7 @@ def search(
     cache: Any,
     *,
     batch: Any,
-    beam_size: int,
-    max_length: int,
-    min_length: int = 0,
-    length_penalty: float = 1.0,
-    num_hypotheses: int = 1,
+    options: SearchOptions,
     start_id: int,
     eos_id: int,
     pad_id: int,
@@ -85,10 +84,7 @@ def search(
         cache: Nest of tensors, the state before the first step, of any capacity up to `CHUNK`;
             it is grown as needed and otherwise never opened.
         batch: Number of sentences.
-        beam_size: Live hypotheses a sentence; 1 is greedy search.
-        max_length, min_length: Bounds on the generated tokens, the end token included.
-        length_penalty: The exponent of the length that divides a sum of log-probabilities.
-        num_hypotheses: Results a sentence, at most `beam_size`.
+        options: What to search for.
         start_id: The token that every hypothesis is started with; not part of the result.
         eos_id: The end token.
         pad_id: Never produced; fills the result.
@@ -101,9 +97,10 @@ def search(
     Returns:
         A `SearchResult`.
     """
-    divisors = tf.constant(
-        np.maximum(np.arange(max_length + 1), 1).astype(np.float64) ** length_penalty, tf.float32
-    )
+    beam_size, max_length = options.beam_size, options.max_length
+    divisors = tf.constant(options.divisors())
+    filters = options.filters()
+    filtering = Filtering(filters, eos_id, pad_id) if filters else None
 
     def body(*values: Any) -> tuple[_State]:
         state = _State(*values)
@@ -113,9 +110,7 @@ def search(
         live = (state.live > -np.inf,) if tell_live else ()
         logits, state_cache = step(state.tokens, state.index, state_cache, *live)
         length = state.index + 1
-        log_probs, ids = _extensions(
-            logits, length, beam_size, min_length, max_length, eos_id, pad_id
-        )
+        log_probs, ids = _extensions(logits, length, options, eos_id, pad_id, filtering, state)
         scores, keys = _best_candidates(log_probs, ids, state.live, beam_size)
         is_end = keys // beam_size == eos_id
 
@@ -130,6 +125,7 @@ def search(
             state_cache = reorder(state_cache, keys % beam_size)
         after = state._replace(
             index=length,
+            prefix=_longer(state.prefix, keys, beam_size),
             tokens=keys // beam_size,
             live=live,
             ended=ended,
@@ -146,26 +142,31 @@ def search(
         state = _State(*values)
         return (state.index < max_length) & tf.reduce_any(state.live[:, 0] > -np.inf)
 
-    state = _first_state(grow, cache, batch, beam_size, start_id)
+    state = _first_state(grow, cache, batch, beam_size, start_id, filtering is not None)
     state = tf.while_loop(
         lambda s: going_on(*s), lambda s: body(*s), (state,), parallel_iterations=1
     )[0]
     return _trace_back(
-        _put_results(state), state.history, beam_size, num_hypotheses, eos_id, pad_id
+        _put_results(state), state.history, beam_size, options.num_hypotheses, eos_id, pad_id
     )
 
 
-def _first_state(grow: Any, cache: Any, batch: Any, beam: int, start_id: int) -> _State:
+def _first_state(
+    grow: Any, cache: Any, batch: Any, beam: int, start_id: int, filtering: bool
+) -> _State:
     # The loop changes both, so shape inference must not take them for constants.
     capacity = tf.compat.v1.placeholder_with_default(tf.constant(CHUNK), [])
     batch = tf.compat.v1.placeholder_with_default(tf.convert_to_tensor(batch, tf.int32), [])
     ended, ends = tf.fill([batch, beam], -np.inf), tf.zeros([batch, beam], tf.int32)
+    nothing = tf.zeros([batch, beam, 0], tf.int32)
+    prefix = (tf.compat.v1.placeholder_with_default(nothing, [None, beam, None]),)
     first_live = tf.constant([[0.0] + [-np.inf] * (beam - 1)])
     return _State(
         index=tf.constant(0),
         sentences=tf.range(batch),
         results=(ended, ends),
         tokens=tf.fill([batch, beam], start_id),
+        prefix=prefix if filtering else (),
         live=tf.tile(first_live, [batch, 1]),
         ended=ended,
         ends=ends,
@@ -199,7 +200,7 @@ def _without_stopped(state: _State, select: Any) -> _State:
 
     def dropped() -> Any:
         _, kept = tf.math.top_k(going_on, size // 2)
-        some = {name: tf.gather(x, kept) for name, x in rows.items()}
+        some = tf.nest.map_structure(lambda x: tf.gather(x, kept), rows)
         return {**some, "results": _put_results(state), "cache": select(state.cache, kept, size)}
 
     def all_of_them() -> Any:
@@ -226,16 +227,40 @@ def _make_room(grow: Any, index: Any, capacity: Any, cache: Any) -> tuple[Any, A
     )
 
 
+def _longer(prefix: Any, keys: Any, beam: int) -> Any:
+    """The tokens of the hypotheses that live on, the last one included."""
+    return tuple(
+        tf.concat([tf.gather(x, keys % beam, batch_dims=1), (keys // beam)[..., None]], axis=2)
+        for x in prefix
+    )
+
+
 def _extensions(
-    logits: Any, length: Any, beam: int, min_length: int, max_length: int, eos_id: int, pad_id: int
+    logits: Any,
+    length: Any,
+    options: SearchOptions,
+    eos_id: int,
+    pad_id: int,
+    filtering: Filtering | None,
+    state: _State,
 ) -> tuple[Any, Any]:
     """Log-probabilities and ids `[b * beam, k]` of the best next tokens of each hypothesis."""
+    beam, min_length = options.beam_size, options.min_length
     # One of them may be the end token where it is not allowed: 2 * beam leave enough others.
     k = min(2 * beam, logits.shape[1] - 1)
-    log_probs, ids = ops.top_k_log_probs(logits, k, forbidden=pad_id)
+    best = ops.top_k_log_probs(logits, k, forbidden=pad_id)
+    log_probs, ids = best
     if min_length > 1:
         too_early = (ids == eos_id) & (length < min_length)
         log_probs = tf.where(too_early, -np.inf, log_probs)
+
+    def some() -> tuple[Any, Any]:
+        """All that the filters leave."""
+        if filtering is None:
+            return log_probs, ids
+        return filtering.heed(
+            logits, (log_probs, ids), best[0], state.prefix[0], state.live, length < min_length
+        )
 
     def only_end() -> tuple[Any, Any]:
         """The end token alone, with the log-probability that the model gives it."""
@@ -246,7 +271,7 @@ def _extensions(
             tf.shape(ids), eos_id
         )
 
-    return tf.cond(length < max_length, lambda: (log_probs, ids), only_end)
+    return tf.cond(length < options.max_length, some, only_end)
 
 
 def _best_candidates(log_probs: Any, ids: Any, live: Any, beam: int) -> tuple[Any, Any]:

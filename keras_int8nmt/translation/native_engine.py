@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_int8nmt import native
+from keras_int8nmt.runtime import token_filters
 from keras_int8nmt.runtime.batching import longest_first
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
@@ -15,11 +16,11 @@ from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.translation.model import TranslationModel
 
 
-def native_refusal(model: TranslationModel) -> str | None:
-    """Why the native engine can't search with `model` as it is now; None if it can."""
+def native_refusal(model: TranslationModel, options: SearchOptions) -> str | None:
+    """Why the native engine can't search so with `model` as it is now; None if it can."""
     if native.reason() is not None:
         return f"there is no native library: {native.reason()}"
-    return model.native_refusal()
+    return model.native_refusal() or token_filters.native_refusal(options.filters())
 
 
 class NativeEngine:

@@ -12,7 +12,8 @@ import numpy as np
 from keras_int8nmt.files.source import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
-from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.runtime.search_options import SearchOptions, whole
+from keras_int8nmt.runtime.token_filters import TokenFilter
 from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.datasets import map_strings
 from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
@@ -45,6 +46,11 @@ class Translator:
         num_hypotheses: Translations a sentence that `translate` returns, at most `beam_size`.
         return_scores: False: the score of every hypothesis is NaN, and greedy search on the fast
             path, which does not need them, leaves log-probabilities out.
+        no_repeat_ngram_size: No run of so many generated tokens occurs twice in a translation; 0:
+            any may.
+        token_filters: Further rules of what must not be produced, each a `TokenFilter`. The fast
+            path runs those that the native decoder has, too; `path_reason` names one that it has
+            not.
         streams: Batches translated at the same time, each by a thread; all share the model's
             weights. "auto": as many as there are cores for them, and one on the layer path for a
             model whose operations use several cores by themselves.
@@ -87,6 +93,8 @@ class Translator:
         length_penalty: float = 1.0,
         num_hypotheses: int = 1,
         return_scores: bool = True,
+        no_repeat_ngram_size: int = 0,
+        token_filters: Sequence[TokenFilter] = (),
         streams: int | str = "auto",
         threads_per_stream: int = 1,
         max_source_length: int | None = None,
@@ -97,49 +105,36 @@ class Translator:
         check_model(model)
         self.model: TranslationModel = model
         self.tokenizer = tokenizer
-        self.beam_size = _whole("beam_size", beam_size, 1)
-        self.batch_size = _whole("batch_size", batch_size, 1)
-        self.max_length = min(_whole("max_length", max_length, 1), model.max_length)
-        self.min_length = _whole("min_length", min_length, 0)
-        if self.min_length > self.max_length:
-            raise ValueError(
-                f"`min_length` is {min_length}, more than the maximum length {self.max_length}."
-            )
-        self.length_penalty = float(length_penalty)
-        if not np.isfinite(self.length_penalty):
-            raise ValueError(f"`length_penalty` must be finite; received {length_penalty!r}.")
-        self.num_hypotheses = _whole("num_hypotheses", num_hypotheses, 1)
-        if num_hypotheses > beam_size:
-            raise ValueError(
-                f"`num_hypotheses` is {num_hypotheses}, more than `beam_size`, {beam_size}."
-            )
-        self.streams = streams if streams == "auto" else _whole("streams", streams, 1)
-        self.threads_per_stream = _whole("threads_per_stream", threads_per_stream, 1)
+        self.options = SearchOptions(
+            beam_size=beam_size,
+            num_hypotheses=num_hypotheses,
+            max_length=max_length,
+            min_length=min_length,
+            length_penalty=length_penalty,
+            return_scores=return_scores,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            token_filters=tuple(token_filters),
+        ).at_most(model.max_length)
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.streams = streams if streams == "auto" else whole("streams", streams, 1)
+        self.threads_per_stream = whole("threads_per_stream", threads_per_stream, 1)
         if path not in _PATHS:
             raise ValueError(f"`path` must be one of {', '.join(_PATHS)}; received {path!r}.")
         self._asked = path
         if sort not in SORTS:
             raise ValueError(f"`sort` must be one of {', '.join(SORTS)}; received {sort!r}.")
         self.sort = sort
-        self.max_batch_tokens = _whole("max_batch_tokens", max_batch_tokens, 1)
+        self.max_batch_tokens = whole("max_batch_tokens", max_batch_tokens, 1)
         if max_source_length is None:
             max_source_length = model.max_length
         self.max_source_length = min(
-            _whole("max_source_length", max_source_length, 1), model.max_length
+            whole("max_source_length", max_source_length, 1), model.max_length
         )
         for name in ("pad_id", "eos_id") if tokenizer is not None else ():
             ours, theirs = getattr(model, name), getattr(tokenizer, name)
             if ours != theirs:
                 raise ValueError(f"`{name}` of the model is {ours}, of the tokenizer {theirs}.")
         self._warned = False
-        self.options = SearchOptions(
-            self.beam_size,
-            self.num_hypotheses,
-            self.max_length,
-            self.min_length,
-            self.length_penalty,
-            bool(return_scores),
-        )
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text."""
@@ -270,6 +265,27 @@ class Translator:
             )
         return [*ids[: self.max_source_length - 1], self.model.eos_id]
 
+    @property
+    def beam_size(self) -> int:
+        return self.options.beam_size
+
+    @property
+    def num_hypotheses(self) -> int:
+        return self.options.num_hypotheses
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a translation, at most the model's `max_length`."""
+        return self.options.max_length
+
+    @property
+    def min_length(self) -> int:
+        return self.options.min_length
+
+    @property
+    def length_penalty(self) -> float:
+        return self.options.length_penalty
+
     # ---- the two engines ----
 
     @property
@@ -283,7 +299,11 @@ class Translator:
         return self._reason()
 
     def _reason(self) -> str | None:
-        return "it was asked for" if self._asked == "layers" else native_refusal(self.model)
+        return (
+            "it was asked for"
+            if self._asked == "layers"
+            else native_refusal(self.model, self.options)
+        )
 
     def _begin(self, sentences: list[list[int]], keys: list[int]) -> SearchResults:
         reason = self._reason()
@@ -331,11 +351,3 @@ class Translator:
 
 def _sentence(i: int) -> str:
     return f"Sentence {i}"
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"`{name}` must be a whole number; received {value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}; received {value}.")
-    return int(value)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_int8nmt.keras_engine import beam_search
 from keras_int8nmt.keras_engine.beam_search import search
+from keras_int8nmt.runtime.search_options import SearchOptions
 
 PAD, EOS, START = 0, 1, 2
 
@@ -25,7 +26,15 @@ def log_softmax(x):
     return (x - top - np.log(np.exp(x - top).sum(-1, keepdims=True))).astype(np.float32)
 
 
-def plain_search(table, *, beam_size, max_length, min_length=0, length_penalty=1.0):
+def repeats(tokens, size):
+    """Whether the last `size` tokens have occurred before."""
+    runs = [tokens[i : i + size] for i in range(len(tokens) - size)]
+    return size > 0 and tokens[-size:] in runs
+
+
+def plain_search(
+    table, *, beam_size, max_length, min_length=0, length_penalty=1.0, no_repeat_ngram_size=0
+):
     """One sentence, `table` `[length, row, vocabulary]`; returns `[(score, tokens)]`."""
     log_probs = log_softmax(table)
     live, ended = [(np.float32(0), [])], []
@@ -33,12 +42,17 @@ def plain_search(table, *, beam_size, max_length, min_length=0, length_penalty=1
         candidates = []
         for beam, (score, tokens) in enumerate(live):
             row = log_probs[n - 1, row_of(tokens, table.shape[1])]
-            for token, log_prob in enumerate(row):
-                allowed = token != PAD and not (token == EOS and n < min_length)
-                if n == max_length:
-                    allowed = token == EOS
-                total = score + log_prob
-                if allowed and total > -np.inf:
+            allowed = {
+                token
+                for token in range(len(row))
+                if token != PAD and not (token == EOS and n < min_length)
+            }
+            fresh = {t for t in allowed if not repeats([*tokens, t], no_repeat_ngram_size)}
+            if n == max_length or (allowed and not fresh):
+                fresh = {EOS}
+            for token in fresh:
+                total = score + row[token]
+                if total > -np.inf:
                     candidates.append((-total, token, beam))
         candidates = sorted(candidates)[: 2 * beam_size]
         for total, token, beam in candidates[:beam_size]:
@@ -66,6 +80,9 @@ def run_search(table, *, beam_size, num_hypotheses=None, selecting=True, **optio
     """`search` with a cache: the sentence and `[b * beam, capacity]` tokens so far."""
     batch, _, rows, vocabulary = table.shape
     flat = tf.constant(table.reshape(-1, vocabulary))
+    asked = SearchOptions(
+        beam_size=beam_size, num_hypotheses=num_hypotheses or beam_size, **options
+    )
     length = table.shape[1]
 
     def step(tokens, index, cache):
@@ -96,9 +113,8 @@ def run_search(table, *, beam_size, num_hypotheses=None, selecting=True, **optio
     def run(size):
         cache = tf.range(size), tf.zeros([size * beam_size, 0], tf.int32)
         return search(
-            step, reorder, grow, cache, batch=size, beam_size=beam_size,
-            num_hypotheses=num_hypotheses or beam_size, start_id=START, eos_id=EOS, pad_id=PAD,
-            select=select if selecting else None, **options,
+            step, reorder, grow, cache, batch=size, options=asked, start_id=START, eos_id=EOS,
+            pad_id=PAD, select=select if selecting else None,
         )  # fmt: skip
 
     tokens, lengths, scores = (x.numpy() for x in run(tf.constant(batch)))
@@ -132,6 +148,10 @@ def assert_same(found, expected):
         {"min_length": 6},
         {"max_length": 1},
         {"max_length": 2, "min_length": 2},
+        {"no_repeat_ngram_size": 1},
+        {"no_repeat_ngram_size": 2},
+        {"no_repeat_ngram_size": 3, "length_penalty": 0.0},
+        {"no_repeat_ngram_size": 1, "min_length": 5},
     ],
 )
 def test_search_is_the_plain_search(beam_size, options):
@@ -175,6 +195,26 @@ def test_impossible_tokens_are_never_produced():
     for sentence, result in zip(table, found, strict=True):
         assert_same(result, plain_search(sentence, beam_size=4, max_length=5, min_length=3))
         assert all(np.isfinite(score) and set(tokens) <= {1, 2} for score, tokens in result)
+
+
+@pytest.mark.parametrize("min_length", [0, 6])
+def test_where_every_token_is_forbidden_the_end_token_is_left(min_length):
+    # Two words that may each occur once; the end token is far from being the best.
+    table = random_table(np.random.default_rng(9), 12, 6, 4, eos_bias=-9.0)
+    options = {"max_length": 6, "min_length": min_length, "no_repeat_ngram_size": 1}
+    found = run_search(table, beam_size=2, **options)
+    for sentence, result in zip(table, found, strict=True):
+        assert_same(result, plain_search(sentence, beam_size=2, **options))
+        assert {len(tokens) for _, tokens in result} <= ({3} if min_length else {1, 2, 3})
+
+
+def test_no_run_of_tokens_occurs_twice():
+    table = random_table(np.random.default_rng(10), 20, 12, 5, eos_bias=-6.0)
+    free = run_search(table, beam_size=3, max_length=12)
+    assert any(repeats(t[: i + 1], 2) for r in free for _, t in r for i in range(len(t)))
+    for result in run_search(table, beam_size=3, max_length=12, no_repeat_ngram_size=2):
+        for _, tokens in result:
+            assert not any(repeats(tokens[: i + 1], 2) for i in range(len(tokens)))
 
 
 def test_a_sentence_without_any_hypothesis_has_length_0():

@@ -28,7 +28,7 @@ def arguments():
     description = model.spec()
     return {
         "source_ids": np.int32([[5, 6, model.eos_id], [7, model.eos_id, model.pad_id]]),
-        "divisors": SearchOptions(2, 1, 6, 0, 1.0).divisors(),
+        "divisors": SearchOptions(beam_size=2, max_length=6).divisors(),
         "tensors": description.tensors,
         "ints": description.ints,
         "floats": description.floats,

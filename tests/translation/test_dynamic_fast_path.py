@@ -133,7 +133,7 @@ def test_a_static_model_is_described_as_before_and_a_dynamic_one_by_one_number()
 
 
 def refused(description, message):
-    options = SearchOptions(2, 1, 6, 0, 1.0)
+    options = SearchOptions(beam_size=2, max_length=6)
     with pytest.raises(RuntimeError, match=message):
         NativeDecoder(
             description,

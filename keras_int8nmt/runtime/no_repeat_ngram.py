@@ -1,0 +1,24 @@
+"""The option `no_repeat_ngram_size`: no run of n generated tokens occurs twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_int8nmt.runtime.token_filters import TokenFilter
+
+
+@dataclass(frozen=True)
+class NoRepeatNgram(TokenFilter):
+    """Forbids the token that would end a run of `size` tokens which has occurred before."""
+
+    size: int
+
+    def forbidden(self, tokens: Sequence[int]) -> set[int]:
+        context = self.size - 1
+        last = list(tokens[len(tokens) - context :])
+        return {
+            tokens[end]
+            for end in range(context, len(tokens))
+            if list(tokens[end - context : end]) == last
+        }
