@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -335,3 +336,17 @@ def test_the_map_has_the_rooms_in_their_order():
     assert found == [
         (room.name, room.run_side) for row in ROOMS for room in row if "." not in room.name
     ]
+
+
+def test_no_module_hides_a_name_that_its_packages_face_exports():
+    """Importing a submodule sets its name on the package, over the function of that name."""
+    hidden = []
+    for module, path in MODULES.items():
+        if path.name != "__init__.py" or "lazy_face(" not in path.read_text(encoding="utf-8"):
+            continue
+        face = importlib.import_module(f"{NAME}.{module}".rstrip("."))
+        inside = {
+            other.rpartition(".")[2] for other in MODULES if other.rpartition(".")[0] == module
+        }
+        hidden += [f"{module}.{name}" for name in sorted(set(face.__all__) & (inside - {""}))]
+    assert not hidden

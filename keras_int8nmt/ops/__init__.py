@@ -25,6 +25,8 @@ _HOMES = {
     "int8_gather": "ops.functions",
     "embedding_lookup": "ops.functions",
     "top_k_log_probs": "ops.functions",
+    # Its module has another name, since a submodule of this name would hide the function.
+    "translate": "ops.translate_op",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "quantize",
     "set_num_threads",
     "top_k_log_probs",
+    "translate",
     "unpack_weights",
 ]
 
@@ -63,5 +66,6 @@ if TYPE_CHECKING:
         top_k_log_probs,
         unpack_weights,
     )
+    from keras_int8nmt.ops.translate_op import translate
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -20,7 +20,7 @@ from keras_int8nmt.ops import stock as stock_ops
 from keras_int8nmt.ops.attention_settings import AttentionSettings
 from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
 from keras_int8nmt.ops.integer_rules import require_norm
-from keras_int8nmt.ops.translate import translate as translate
+from keras_int8nmt.ops.translate_op import translate as translate
 from keras_int8nmt.quantization import QuantParams
 
 _CODES = ("int8", "uint8")
