@@ -62,3 +62,12 @@ def test_names_that_a_pages_examples_import_are_exported(page):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("keras_int8nmt"):
                 module = importlib.import_module(str(node.module))
                 assert not [a.name for a in node.names if not hasattr(module, a.name)]
+
+
+def test_the_table_of_costs_names_tests_that_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Cost of change")[2].partition("\n## ")[0]
+    proofs = (ROOT / "tests" / "test_cost_of_change.py").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)`", table)
+    assert named
+    assert not [name for name in named if f"def {name}(" not in proofs]
