@@ -1,8 +1,11 @@
-"""Finds and loads the native library, on first use and once.
+"""Finds and loads the native core library, on first use and once; NumPy and ctypes, no TensorFlow.
 
 It is not used where it was not built, or with `KERAS_INT8NMT_NATIVE=0`; then `reason()` says why,
 and the same layers run on stock TensorFlow operations, slower. A library that is there and does not
 load is an error, never passed over in silence.
+
+TensorFlow's ops are a library of their own beside it, which `ops/library.py` loads. `library` and
+`require`, which users call to have the ops, are its functions.
 """
 
 from __future__ import annotations
@@ -11,25 +14,25 @@ import ctypes
 import json
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-_LIBRARY = Path(__file__).resolve().parent / "_native" / "libkeras_int8nmt.so"
-_SWITCH = "KERAS_INT8NMT_NATIVE"
+from keras_int8nmt._faces import lazy_face
+
+FOLDER = Path(__file__).resolve().parent / "_native"
+SWITCH = "KERAS_INT8NMT_NATIVE"
+_LIBRARY = FOLDER / "libkeras_int8nmt_core.so"
+_ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """The outcome of the search: the library's two faces, or why there is none."""
+    """The outcome of the search: the library's functions, or why there are none."""
 
     reason: str | None = None
-    ops: ModuleType | None = None
     functions: ctypes.CDLL | None = None
     info: dict[str, Any] | None = None
 
@@ -38,32 +41,27 @@ _lock = threading.Lock()
 _loaded: _Loaded | None = None
 
 
-def library() -> ModuleType | None:
-    """The module of generated op functions (`keras_int8nmt_mat_mul`, ...), or None if not used.
+def functions() -> ctypes.CDLL | None:
+    """The library's C functions, or None if not used.
 
     Raises:
         RuntimeError: If the library is there but does not load, or can't run as
             `KERAS_INT8NMT_GEMM` and `KERAS_INT8NMT_ISA` ask.
         ValueError: If `KERAS_INT8NMT_NATIVE` is neither 0 nor 1.
     """
-    return _load().ops
+    return _load().functions
 
 
-def require() -> ModuleType:
-    """`library()`, where there must be one.
+def require_functions() -> ctypes.CDLL:
+    """`functions()`, where they must be there.
 
     Raises:
-        RuntimeError: If the native library is not used, and why.
+        RuntimeError: If the native library is not used, and why; else as in `functions`.
     """
     loaded = _load()
-    if loaded.ops is None:
+    if loaded.functions is None:
         raise RuntimeError(f"This needs the native library: {loaded.reason}.")
-    return loaded.ops
-
-
-def functions() -> ctypes.CDLL | None:
-    """The library's C functions, or None if not used."""
-    return _load().functions
+    return loaded.functions
 
 
 def reason() -> str | None:
@@ -118,23 +116,49 @@ def int8_peak(seconds: float = 0.2) -> float:
     return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))
 
 
-@contextmanager
-def op_times() -> Iterator[dict[str, dict[str, float]]]:
-    """Counts the time in each op while the block runs; the dict that it gives is filled at the end.
+def pack_weights(weights: np.ndarray) -> np.ndarray:
+    """int8 weights `[k, n]` as the INT8 products of the library read them on this CPU: uint8 bytes.
 
-    By the name of the op: `calls` and `seconds`, the latter summed over all threads. Without the
-    native library it stays empty.
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty, too large or -128 somewhere.
     """
-    functions = _load().functions
-    times: dict[str, dict[str, float]] = {}
-    if functions is None:
-        yield times
-        return
-    functions.keras_int8nmt_profile_start()
-    try:
-        yield times
-    finally:
-        times.update(json.loads(functions.keras_int8nmt_profile_stop()))
+    return _packed("pack", "packed_bytes", weights, np.int8)
+
+
+def pack_float(weights: np.ndarray) -> np.ndarray:
+    """float32 weights `[k, n]` as the float products of the library read them: uint8 bytes.
+
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty or too large.
+    """
+    return _packed("pack_float", "packed_float_bytes", weights, np.float32)
+
+
+def _packed(pack: str, size: str, weights: np.ndarray, dtype: Any) -> np.ndarray:
+    functions = require_functions()
+    if weights.ndim != 2 or weights.dtype != dtype:
+        raise ValueError(
+            f"weights are {weights.dtype.name} of shape {list(weights.shape)}; expected "
+            f"{np.dtype(dtype).name} [k, n]."
+        )
+    weights = np.ascontiguousarray(weights)
+    count = getattr(functions, f"keras_int8nmt_{size}")(*weights.shape)
+    packed = _aligned(max(count, 0))
+    done = count >= 0 and getattr(functions, f"keras_int8nmt_{pack}")(
+        weights.ctypes.data, *weights.shape, packed.ctypes.data
+    )
+    if not done:
+        raise ValueError(f"{functions.keras_int8nmt_last_error().decode()}.")
+    return packed
+
+
+def _aligned(count: int) -> np.ndarray:
+    """Bytes that begin where a line of the cache does, as TensorFlow's tensors do."""
+    memory = np.empty(count + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + count]
 
 
 def _load() -> _Loaded:
@@ -147,38 +171,48 @@ def _load() -> _Loaded:
 
 
 def _find() -> _Loaded:
-    switch = os.environ.get(_SWITCH, "")
+    switch = os.environ.get(SWITCH, "")
     if switch not in ("", "0", "1"):
-        raise ValueError(f"{_SWITCH} is {switch!r}; choose 0 (stock operations only) or 1.")
+        raise ValueError(f"{SWITCH} is {switch!r}; choose 0 (stock operations only) or 1.")
     if switch == "0":
-        return _Loaded(reason=f"{_SWITCH}=0")
+        return _Loaded(reason=f"{SWITCH}=0")
     if not _LIBRARY.is_file():
         return _Loaded(reason=f"this installation has no native library ({_LIBRARY})")
     return _open(_LIBRARY)
 
 
 def _open(path: Path) -> _Loaded:
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    signatures = {
+        "info": (ctypes.c_char_p, []),
+        "last_error": (ctypes.c_char_p, []),
+        "num_threads": (ctypes.c_int, []),
+        "set_num_threads": (None, [ctypes.c_int]),
+        "int8_peak": (ctypes.c_double, [ctypes.c_double]),
+        "packed_bytes": (number, [number, number]),
+        "pack": (ctypes.c_bool, [pointer, number, number, pointer]),
+        "packed_float_bytes": (number, [number, number]),
+        "pack_float": (ctypes.c_bool, [pointer, number, number, pointer]),
+    }
     try:
-        # In this order: TensorFlow collects the ops while the library loads, which happens once.
-        ops = tf.load_op_library(str(path))
         functions = ctypes.CDLL(str(path))
-        functions.keras_int8nmt_info.restype = ctypes.c_char_p
-        functions.keras_int8nmt_info.argtypes = []
-        functions.keras_int8nmt_profile_stop.restype = ctypes.c_char_p
-        functions.keras_int8nmt_profile_stop.argtypes = []
-        functions.keras_int8nmt_num_threads.restype = ctypes.c_int
-        functions.keras_int8nmt_num_threads.argtypes = []
-        functions.keras_int8nmt_int8_peak.restype = ctypes.c_double
-        functions.keras_int8nmt_int8_peak.argtypes = [ctypes.c_double]
-        functions.keras_int8nmt_set_num_threads.restype = None
-        functions.keras_int8nmt_set_num_threads.argtypes = [ctypes.c_int]
-    except (tf.errors.OpError, OSError, AttributeError) as error:
+        for name, (result, arguments) in signatures.items():
+            function = getattr(functions, f"keras_int8nmt_{name}")
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
         raise RuntimeError(
-            f"The native library {path} does not load in TensorFlow {tf.__version__}: {error}. "
-            f"Install keras-int8nmt again, or set {_SWITCH}=0 to run on TensorFlow's own, slower "
-            "operations."
+            f"The native library {path} does not load: {error}. Install keras-int8nmt again, or "
+            f"set {SWITCH}=0 to run on TensorFlow's own, slower operations."
         ) from error
     info = json.loads(functions.keras_int8nmt_info())
     if "error" in info:
         raise RuntimeError(f"The native library {path} can't be used: {info['error']}")
-    return _Loaded(ops=ops, functions=functions, info=info)
+    return _Loaded(functions=functions, info=info)
+
+
+# By name, when a user asks: the ops need TensorFlow, and this module serves where there is none.
+__getattr__, __dir__ = lazy_face(
+    __name__,
+    {"library": "ops.library", "require": "ops.library"},
+    present=[name for name in globals() if not name.startswith("_")],
+)

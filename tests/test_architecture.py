@@ -311,7 +311,10 @@ def native_sources() -> list[Path]:
     return sorted([*folder.rglob("*.cc"), *folder.rglob("*.h")])
 
 
-@pytest.mark.parametrize(("floor", "above"), [("kernels", ("decoder",)), ("decoder", ())])
+FLOORS = [("kernels", ("decoder", "core")), ("decoder", ("core",)), ("core", ())]
+
+
+@pytest.mark.parametrize(("floor", "above"), FLOORS)
 def test_floors_below_the_ops_know_nothing_of_tensorflow_nor_of_what_is_above(floor, above):
     root = SOURCES / "keras_int8nmt" / "cc"
     sources = [p for p in native_sources() if p.relative_to(root).parts[0] == floor]

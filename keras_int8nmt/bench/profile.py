@@ -15,6 +15,7 @@ from keras_int8nmt.bench.base_model import (
 )
 from keras_int8nmt.bench.timing import machine, require_native, row
 from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.ops.library import op_times
 from keras_int8nmt.translation.translator import Translator
 
 # The ops of the layer path by kind of work.
@@ -68,7 +69,7 @@ def _layer_rows(int8: Any) -> list[dict[str, Any]]:
     sources = make_sources()
     translator = Translator(int8, None, path="layers", **translator_settings())
     translator.translate_ids(sources)
-    with native.op_times() as times:
+    with op_times() as times:
         start = time.perf_counter()
         translator.translate_ids(sources)
         total = time.perf_counter() - start

@@ -159,8 +159,9 @@ def require_native() -> Any:
         RuntimeError: without the native library there is nothing to measure.
     """
     from keras_int8nmt import native
+    from keras_int8nmt.ops.library import library
 
-    library = native.library()
-    if library is None:
+    found = library()
+    if found is None:
         raise RuntimeError(f"This benchmark needs the native library: {native.reason()}.")
-    return library
+    return found

@@ -30,7 +30,7 @@ _HEADS = ("int8", "float32")
 
 def native_available() -> bool:
     """Whether the ops run in the native library."""
-    return native.library() is not None
+    return native.functions() is not None
 
 
 def native_info() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def set_num_threads(threads: int) -> None:
 
 
 def _backend() -> ModuleType:
-    if native.library() is None:
+    if native.functions() is None:
         return stock_ops
     from keras_int8nmt.ops import native as native_ops
 

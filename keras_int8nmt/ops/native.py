@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_int8nmt import native
 from keras_int8nmt.ops.attention_settings import AttentionSettings
+from keras_int8nmt.ops.library import library
 
 
 def _raw() -> Any:
-    return native.library()
+    return library()
 
 
 def pack_weights(weights: tf.Tensor) -> tf.Tensor:

@@ -40,7 +40,7 @@ def translate(
     Raises:
         RuntimeError: without the native library; stock operations have no counterpart.
     """
-    native.require()
+    native.require_functions()
     from keras_int8nmt.ops import native as native_ops
 
     source_ids = as_tensor("source_ids", source_ids, ("int32",), rank=2)

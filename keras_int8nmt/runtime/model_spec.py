@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native
@@ -264,7 +265,7 @@ def float_product(
         return tf.cast(kernel(), tf.float32)
 
     def packed() -> Any:
-        return native.require().keras_int8nmt_pack_float(weights=plain())
+        return native.pack_float(np.asarray(memoryview(plain())))
 
     bias = tf.zeros((n,)) if bias is None else tf.cast(bias, tf.float32)
     return Product((k, n), Weights(packed, plain), None, bias, activation, None, **output)

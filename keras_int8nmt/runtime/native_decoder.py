@@ -76,8 +76,7 @@ class NativeDecoder:
         batch_size: int,
         max_source_length: int,
     ) -> None:
-        native.require()
-        self._functions = _prepared(native.functions())
+        self._functions = _prepared(native.require_functions())
         self._process = os.getpid()
         self._requests: list[NativeResult] = []
         self._changed = threading.Lock()
@@ -330,7 +329,6 @@ def _prepared(functions: Any) -> Any:
         "request_sizes": (None, [pointer, pointer]),
         "request_results": (None, [pointer, pointer, pointer, pointer, pointer]),
         "request_free": (None, [pointer]),
-        "last_error": (ctypes.c_char_p, []),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(functions, "keras_int8nmt_" + name)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt import native
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops import native as native_ops
+from keras_int8nmt.ops.library import require
 from keras_int8nmt.runtime.model_spec import Description
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
@@ -72,7 +72,7 @@ def export_saved_model(
         >>> served = load_saved_model("en-de-served").signatures["serving_default"]
         >>> served(source_ids=ids)["tokens"]
     """
-    native.require()
+    require()
     check_model(model)
     reason = model.native_refusal()
     if reason is not None:
@@ -112,7 +112,7 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
         ModelFolderError: when there is no SavedModel, or one of something else.
         RuntimeError: without the native library.
     """
-    native.require()
+    require()
     if not (Path(folder) / _MARK).is_file():
         raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
     loaded = tf.saved_model.load(str(folder))

@@ -45,7 +45,7 @@ def bits(results):
 
 
 needs_native = pytest.mark.skipif(
-    native.library() is None, reason=f"no native library: {native.reason()}"
+    native.functions() is None, reason=f"no native library: {native.reason()}"
 )
 
 

@@ -70,7 +70,7 @@ print(json.dumps(found))
 
 
 def needs_library():
-    if native.library() is None:
+    if native.functions() is None:
         pytest.skip(f"no native library: {native.reason()}")
 
 

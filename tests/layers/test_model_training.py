@@ -99,7 +99,7 @@ def test_the_converted_model_computes_what_was_trained(mode):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
+@pytest.mark.skipif(native.functions() is None, reason=f"no native library: {native.reason()}")
 def test_the_fast_path_translates_as_the_layer_path():
     class Tokenizer:
         pad_id, eos_id = 0, 1

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_int8nmt import build_transformer, native, ops
+from keras_int8nmt import build_transformer, native
+from keras_int8nmt.ops.translate import translate
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 F32 = np.float32
@@ -159,10 +160,10 @@ def test_shapes_are_known_as_far_as_attributes_tell(raw):
     given = arguments()
 
     @tf.function(input_signature=[tf.TensorSpec([3, None], tf.int32)])
-    def translate(ids):
-        return ops.translate(**given | {"source_ids": ids, "num_hypotheses": 2})
+    def translated(ids):
+        return translate(**given | {"source_ids": ids, "num_hypotheses": 2})
 
-    shapes = [t.shape.as_list() for t in translate.get_concrete_function().structured_outputs]
+    shapes = [t.shape.as_list() for t in translated.get_concrete_function().structured_outputs]
     assert shapes == [[3, 2, None], [3, 2], [3, 2]]
 
 
@@ -185,10 +186,10 @@ def test_shapes_are_known_as_far_as_attributes_tell(raw):
 )
 def test_the_function_checks_at_once(raw, name, value, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        ops.translate(**arguments() | {name: value})
+        translate(**arguments() | {name: value})
 
 
 def test_it_needs_the_native_library(monkeypatch):
     monkeypatch.setattr(native, "_loaded", native._Loaded(reason="KERAS_INT8NMT_NATIVE=0"))
     with pytest.raises(RuntimeError, match="needs the native library: KERAS_INT8NMT_NATIVE=0"):
-        ops.translate(np.int32([[3]]), F32([1, 1]), [F32([1])], ints=[], floats=[])
+        translate(np.int32([[3]]), F32([1, 1]), [F32([1])], ints=[], floats=[])

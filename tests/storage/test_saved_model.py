@@ -19,8 +19,8 @@ from keras_int8nmt import (
     export_saved_model,
     load_saved_model,
     native,
-    ops,
 )
+from keras_int8nmt.ops.translate import translate
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
@@ -41,7 +41,7 @@ print(json.dumps({name: x.numpy().tolist() for name, x in found.items()}))
 
 @pytest.fixture(autouse=True)
 def _needs_the_library():
-    if native.library() is None:
+    if native.functions() is None:
         pytest.skip(f"no native library: {native.reason()}")
 
 
@@ -94,7 +94,7 @@ def search_arguments(kind):
 
 
 def search(kind, ids, **changes):
-    return unpacked(ops.translate(ids, **search_arguments(kind) | changes))
+    return unpacked(translate(ids, **search_arguments(kind) | changes))
 
 
 # ---- the op
@@ -131,7 +131,7 @@ def test_places_without_a_hypothesis_are_empty():
     """One step ends fewer hypotheses than the beam has places."""
     options = Translator(model_of("int8"), None, **SEARCH, max_length=1).options
     arguments = search_arguments("int8") | {"divisors": options.divisors()}
-    tokens, lengths, scores = ops.translate(padded(sentences()[:2]), **arguments)
+    tokens, lengths, scores = translate(padded(sentences()[:2]), **arguments)
     np.testing.assert_array_equal(lengths, [[1, 0], [1, 0]])
     assert np.isneginf(scores[:, 1]).all()
     np.testing.assert_array_equal(tokens[:, 1], model_of("int8").pad_id)
@@ -140,10 +140,10 @@ def test_places_without_a_hypothesis_are_empty():
 def test_it_runs_in_graphs_and_in_the_threads_of_tf_data():
     ids = sentences()
     expected = search("int8", padded(ids))
-    function = tf.function(lambda x: ops.translate(x, **search_arguments("int8")))
+    function = tf.function(lambda x: translate(x, **search_arguments("int8")))
     assert unpacked(function(padded(ids))) == expected
     data = tf.data.Dataset.from_tensor_slices(padded(ids)).batch(3)
-    data = data.map(lambda x: ops.translate(x, **search_arguments("int8")), num_parallel_calls=4)
+    data = data.map(lambda x: translate(x, **search_arguments("int8")), num_parallel_calls=4)
     assert [each for batch in data for each in unpacked(batch)] == expected
 
 

@@ -10,7 +10,7 @@ from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import builtin as builtin_model
 
 pytestmark = pytest.mark.skipif(
-    native.library() is None, reason=f"no native library: {native.reason()}"
+    native.functions() is None, reason=f"no native library: {native.reason()}"
 )
 
 

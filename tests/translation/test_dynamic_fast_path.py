@@ -27,7 +27,7 @@ from keras_int8nmt.storage import (
 )
 
 pytestmark = pytest.mark.skipif(
-    native.library() is None, reason=f"no native library: {native.reason()}"
+    native.functions() is None, reason=f"no native library: {native.reason()}"
 )
 _LINEAR, _DYNAMIC = 9001, 2
 

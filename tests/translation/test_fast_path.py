@@ -25,7 +25,7 @@ from keras_int8nmt.storage import (
 from keras_int8nmt.translation.translator import Translation
 
 pytestmark = pytest.mark.skipif(
-    native.library() is None, reason=f"no native library: {native.reason()}"
+    native.functions() is None, reason=f"no native library: {native.reason()}"
 )
 
 

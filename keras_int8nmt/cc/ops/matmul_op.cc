@@ -2,6 +2,7 @@
 // of float rows, each quantized with a scale of its own.
 #include <vector>
 
+#include "core_link.h"
 #include "gemm/gemm.h"
 #include "op_support.h"
 #include "ops.h"
@@ -63,7 +64,7 @@ class MatMul {
     args.epilogue.activation = activation_;
     args.epilogue.output = output_;
     args.out = y.data<void>();
-    weights.backend->multiply(args);
+    TheCore().multiply(args);
   }
 
  private:
@@ -104,7 +105,7 @@ class DynamicMatMul {
     args.epilogue.activation = activation_;
     args.epilogue.row_scales = row_scales.data();
     args.out = y.data<void>();
-    weights.backend->multiply(args);
+    TheCore().multiply(args);
   }
 
  private:

@@ -140,6 +140,9 @@ class Context {
   TF_OpKernelContext* context_;
 };
 
+// Throws std::runtime_error where the core library is of another build; see core_link.h.
+void RequireCore();
+
 // ---- registration, once, when the library is loaded
 struct OpDefinition {
   const char* name;
@@ -153,6 +156,7 @@ void RegisterKernelFunctions(const char* op, void* (*create)(TF_OpKernelConstruc
 template <class Kernel>
 void* CreateKernel(TF_OpKernelConstruction* construction) {
   try {
+    RequireCore();
     return new Kernel(Attributes(construction));
   } catch (...) {
     Status status;

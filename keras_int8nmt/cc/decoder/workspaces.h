@@ -1,11 +1,11 @@
-// What a call of KerasInt8nmtTranslate computes in: buffers and prepared products, which take
-// longer to make than a short sentence to translate.
+// What one call of TranslateRows computes in: buffers and prepared products, which take longer to
+// make than a short sentence to translate.
 //
 // They are kept in the process between calls, a few of them, found again by the shape of what they
-// were made for and never by a kernel object or an address: the model's numbers and weights are set
-// anew for each call.
-#ifndef KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_
-#define KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_
+// were made for and never by an address: the model's numbers and weights are set anew for each
+// call.
+#ifndef KERAS_INT8NMT_DECODER_WORKSPACES_H_
+#define KERAS_INT8NMT_DECODER_WORKSPACES_H_
 
 #include <cstdint>
 #include <memory>
@@ -100,4 +100,4 @@ class Workspaces {
 
 }  // namespace keras_int8nmt
 
-#endif  // KERAS_INT8NMT_OPS_TRANSLATE_WORKSPACES_H_
+#endif  // KERAS_INT8NMT_DECODER_WORKSPACES_H_

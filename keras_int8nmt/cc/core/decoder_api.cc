@@ -1,38 +1,16 @@
 // The decoder's C functions: a pool of streams over a model, and requests to it.
 //
 // Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls
-// through ctypes, which releases the interpreter lock. No exception leaves: a function that fails
-// returns null and keras_int8nmt_last_error tells why.
+// through ctypes, which releases the interpreter lock. A function that fails returns null, see
+// errors.h.
 #include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
-#include "c_functions.h"
+#include "errors.h"
+#include "export.h"
 #include "pool.h"
-
-namespace keras_int8nmt {
-namespace {
-
-thread_local std::string last_error;
-
-// f(), or null where it throws.
-template <class F>
-auto OrNull(F f) -> decltype(f()) {
-  try {
-    return f();
-  } catch (const std::bad_alloc&) {
-    last_error = "out of memory";
-  } catch (const std::exception& error) {
-    last_error = error.what();
-  }
-  return nullptr;
-}
-
-}  // namespace
-}  // namespace keras_int8nmt
 
 using keras_int8nmt::Hypothesis;
 using keras_int8nmt::Pool;
@@ -56,17 +34,12 @@ struct KerasInt8nmtDecoderOptions {
 
 }  // extern "C"
 
-// Why the last call of this thread that failed did.
-KERAS_INT8NMT_EXPORT const char* keras_int8nmt_last_error() {
-  return keras_int8nmt::last_error.c_str();
-}
-
 KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_t num_ints,
                                                      const float* floats, int64_t num_floats,
                                                      const KerasInt8nmtTensor* tensors,
                                                      int64_t num_tensors,
                                                      const KerasInt8nmtDecoderOptions* options) {
-  return keras_int8nmt::OrNull([&]() -> void* {
+  return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     std::vector<keras_int8nmt::TensorView> views;
     for (int64_t i = 0; i < num_tensors; ++i) {
       const KerasInt8nmtTensor& t = tensors[i];
@@ -102,7 +75,7 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_destroy(void* pool) {
 KERAS_INT8NMT_EXPORT void* keras_int8nmt_request_submit(void* pool, const int32_t* ids,
                                                         const int64_t* offsets,
                                                         const int64_t* order, int64_t count) {
-  return keras_int8nmt::OrNull([&]() -> void* {
+  return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     auto request = std::make_unique<Request>();
     for (int64_t i = 0; i < count; ++i) {
       request->sentences.emplace_back(ids + offsets[i], ids + offsets[i + 1]);
@@ -156,11 +129,6 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_request_results(const void* request, int
 
 KERAS_INT8NMT_EXPORT void keras_int8nmt_request_free(void* request) {
   delete static_cast<Request*>(request);
-}
-
-// INT8 operations a second of one core, in 10^9; 0 where it is not known how to measure them.
-KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
-  return keras_int8nmt::Int8PeakGops(seconds);
 }
 
 // Counts the time of each kind of work in all streams from now on.

@@ -1,0 +1,40 @@
+#include "core.h"
+
+#include <cstring>
+#include <string>
+
+#include "build_id.h"
+#include "gemm/float_gemm.h"
+
+namespace keras_int8nmt {
+namespace {
+
+void Multiply(const GemmArgs& args) { args.weights.backend->multiply(args); }
+
+Core MakeCore() {
+  using C = Core;
+  return {decltype(C::active_kernels)::Of<&ActiveKernels>(),
+          decltype(C::active_gemm)::Of<&ActiveGemm>(),
+          decltype(C::packed_bytes)::Of<&PackedBytes>(),
+          decltype(C::pack)::Of<&Pack>(),
+          decltype(C::read_packed)::Of<&ReadPacked>(),
+          decltype(C::multiply)::Of<&Multiply>(),
+          decltype(C::packed_float_bytes)::Of<&PackedFloatBytes>(),
+          decltype(C::pack_float)::Of<&PackFloat>(),
+          decltype(C::multiply_float)::Of<&MultiplyFloat>(),
+          decltype(C::gather_rows)::Of<&GatherRows>(),
+          decltype(C::translate_rows)::Of<&TranslateRows>()};
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+const keras_int8nmt::Core* keras_int8nmt_core(const char* build, const char** why) {
+  static const keras_int8nmt::Core core = keras_int8nmt::MakeCore();
+  if (std::strcmp(build, keras_int8nmt::kBuildId) == 0) return &core;
+  thread_local std::string text;
+  text = "the TensorFlow ops (" + std::string(build) + ") and the core library (" +
+         keras_int8nmt::kBuildId + ") are of different builds; install both together";
+  *why = text.c_str();
+  return nullptr;
+}

@@ -1,0 +1,49 @@
+// What the library of TensorFlow's ops takes of the core library: one table of functions, found by
+// one C function, so that a core of another build is refused and never called.
+//
+// The two are built by one compiler from one state of the sources, which equal build ids say; so
+// C++ values may pass.
+#ifndef KERAS_INT8NMT_CORE_CORE_H_
+#define KERAS_INT8NMT_CORE_CORE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core_function.h"
+#include "export.h"
+#include "gemm/gemm.h"
+#include "int8.h"
+#include "translate_rows.h"
+
+namespace keras_int8nmt {
+
+// Each as the function of kernels/ or decoder/ that it stands for. What the tables of kernels and
+// back ends point to is called directly, but for `multiply`, which may throw.
+struct Core {
+  CoreFunction<const Kernels&()> active_kernels;
+  CoreFunction<const GemmBackend&()> active_gemm;
+  CoreFunction<size_t(const GemmBackend& backend, int64_t k, int64_t n)> packed_bytes;
+  CoreFunction<void(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n,
+                    void* blob)>
+      pack;
+  CoreFunction<PackedInfo(const void* blob, size_t bytes)> read_packed;
+  CoreFunction<void(const GemmArgs& args)> multiply;
+  CoreFunction<size_t(int64_t k, int64_t n)> packed_float_bytes;
+  CoreFunction<void(const float* weights, int64_t k, int64_t n, void* packed)> pack_float;
+  CoreFunction<void(const float* a, int64_t m, const void* packed, int64_t k, int64_t n,
+                    const float* bias, float* out)>
+      multiply_float;
+  CoreFunction<void(const void* x, int64_t outer, int64_t source_rows, const int32_t* indices,
+                    int64_t count, size_t row_bytes, void* out)>
+      gather_rows;
+  CoreFunction<TranslatedRows(const RowsToTranslate& rows)> translate_rows;
+};
+
+}  // namespace keras_int8nmt
+
+// The table, for whoever is of this build; for others null, and *why is a sentence. `build` names
+// the caller's build, as build_id.h does.
+KERAS_INT8NMT_EXPORT const keras_int8nmt::Core* keras_int8nmt_core(const char* build,
+                                                                   const char** why);
+
+#endif  // KERAS_INT8NMT_CORE_CORE_H_

@@ -1,0 +1,107 @@
+// The C functions that are not the decoder's: what the library runs on, threads, and weights packed
+// for this CPU.
+#include <exception>
+#include <string>
+
+#include "errors.h"
+#include "export.h"
+#include "gemm/float_gemm.h"
+#include "gemm/gemm.h"
+#include "int8.h"
+
+namespace keras_int8nmt {
+namespace {
+
+std::string JsonString(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  }
+  return quoted + "\"";
+}
+
+std::string Info() {
+  try {
+    return "{\"isa\": " + JsonString(ActiveKernels().isa) +
+           ", \"gemm\": " + JsonString(ActiveGemm().name) +
+           ", \"gemm_way\": " + JsonString(ActiveGemm().way) +
+           ", \"weight_bits\": " + std::to_string(ActiveGemm().weight_bits) + "}";
+  } catch (const std::exception& error) {
+    return "{\"error\": " + JsonString(error.what()) + "}";
+  }
+}
+
+// A sum of so many products of bytes is sure to stay within int32; no size overflows below it.
+constexpr int64_t kMostRows = 66000, kMostColumns = int64_t{1} << 31;
+
+void CheckSize(int64_t k, int64_t n, int64_t most_rows) {
+  if (k >= 1 && k <= most_rows && n >= 1 && n <= kMostColumns) return;
+  throw std::invalid_argument("weights of " + std::to_string(k) + " rows and " + std::to_string(n) +
+                              " columns; expected 1 to " + std::to_string(most_rows) +
+                              " and 1 to " + std::to_string(kMostColumns));
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+// JSON: {"isa", "gemm", "gemm_way", "weight_bits"}, or {"error": message} when the library cannot
+// be used as the environment asks. The text stays valid until the thread's next call.
+KERAS_INT8NMT_EXPORT const char* keras_int8nmt_info() {
+  thread_local std::string text;
+  text = keras_int8nmt::Info();
+  return text.c_str();
+}
+
+// Threads of one matrix product, at least 1.
+KERAS_INT8NMT_EXPORT void keras_int8nmt_set_num_threads(int threads) {
+  keras_int8nmt::SetGemmThreads(threads < 1 ? 1 : threads);
+}
+
+KERAS_INT8NMT_EXPORT int keras_int8nmt_num_threads() { return keras_int8nmt::GemmThreads(); }
+
+// INT8 operations a second of one core, in 10^9; 0 where it is not known how to measure them.
+KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
+  return keras_int8nmt::Int8PeakGops(seconds);
+}
+
+// ---- weights of products [k, n], packed for this CPU into memory of the caller, 64-byte aligned
+
+// Bytes of the packed form; -1 for a size that cannot be, and keras_int8nmt_last_error tells.
+KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
+  return keras_int8nmt::OrElse<int64_t>(-1, [&] {
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostRows);
+    return static_cast<int64_t>(keras_int8nmt::PackedBytes(keras_int8nmt::ActiveGemm(), k, n));
+  });
+}
+
+// Weights -127 to 127; true if it went well, and keras_int8nmt_last_error tells if not.
+KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, int64_t n,
+                                             void* packed) {
+  return keras_int8nmt::OrElse(false, [&] {
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostRows);
+    for (int64_t i = 0; i < k * n; ++i) {
+      if (weights[i] != -128) continue;
+      throw std::invalid_argument("weights has -128 at [" + std::to_string(i / n) + ", " +
+                                  std::to_string(i % n) + "]; expected -127 to 127");
+    }
+    keras_int8nmt::Pack(keras_int8nmt::ActiveGemm(), weights, k, n, packed);
+    return true;
+  });
+}
+
+KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t n) {
+  return keras_int8nmt::OrElse<int64_t>(-1, [&] {
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostColumns);
+    return static_cast<int64_t>(keras_int8nmt::PackedFloatBytes(k, n));
+  });
+}
+
+KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack_float(const float* weights, int64_t k, int64_t n,
+                                                   void* packed) {
+  return keras_int8nmt::OrElse(false, [&] {
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostColumns);
+    keras_int8nmt::PackFloat(weights, k, n, packed);
+    return true;
+  });
+}
