@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.autotuning.search import Times
-from keras_int8nmt.conversion.layers import array
+from keras_int8nmt.conversion.transformer import output_matmul
+from keras_int8nmt.layers.matmuls import (
+    MatMul,
+    TensorMatMul,
+    WeightMatMul,
+    attention_matmuls,
+    dense_matmul,
+)
 from keras_int8nmt.layers.model_state import quant_layers
-from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.models.transformer import Transformer
 
 # Multiply-adds a nanosecond in products with weights: INT8 is 3.5 times as fast as float32.
@@ -57,16 +63,23 @@ class _Passes:
     reads: float
 
 
-def _weights(kernel: Any, passes: _Passes) -> Times:
-    macs = float(np.prod(kernel.shape))
+def _times(matmul: MatMul, passes: _Passes, pairs: float, rate: float) -> Times:
+    """A MatMul.
+
+    Args:
+        matmul: The MatMul.
+        passes: Of one with weights.
+        pairs: Pairs of a query and a key, for a product of two tensors.
+        rate: Of a product of two tensors.
+    """
+    if isinstance(matmul, TensorMatMul):
+        macs = matmul.multiply_adds * pairs
+        return Times(*(macs / rate * DYNAMIC_SLOWER[p] for p in _PRECISIONS))
+    macs = float(np.prod(matmul.kernel().shape))
     computing, reading = macs * passes.rows, macs * passes.reads
     return Times(
         *(computing / WEIGHTS_RATE[p] + reading * BYTES[p] / BYTES_PER_NS for p in _PRECISIONS)
     )
-
-
-def _dynamic(macs: float, rate: float) -> Times:
-    return Times(*(macs / rate * DYNAMIC_SLOWER[p] for p in _PRECISIONS))
 
 
 def _attention(
@@ -81,14 +94,9 @@ def _attention(
         pairs: Of a query and a key.
         rate: Of QK^T and AV.
     """
-    heads = layer.num_heads
     return {
-        f"{layer.path}/query": _weights(layer.query_dense.kernel, own),
-        f"{layer.path}/key": _weights(layer.key_dense.kernel, other),
-        f"{layer.path}/value": _weights(layer.value_dense.kernel, other),
-        f"{layer.path}/QK": _dynamic(heads * layer.key_dim * pairs, rate),
-        f"{layer.path}/AV": _dynamic(heads * layer.value_dim * pairs, rate),
-        f"{layer.path}/attention_output": _weights(layer.output_dense.kernel, own),
+        matmul.name: _times(matmul, other if matmul.part in ("key", "value") else own, pairs, rate)
+        for matmul in attention_matmuls(layer)
     }
 
 
@@ -105,10 +113,8 @@ def matmul_times(model: Any, work: Workload) -> dict[str, Times]:
     found: dict[str, Times] = {}
     passes = _Passes(1.0, 1.0 / work.batch_size)
     for layer in quant_layers(model):
-        if isinstance(layer, QuantDense):
-            found[layer.path] = _weights(layer.kernel, passes)
-        else:
-            found.update(_attention(layer, passes, passes, work.source_tokens, ENCODER_RATE))
+        for matmul in layer.matmuls():
+            found[matmul.name] = _times(matmul, passes, work.source_tokens, ENCODER_RATE)
     return found
 
 
@@ -118,11 +124,15 @@ def _transformer_times(model: Transformer, work: Workload) -> dict[str, Times]:
     encoding = _Passes(source, 1.0 / work.batch_size)
     decoding = _Passes(rows, target / work.batch_size)
     found: dict[str, Times] = {}
+
+    def weights(matmul: WeightMatMul, passes: _Passes) -> None:
+        found[matmul.name] = _times(matmul, passes, 0.0, 1.0)
+
     for block in model.encoder_blocks:
         layer, pairs = block.attention, source * source
         found.update(_attention(layer, encoding, encoding, pairs, ENCODER_RATE))
         for dense in (block.ffn_in, block.ffn_out):
-            found[dense.path] = _weights(dense.kernel, encoding)
+            weights(dense_matmul(dense), encoding)
     for block in model.decoder_blocks:
         # Position t looks at t + 1 positions.
         layer, pairs = block.self_attention, rows * (target + 1) / 2
@@ -130,11 +140,6 @@ def _transformer_times(model: Transformer, work: Workload) -> dict[str, Times]:
         layer, pairs = block.cross_attention, rows * source
         found.update(_attention(layer, decoding, encoding, pairs, CROSS_RATE))
         for dense in (block.ffn_in, block.ffn_out):
-            found[dense.path] = _weights(dense.kernel, decoding)
-    projection = model.output_projection
-    if projection is None:
-        table = array(model.target_embedding.embeddings)
-        found["output_projection"] = _weights(table, decoding)
-    else:
-        found[projection.path] = _weights(projection.kernel, decoding)
+            weights(dense_matmul(dense), decoding)
+    weights(output_matmul(model), decoding)
     return found

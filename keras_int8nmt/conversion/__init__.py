@@ -10,6 +10,7 @@ _HOMES = {
     "convert": "conversion.converter",
     "ConversionError": "conversion.converter",
     "ConversionReport": "conversion.report",
+    "register_converter": "conversion.table",
     "MatMulRow": "conversion.report",
 }
 
@@ -18,6 +19,7 @@ __all__ = [
     "ConversionReport",
     "MatMulRow",
     "convert",
+    "register_converter",
 ]
 
 if TYPE_CHECKING:
@@ -29,5 +31,6 @@ if TYPE_CHECKING:
         ConversionReport,
         MatMulRow,
     )
+    from keras_int8nmt.conversion.table import register_converter
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -8,13 +8,18 @@ from typing import Any
 import keras
 
 from keras_int8nmt import native
-from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls
+from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_products
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
 from keras_int8nmt.conversion.policy import Policy, assign
 from keras_int8nmt.conversion.report import ConversionReport
-from keras_int8nmt.conversion.transformer import convert_transformer, transformer_matmuls
+from keras_int8nmt.conversion.transformer import (
+    convert_transformer,
+    transformer_matmuls,
+    transformer_products,
+)
 from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import observers, without_statistics
 from keras_int8nmt.models.transformer import Transformer
 
@@ -115,15 +120,17 @@ def convert(
     if options.bias_correction:
         _require_statistics(model)
     rebuild: Callable[..., Any]
+    products: Callable[..., list[MatMul]]
     if isinstance(model, Transformer):
         matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
+        products = transformer_products
     elif isinstance(model, keras.Sequential) or _is_functional(model):
         if layer_norm != "float":
             raise ConversionError(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
                 f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
             )
-        matmuls, rebuild = graph_matmuls(model), convert_graph
+        matmuls, rebuild, products = graph_matmuls(model), convert_graph, graph_products
     else:
         raise ConversionError(
             f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is "
@@ -138,7 +145,7 @@ def convert(
     if sample is not None:
         if not observers(model):
             raise ConversionError("The output SQNR on a `sample` needs a model of quant=True.")
-        rows = measure_output_sqnr(model, sample, rows, options)
+        rows = measure_output_sqnr(model, sample, products(model), rows, options)
     converted.conversion_report = ConversionReport(rows, options.weight_bits)
     return converted
 
@@ -152,8 +159,7 @@ def _is_functional(model: keras.Model) -> bool:
 def _require_calibrated(model: keras.Model) -> None:
     missing = []
     for path, observer in observers(model):
-        optional = observer.name in ("key_input", "value_input")
-        if not observer.is_calibrated and not optional:
+        if not observer.is_calibrated and not observer.optional:
             missing.append(path)
     if missing:
         listed = "\n  ".join(missing)

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import keras
 
-from keras_int8nmt.conversion.layers import (
-    attention_matmuls,
-    convert_attention,
-    convert_dense,
-    convert_embedding,
-)
-from keras_int8nmt.conversion.policy import Assignment, MatMul
+from keras_int8nmt.conversion.layers import report_row
+from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow
-from keras_int8nmt.layers.int8_gather import Int8Gather
+from keras_int8nmt.conversion.table import converter_of, float_reasons
+from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import observers
-from keras_int8nmt.layers.quant_attention import QuantAttention
-from keras_int8nmt.layers.quant_dense import QuantDense
-
-Converted = tuple[keras.layers.Layer, list[MatMulRow]]
-
-# A new layer joins here.
-_CONVERTERS: dict[type, Callable[[Any, Assignment], Converted]] = {
-    QuantDense: convert_dense,
-    QuantAttention: convert_attention,
-    Int8Gather: convert_embedding,
-}
+from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
-def graph_matmuls(model: keras.Model) -> list[MatMul]:
+def graph_matmuls(model: keras.Model) -> list[ListedMatMul]:
     """Every MatMul of a Sequential or Functional model, those included that can only stay float."""
-    found: list[MatMul] = []
+    found: list[ListedMatMul] = []
     sparse = _after_relu(model)
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found.extend(graph_matmuls(layer))
-        elif not _is_convertible(layer):
+        elif converter_of(layer) is None:
             found.extend(_float_matmuls(layer))
-        elif isinstance(layer, QuantDense):
-            found.append(MatMul(layer.path, sparse=layer in sparse))
-        elif isinstance(layer, QuantAttention):
-            found.extend(attention_matmuls(layer))
+        else:
+            after_relu = any(layer is other for other in sparse)
+            found.extend(
+                ListedMatMul(m.name, m.kind, sparse=after_relu and m.of_input)
+                for m in layer.matmuls()
+            )
     return found
 
 
@@ -54,10 +39,10 @@ def convert_graph(
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def convert_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if _is_convertible(layer):
-            new, new_rows = _CONVERTERS[type(layer)](layer, assignment)
-            rows.extend(new_rows)
-            return new
+        converter = converter_of(layer)
+        if converter is not None:
+            rows.extend(report_row(matmul, assignment) for matmul in layer.matmuls())
+            return converter(layer, assignment)
         if isinstance(layer, keras.Model):
             new, new_rows = convert_graph(layer, assignment)
             rows.extend(new_rows)
@@ -82,18 +67,26 @@ def convert_graph(
     return converted, rows
 
 
-def _is_convertible(layer: Any) -> bool:
-    return type(layer) in _CONVERTERS and not layer.unsupported_reasons()
+def graph_products(model: keras.Model) -> list[MatMul]:
+    """What `convert_graph` can make INT8, for measuring it."""
+    found: list[MatMul] = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found.extend(graph_products(layer))
+        elif converter_of(layer) is not None:
+            found.extend(layer.matmuls())
+    return found
 
 
-def _float_matmuls(layer: keras.layers.Layer) -> list[MatMul]:
+def _float_matmuls(layer: keras.layers.Layer) -> list[ListedMatMul]:
     """What can only stay float: a layer with a kernel that INT8 does not take, and why."""
-    reasons = layer.unsupported_reasons() if type(layer) in _CONVERTERS else []
+    reasons = float_reasons(layer)
     if not reasons:
-        if not hasattr(layer, "kernel") and not observers(layer):
+        multiplies = isinstance(layer, QuantLayer) and bool(layer.matmuls())
+        if not (multiplies or hasattr(layer, "kernel") or observers(layer)):
             return []
         reasons = [f"{type(layer).__name__} has no INT8 form"]
-    return [MatMul(layer.path, float_reason="; ".join(reasons))]
+    return [ListedMatMul(layer.path, float_reason="; ".join(reasons))]
 
 
 def _after_relu(model: keras.Model) -> list[keras.layers.Layer]:

@@ -15,8 +15,8 @@ Policy = str | Mapping[str, str] | Callable[[str], str] | None
 
 
 @dataclass(frozen=True)
-class MatMul:
-    """A MatMul that conversion finds in a model.
+class ListedMatMul:
+    """A MatMul that conversion finds in a model, as policies see it.
 
     Attributes:
         name: As in the conversion report.
@@ -76,7 +76,7 @@ class Assignment:
 
 
 def assign(
-    policy: Policy, matmuls: Iterable[MatMul], options: ConversionOptions = _DEFAULT_OPTIONS
+    policy: Policy, matmuls: Iterable[ListedMatMul], options: ConversionOptions = _DEFAULT_OPTIONS
 ) -> Assignment:
     """What `policy` makes of each of `matmuls`.
 
@@ -99,14 +99,14 @@ def assign(
     return Assignment(choices, options)
 
 
-def _possible(matmul: MatMul, options: ConversionOptions) -> MatMul:
+def _possible(matmul: ListedMatMul, options: ConversionOptions) -> ListedMatMul:
     """`matmul` with the reason why it can't be INT8 under these options."""
     if options.dynamic and matmul.kind == "dynamic":
         return replace(matmul, float_reason="dynamic scales, product of two tensors")
     return matmul
 
 
-def _chooser(policy: Policy, listed: dict[str, MatMul]) -> Callable[[MatMul], Choice]:
+def _chooser(policy: Policy, listed: dict[str, ListedMatMul]) -> Callable[[ListedMatMul], Choice]:
     if policy is None or policy == "int8":
         return lambda matmul: _DEFAULT
     if policy == "float32":
@@ -127,7 +127,7 @@ def _chooser(policy: Policy, listed: dict[str, MatMul]) -> Callable[[MatMul], Ch
     )
 
 
-def _paper(matmul: MatMul) -> Choice:
+def _paper(matmul: ListedMatMul) -> Choice:
     """As arXiv 1906.00532: MatMuls of sparse inputs and products of two tensors stay float."""
     if matmul.kind == "dynamic":
         return Choice("float32", "policy: paper, product of two tensors")
@@ -146,7 +146,7 @@ def _called(function: Callable[[str], Any], name: str) -> Choice:
     return Choice(precision, "policy: by function")
 
 
-def _check_mapping(policy: Mapping[str, str], listed: dict[str, MatMul]) -> None:
+def _check_mapping(policy: Mapping[str, str], listed: dict[str, ListedMatMul]) -> None:
     unknown = [name for name in policy if name not in listed]
     if unknown:
         raise ValueError(

@@ -9,21 +9,20 @@ import numpy as np
 from keras_int8nmt.conversion.layers import (
     ALL_INT8,
     Dense,
-    array,
-    attention_inputs,
-    attention_matmuls,
     convert_attention,
     convert_dense,
     convert_embedding,
     convert_norm,
-    dense_layer,
-    product_bias,
+    matmuls_of,
+    product_layer,
     report_row,
 )
 from keras_int8nmt.conversion.options import ConversionOptions
-from keras_int8nmt.conversion.policy import Assignment, MatMul
+from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
+from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array
+from keras_int8nmt.layers.projections import CROSS_ATTENTION, SELF_ATTENTION
 from keras_int8nmt.models.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
 from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
 from keras_int8nmt.models.transformer import Transformer
@@ -31,9 +30,9 @@ from keras_int8nmt.quantization import QuantParams
 
 # Which projections of an attention read one tensor.
 _INPUTS = {
-    "attention": ("query_key_value",),
-    "self_attention": ("query_key_value",),
-    "cross_attention": ("query", "key_value"),
+    "attention": SELF_ATTENTION,
+    "self_attention": SELF_ATTENTION,
+    "cross_attention": CROSS_ATTENTION,
 }
 
 # The norm, or the entry, before a sub-layer, and the codes that the sub-layer reads from it: None
@@ -41,46 +40,75 @@ _INPUTS = {
 Reader = tuple[Any, QuantParams | None]
 
 
+def transformer_products(model: Transformer) -> list[MatMul]:
+    """Every MatMul of a `Transformer`, in the order of the report."""
+    found: list[MatMul] = []
+    for block in (*model.encoder_blocks, *model.decoder_blocks):
+        for name in block.attentions:
+            found.extend(matmuls_of(getattr(block, name)))
+        found.extend([*matmuls_of(block.ffn_in), *matmuls_of(block.ffn_out)])
+    return [*found, output_matmul(model)]
+
+
 def transformer_matmuls(
     model: Transformer, options: ConversionOptions = ALL_INT8.options
-) -> list[MatMul]:
-    """Every MatMul of a `Transformer`, in the order of the report.
+) -> list[ListedMatMul]:
+    """Likewise, as policies see them.
 
     None of a plain one, which can't be calibrated, unless scales are dynamic.
     """
     if not (model.quant or options.dynamic):
         return []
-    found = []
-    for block in (*model.encoder_blocks, *model.decoder_blocks):
-        for name in block.attentions:
-            found.extend(attention_matmuls(getattr(block, name)))
-        sparse = fused_activation(block.ffn_in.activation) == "relu"
-        found.extend([MatMul(block.ffn_in.path), MatMul(block.ffn_out.path, sparse=sparse)])
-    return [*found, MatMul(_output_name(model))]
+    rectified = {
+        block.ffn_out.path
+        for block in (*model.encoder_blocks, *model.decoder_blocks)
+        if fused_activation(block.ffn_in.activation) == "relu"
+    }
+    return [
+        ListedMatMul(m.name, m.kind, sparse=m.path in rectified)
+        for m in transformer_products(model)
+    ]
 
 
-def _output_name(model: Transformer) -> str:
-    projection = model.output_projection
-    return "output_projection" if projection is None else projection.path
+def output_matmul(model: Transformer) -> WeightMatMul:
+    """The output projection, by a layer of its own or by the table of the target embedding."""
+    if model.output_projection is not None:
+        (matmul,) = matmuls_of(model.output_projection)
+        assert isinstance(matmul, WeightMatMul)
+        return matmul
+    return WeightMatMul(
+        "output_projection",
+        lambda: np.ascontiguousarray(array(model.target_embedding.embeddings).T),
+        model.output_bias,
+        (model.output_observer,) if model.quant else (),
+    )
+
+
+def _codes(matmul: WeightMatMul, assignment: Assignment) -> QuantParams | None:
+    """The codes that a product reads; None where it reads float32."""
+    return matmul.observers[0].params() if assignment.reads_codes(matmul.name) else None
 
 
 def _dense_codes(layer: Any, assignment: Assignment) -> QuantParams | None:
-    """The codes that a dense layer reads; None where it reads float32."""
-    return layer.input_observer.params() if assignment.reads_codes(layer.path) else None
+    """Likewise a dense layer."""
+    (matmul,) = matmuls_of(layer)
+    assert isinstance(matmul, WeightMatMul)
+    return _codes(matmul, assignment)
 
 
-def _attention_codes(attention: Any, assignment: Assignment, index: int = 0) -> QuantParams | None:
-    """Likewise the codes of an attention layer's query input, or of another one of its inputs."""
+def _attention_codes(attention: Any, assignment: Assignment, name: str) -> QuantParams | None:
+    """Likewise all projections of an attention layer that read what the projection `name` reads."""
     if assignment.options.dynamic:
         return None
-    group, observer = list(attention_inputs(attention).items())[index]
-    readers = [f"{attention.path}/{name}" for name in group.split("_")]
+    inputs = attention.observed_inputs().items()
+    ((group, observer),) = [(group, o) for group, o in inputs if name in group.names]
+    readers = [f"{attention.path}/{reader}" for reader in group.names]
     return observer.params() if assignment.is_int8(*readers) else None
 
 
 def _memory_codes(model: Transformer, assignment: Assignment) -> QuantParams | None:
     """How the encoder's output is quantized: by its last norm if all its readers agree."""
-    wanted = {_attention_codes(b.cross_attention, assignment, 1) for b in model.decoder_blocks}
+    wanted = {_attention_codes(b.cross_attention, assignment, "key") for b in model.decoder_blocks}
     return wanted.pop() if len(wanted) == 1 else None
 
 
@@ -96,7 +124,6 @@ class _Stack:
         self.pre_norm = pre_norm
         self.final = final
         self.assignment = assignment
-        self.rows: list[MatMulRow] = []
 
     def norms(self, own: list[Reader], position: int) -> Reader:
         """The float norm after sub-layer `position`, and the codes that its reader wants.
@@ -114,11 +141,6 @@ class _Stack:
             return convert_norm(norm, self.carry, params, self.assignment)
         return EntryQuantizer(output_params=params)
 
-    def keep(self, converted: tuple[Any, list[MatMulRow]]) -> Any:
-        layer, rows = converted
-        self.rows.extend(rows)
-        return layer
-
 
 def _convert_blocks(
     stack: _Stack, blocks: list[Any], attentions: tuple[str, ...], block_class: Any
@@ -128,7 +150,7 @@ def _convert_blocks(
     own: list[Reader] = []
     for block in blocks:
         for name in attentions:
-            codes = _attention_codes(getattr(block, name), assignment)
+            codes = _attention_codes(getattr(block, name), assignment, "query")
             own.append((getattr(block, name + "_norm"), codes))
         own.append((block.ffn_norm, _dense_codes(block.ffn_in, assignment)))
     entry = stack.entry(own)
@@ -141,40 +163,21 @@ def _convert_blocks(
             position += 1
             if name == "ffn":
                 hidden = _dense_codes(block.ffn_out, assignment)
-                ffn_in = convert_dense(block.ffn_in, assignment, output_params=hidden)
-                parts["ffn_in"] = stack.keep(ffn_in)
-                parts["ffn_out"] = stack.keep(convert_dense(block.ffn_out, assignment))
+                parts["ffn_in"] = convert_dense(block.ffn_in, assignment, output_params=hidden)
+                parts["ffn_out"] = convert_dense(block.ffn_out, assignment)
             else:
                 attention = getattr(block, name)
-                parts[name] = stack.keep(convert_attention(attention, assignment, _INPUTS[name]))
+                parts[name] = convert_attention(attention, assignment, _INPUTS[name])
             parts[name + "_norm"] = convert_norm(norm, stack.carry, params, assignment)
         converted.append(block_class(parts=parts, name=block.name))
     return entry, converted
 
 
-def _convert_output(
-    model: Transformer, assignment: Assignment
-) -> tuple[Dense, QuantParams | None, list[MatMulRow]]:
-    """The output projection, the codes that it reads, and its row."""
+def _convert_output(model: Transformer, assignment: Assignment) -> Dense:
+    """The output projection."""
     if model.output_projection is not None:
-        dense, rows = convert_dense(model.output_projection, assignment)
-        return dense, _dense_codes(model.output_projection, assignment), rows
-    table = array(model.target_embedding.embeddings)
-    name = _output_name(model)
-    observers = [] if assignment.options.dynamic else [model.output_observer]
-    params = observers[0].params() if observers else None
-    kernel = np.ascontiguousarray(table.T)
-    projection = dense_layer(
-        kernel,
-        product_bias(kernel, model.output_bias, observers, name, assignment),
-        None,
-        assignment,
-        path=name,
-        input_params=params,
-        name="output_projection",
-    )
-    rows = [report_row(name, "weights", observers, assignment)]
-    return projection, params if assignment.reads_codes(name) else None, rows
+        return convert_dense(model.output_projection, assignment)
+    return product_layer(output_matmul(model), None, assignment, name="output_projection")
 
 
 def convert_transformer(
@@ -188,14 +191,14 @@ def convert_transformer(
     encoder_entry, encoder_blocks = _convert_blocks(
         encoder, model.encoder_blocks, ("attention",), Int8EncoderBlock
     )
-    output, output_codes, output_rows = _convert_output(model, assignment)
+    output_codes = _codes(output_matmul(model), assignment)
     decoder = _Stack(pre_norm, (model.decoder_norm, output_codes), assignment)
     decoder_entry, decoder_blocks = _convert_blocks(
         decoder, model.decoder_blocks, ("self_attention", "cross_attention"), Int8DecoderBlock
     )
-    source, _ = convert_embedding(model.source_embedding, assignment)
+    source = convert_embedding(model.source_embedding, assignment)
     shared = model.target_embedding is model.source_embedding
-    target = source if shared else convert_embedding(model.target_embedding, assignment)[0]
+    target = source if shared else convert_embedding(model.target_embedding, assignment)
     int8 = Int8Transformer(
         config,
         source_embedding=source,
@@ -204,7 +207,7 @@ def convert_transformer(
         encoder_blocks=encoder_blocks,
         decoder_entry=decoder_entry,
         decoder_blocks=decoder_blocks,
-        output_projection=output,
+        output_projection=_convert_output(model, assignment),
         name=model.name,
     )
-    return int8, [*encoder.rows, *decoder.rows, *output_rows]
+    return int8, [report_row(matmul, assignment) for matmul in transformer_products(model)]

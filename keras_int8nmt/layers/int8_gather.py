@@ -12,10 +12,11 @@ from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.observer import OFF, SIMULATING
 from keras_int8nmt.layers.observing.switch import Switch
+from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class Int8Gather(keras.layers.Embedding):
+class Int8Gather(keras.layers.Embedding, QuantLayer):
     """A `keras.layers.Embedding` that gathers from an int8 table once converted.
 
     Until then the table is float and trains (arXiv 1906.00532, section 5.3, quantizes the gather).

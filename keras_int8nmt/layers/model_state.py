@@ -9,10 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observing.observer import OBSERVING, OFF, SIMULATING, Observer
-from keras_int8nmt.layers.quant_attention import QuantAttention
-from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.layers.quant_layer import QuantLayer
 from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
 from keras_int8nmt.thresholds.find import find_thresholds, what_is_wrong
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
@@ -48,12 +46,12 @@ def layers_of(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     return _walk(model, set())
 
 
-def quant_layers(model: keras.layers.Layer) -> list[QuantDense | QuantAttention]:
-    """The layers with MatMuls that can become INT8, in the order in which the model holds them."""
+def quant_layers(model: keras.layers.Layer) -> list[QuantLayer]:
+    """The layers that can become INT8, in the order in which the model holds them."""
     return [
         layer
         for layer in _walk(model, set())
-        if isinstance(layer, (QuantDense, QuantAttention)) and not layer.unsupported_reasons()
+        if isinstance(layer, QuantLayer) and not layer.unsupported_reasons()
     ]
 
 
@@ -62,7 +60,7 @@ def _all_observers(model: keras.layers.Layer) -> list[Observer]:
     excluded: set[int] = set()
     found = []
     for layer in _walk(model, set()):
-        if isinstance(layer, (QuantDense, QuantAttention)) and layer.unsupported_reasons():
+        if isinstance(layer, QuantLayer) and layer.unsupported_reasons():
             excluded.update(id(child) for child in _walk(layer, set()))
         if isinstance(layer, Observer):
             found.append(layer)
@@ -130,7 +128,7 @@ def set_state(model: keras.layers.Layer, state: str) -> None:
             raise NotCalibratedError(missing)
     taking_part = {id(observer) for _, observer in found}
     for layer in _walk(model, set()):
-        if isinstance(layer, Int8Gather) and layer.built and not layer.unsupported_reasons():
+        if isinstance(layer, QuantLayer) and layer.built and not layer.unsupported_reasons():
             layer.set_switch(_STATES[state])
         elif isinstance(layer, Observer) and layer.built:
             # What INT8 can't do shows only in the call for some layers: those go off as well.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.attention_math import (
@@ -22,20 +22,31 @@ from keras_int8nmt.layers.attention_math import (
     project,
     write_cache,
 )
+from keras_int8nmt.layers.matmuls import MatMul, attention_matmuls
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
+from keras_int8nmt.layers.observing.fixed_scale import FixedScale
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
     start_learned,
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import SIMULATING, Observer
+from keras_int8nmt.layers.projections import (
+    CROSS_ATTENTION,
+    SELF_ATTENTION,
+    SEPARATE_INPUTS,
+    ProjectionGroup,
+)
+from keras_int8nmt.layers.quant_layer import QuantLayer
+from keras_int8nmt.quantization import QuantParams
 
 Cache = tuple[Any, Any]
+PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class QuantAttention(keras.layers.MultiHeadAttention):
+class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
     """A `keras.layers.MultiHeadAttention` that can be calibrated, simulated in INT8 and converted.
 
     Until told otherwise it computes what its Keras parent computes, and trains like it. Observers:
@@ -99,8 +110,7 @@ class QuantAttention(keras.layers.MultiHeadAttention):
             self._static_reasons.append("flash_attention is computed in float")
         # What a call was asked for that INT8 can't do.
         self._call_reasons: set[str] = set()
-        # Like `Observer.tap`, for the softmax output, which has a fixed scale and no observer.
-        self.probability_tap: Callable[[Any], None] | None = None
+        self.probabilities = FixedScale(PROBABILITIES)
         # With dropout the parent takes another road, where a row with no allowed key has another
         # result. Its own two layers are private; this dropout draws from the same seed.
         self.softmax = self.probability_dropout = None
@@ -146,6 +156,34 @@ class QuantAttention(keras.layers.MultiHeadAttention):
     def _observers(self) -> tuple[Observer, ...]:
         inputs = self.query_input, self.value_input, self.key_input
         return (*inputs, self.query, self.key, self.value, self.context)
+
+    def observed_inputs(self) -> dict[ProjectionGroup, Observer]:
+        """Which projections read one tensor, as the layer was called in calibration; who saw it.
+
+        An input observer sees nothing where the layer was called with one tensor for two inputs:
+        the other one stands in.
+        """
+        query = self.query_input
+        value = self.value_input if self.value_input.is_calibrated else query
+        key = self.key_input if self.key_input.is_calibrated else value
+        if key is value is query:
+            return dict(zip(SELF_ATTENTION, (query,), strict=True))
+        if key is value:
+            return dict(zip(CROSS_ATTENTION, (query, value), strict=True))
+        return dict(zip(SEPARATE_INPUTS, (query, key, value), strict=True))
+
+    def matmuls(self) -> list[MatMul]:
+        return attention_matmuls(
+            self,
+            {
+                "query": [self.query_input],
+                "key": [self.key_input, self.value_input, self.query_input],
+                "value": [self.value_input, self.query_input],
+                "QK": [self.query, self.key],
+                "AV": [self.probabilities, self.value],
+                "attention_output": [self.context],
+            },
+        )
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can. Complete once the layer was called."""
@@ -216,8 +254,7 @@ class QuantAttention(keras.layers.MultiHeadAttention):
         """The context `[b, t, n, h]` of projected inputs."""
         scale = 1.0 / math.sqrt(self.key_dim)
         probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
-        if self.probability_tap is not None:
-            self.probability_tap(probabilities)
+        self.probabilities.show(probabilities)
 
         def simulated() -> Any:
             p = probabilities

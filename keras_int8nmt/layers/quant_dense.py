@@ -8,16 +8,18 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_int8nmt.layers.matmuls import MatMul, dense_matmul
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
     start_learned,
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class QuantDense(keras.layers.Dense):
+class QuantDense(keras.layers.Dense, QuantLayer):
     """A `keras.layers.Dense` that can be calibrated, simulated in INT8 and converted.
 
     Until told otherwise it computes what `keras.layers.Dense` computes and trains like it. Its
@@ -75,6 +77,9 @@ class QuantDense(keras.layers.Dense):
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> Any:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def matmuls(self) -> list[MatMul]:
+        return [dense_matmul(self, self.input_observer)]
 
     def unsupported_reasons(self) -> list[str]:
         """Why this layer can't become INT8; empty if it can."""

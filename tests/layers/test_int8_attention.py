@@ -29,7 +29,7 @@ def calibrated(*inputs, mode="independent", **settings):
     layer(*inputs)
     settle(layer, mode)
     set_state(layer, "simulating")
-    return layer, convert_attention(layer)[0]
+    return layer, convert_attention(layer)
 
 
 def assert_agree(simulated, int8):

@@ -1,0 +1,149 @@
+"""The MatMuls of a layer, as the layer tells them: what is multiplied, and who has watched it.
+
+Policies, reports, output SQNR and the costs of autotuning look at these alone and at no type of
+layer. There are two kinds: a tensor times weights, and a product of two tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_int8nmt.layers.observing.fixed_scale import FixedScale
+from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.projections import MATMULS
+
+
+def array(variable: Any) -> np.ndarray:
+    """The value of a Keras variable as NumPy."""
+    return np.asarray(variable.numpy())
+
+
+def matrix(kernel: Any, summed: int = 1) -> np.ndarray:
+    """`[k, n]`: the kernel of a product that sums over its leading `summed` axes.
+
+    So the heads of a projection `[d, heads, dim]` lie side by side, and those that an output
+    projection `[heads, dim, d]` reads lie one below the other.
+    """
+    value = array(kernel)
+    return value.reshape(int(np.prod(value.shape[:summed])), -1)
+
+
+def _name(path: str, part: str) -> str:
+    return f"{path}/{part}" if part else path
+
+
+@dataclass(frozen=True)
+class WeightMatMul:
+    """A tensor times a weight matrix.
+
+    Attributes:
+        path: Of the layer.
+        kernel: Gives the weights, float `[k, n]`.
+        bias: Variable of n numbers, or None.
+        watchers: Observers of the input: its own, then those that stand in where the layer was
+            called with one tensor for several inputs. None of a layer that can't be calibrated.
+        part: Which MatMul of the layer it is; empty where there is one.
+        of_input: Whether it multiplies the one input of its layer, and so is sparse where that
+            comes out of a ReLU.
+    """
+
+    kind: ClassVar[str] = "weights"
+
+    path: str
+    kernel: Callable[[], np.ndarray]
+    bias: Any = None
+    watchers: tuple[Observer, ...] = ()
+    part: str = ""
+    of_input: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in the conversion report."""
+        return _name(self.path, self.part)
+
+    @property
+    def sides(self) -> tuple[Observer, ...]:
+        """All that may have seen the input."""
+        return self.watchers
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """The one whose thresholds count: the first that has any."""
+        calibrated = [observer for observer in self.watchers if observer.is_calibrated]
+        return tuple((calibrated or list(self.watchers[-1:]))[:1])
+
+
+@dataclass(frozen=True)
+class TensorMatMul:
+    """A product of two tensors.
+
+    Attributes:
+        path, part: As in `WeightMatMul`.
+        equation: What is multiplied, as `numpy.einsum` reads it; the first axis is the batch.
+        sides: Who watches the one and the other; none of a layer that can't be calibrated.
+        multiply_adds: For each pair of a query and a key.
+    """
+
+    kind: ClassVar[str] = "dynamic"
+    of_input: ClassVar[bool] = False
+
+    path: str
+    part: str
+    equation: str
+    multiply_adds: int
+    sides: tuple[Observer | FixedScale, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As in the conversion report."""
+        return _name(self.path, self.part)
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Those of its sides that are calibrated. Of a fixed scale nothing is clipped."""
+        return tuple(side for side in self.sides if isinstance(side, Observer))
+
+
+MatMul = WeightMatMul | TensorMatMul
+
+
+def dense_matmul(layer: Any, *watchers: Observer) -> WeightMatMul:
+    """The MatMul of a `keras.layers.Dense`."""
+    return WeightMatMul(
+        layer.path, lambda: matrix(layer.kernel), layer.bias, watchers, of_input=True
+    )
+
+
+def attention_matmuls(
+    layer: Any, sides: Mapping[str, Sequence[Observer | FixedScale]] | None = None
+) -> list[MatMul]:
+    """The MatMuls of a `keras.layers.MultiHeadAttention`, in the order of the report.
+
+    Args:
+        layer: The layer.
+        sides: Who watches, by the names in MATMULS; nobody where it can't be calibrated.
+    """
+    watching = {name: tuple((sides or {}).get(name, ())) for name in MATMULS}
+    size = {"QK": layer.num_heads * layer.key_dim, "AV": layer.num_heads * layer.value_dim}
+    equations = {"QK": "btnh,bsnh->bnts", "AV": "bnts,bsnh->btnh"}
+    dense = {
+        "query": (layer.query_dense, 1),
+        "key": (layer.key_dense, 1),
+        "value": (layer.value_dense, 1),
+        "attention_output": (layer.output_dense, 2),
+    }
+
+    def matmul(name: str) -> MatMul:
+        watchers: Any = watching[name]
+        if name in size:
+            return TensorMatMul(layer.path, name, equations[name], size[name], watchers)
+        part, summed = dense[name]
+        return WeightMatMul(
+            layer.path, lambda: matrix(part.kernel, summed), part.bias, watchers, name
+        )
+
+    return [matmul(name) for name in MATMULS]
