@@ -13,7 +13,9 @@ from keras_int8nmt._faces import lazy_face
 _HOMES = {
     "DEFAULT_MODE": "thresholds.modes",
     "MODES": "thresholds.modes",
+    "ThresholdMode": "thresholds.modes",
     "parse_mode": "thresholds.modes",
+    "register_mode": "thresholds.modes",
     "classify": "thresholds.distribution",
     "clipped_mass": "thresholds.distribution",
     "sqnr_db": "thresholds.distribution",
@@ -38,6 +40,7 @@ __all__ = [
     "CalibrationError",
     "Histogram",
     "NotCalibratedError",
+    "ThresholdMode",
     "calibrate",
     "classify",
     "clipped_mass",
@@ -46,6 +49,7 @@ __all__ = [
     "observers",
     "parse_mode",
     "prepare_training",
+    "register_mode",
     "reset",
     "set_state",
     "settle",
@@ -69,6 +73,12 @@ if TYPE_CHECKING:
     from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
     from keras_int8nmt.thresholds.find import find_thresholds
     from keras_int8nmt.thresholds.histogram import Histogram
-    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, MODES, parse_mode
+    from keras_int8nmt.thresholds.modes import (
+        DEFAULT_MODE,
+        MODES,
+        ThresholdMode,
+        parse_mode,
+        register_mode,
+    )
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

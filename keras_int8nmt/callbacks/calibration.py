@@ -20,10 +20,8 @@ class CalibrationCallback(keras.callbacks.Callback):
     retraced, `jit_compile=True` works, and a second run calibrates anew.
 
     Args:
-        mode: How thresholds are chosen: `"naive"` (smallest and largest value), `"symmetric"`,
-            `"independent"` or `"conjugate"` (KL divergence, as in the paper), `"mse"`,
-            `"percentile"` (99.99 per cent), `"percentile:99.9"` (any number) or `"entropy"` (as
-            TensorRT does it); see `calibration.find_thresholds`.
+        mode: How thresholds are chosen: one of `calibration.MODES`, such as `"symmetric"` or
+            `"percentile:99.9"`; see `calibration.find_thresholds`.
         epoch: For `fit`: the first epoch, counted from 0, to observe; observing goes on to the last
             epoch. By default only the last epoch is observed. Validation data inside `fit` is not
             observed.

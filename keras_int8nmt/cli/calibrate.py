@@ -21,7 +21,7 @@ CARD_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.calibration.options import DEFAULT_ALPHA, DEFAULT_BEAM, FEEDS
-    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, DEFAULT_PERCENTILE
+    from keras_int8nmt.thresholds.modes import DEFAULT_MODE, modes_help
 
     parser.add_argument("model", metavar="FLOAT_MODEL", help="a Marian folder, or one of ours")
     parser.add_argument("--data", required=True, metavar="SOURCE", help="one sentence a line")
@@ -47,10 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--mode",
         type=mode,
         default=DEFAULT_MODE,
-        help="how thresholds are chosen. naive: smallest and largest value; symmetric, "
-        "independent, conjugate: KL divergence, as in the paper; mse: the least squared error; "
-        f"percentile: {DEFAULT_PERCENTILE} per cent, or as many as percentile:NUMBER says; "
-        "entropy: as TensorRT. Default: %(default)s",
+        help=f"how thresholds are chosen. {modes_help()}. Default: %(default)s",
     )
     parser.add_argument(
         "--unsigned",

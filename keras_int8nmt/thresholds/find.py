@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-import numpy as np
-
-from keras_int8nmt.thresholds.entropy import entropy_bins
 from keras_int8nmt.thresholds.errors import CalibrationError
-from keras_int8nmt.thresholds.histogram import HALF, Histogram
-from keras_int8nmt.thresholds.kl import kl_bins
-from keras_int8nmt.thresholds.modes import DEFAULT_MODE, Mode, parse_mode
-from keras_int8nmt.thresholds.mse import mse_bins
-from keras_int8nmt.thresholds.percentile import percentile_bins
-
-# Levels on one side of zero: int8 symmetric has 0..127, and so has each half of uint8 with a zero
-# point. Data without negative values has the 256 levels of uint8 on its one side.
-SIDE_LEVELS = 128
-NON_NEGATIVE_LEVELS = 256
-
-# The counts of a side from zero outwards, and how many integer levels it has, to the number of bins
-# that are kept.
-_Search = Callable[[np.ndarray, int], float]
-_SEARCHES: dict[str, _Search] = {
-    "symmetric": kl_bins,
-    "independent": kl_bins,
-    "conjugate": kl_bins,
-    "mse": mse_bins,
-    "entropy": entropy_bins,
-}
-# The modes that look at each side by itself; the others look at |x|.
-_PER_SIDE = ("independent", "conjugate")
-
-
-def _search_of(mode: Mode) -> _Search:
-    if mode.name == "percentile":
-        return lambda counts, levels: percentile_bins(counts, mode.share)
-    return _SEARCHES[mode.name]
+from keras_int8nmt.thresholds.histogram import Histogram
+from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
+from keras_int8nmt.thresholds.sides import Sides
 
 
 def find_thresholds(
@@ -45,17 +13,7 @@ def find_thresholds(
 ) -> tuple[float, float]:
     """Chooses the range that codes stand for.
 
-    The modes of arXiv 1906.00532: `naive`: smallest and largest value seen; `symmetric`: KL search
-    on the distribution of |x|, the result on both sides; `independent`: KL search on each side by
-    itself; `conjugate`: like independent, then the larger of both on both sides.
-
-    Others, on the distribution of |x| and with the result on both sides: `mse`: the smallest mean
-    squared error of quantization; `percentile`: 99.99 per cent of the values are not clipped, or
-    as many as a number says: `"percentile:99.9"`; `entropy`: TensorRT's published calibration (see
-    `calibration.entropy`).
-
-    Without negative values all but `naive` search the one side with 256 levels, and the lower
-    threshold is 0.
+    What each mode does is told in the table of `thresholds.modes`.
 
     Args:
         histogram: What was seen.
@@ -83,32 +41,9 @@ def find_thresholds(
     problem = what_is_wrong(histogram)
     if problem:
         raise CalibrationError(f"No thresholds can be chosen: {problem}.")
-    # Zero must have a code, so the range always contains it.
-    low, high = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
-    largest = max(-low, high)
-    one_side = low == 0.0 and unsigned and not signed
-    int8 = signed or (low == 0.0 and not unsigned)
-    if parsed.name == "naive":
-        return (-largest, largest) if int8 else (low, high)
-    levels = NON_NEGATIVE_LEVELS if one_side else SIDE_LEVELS
-    side = partial(_side, _search_of(parsed), levels, histogram.width)
-    positive = histogram.counts[HALF:]
-    negative = histogram.counts[:HALF][::-1]
-    if one_side:
-        return 0.0, side(positive, high)
-    if parsed.name not in _PER_SIDE:
-        both = side(positive + negative, largest)
-        return -both, both
-    low, high = -side(negative, -low), side(positive, high)
-    if parsed.name == "independent" and not int8:
-        return low, high
-    both = max(-low, high)
-    return -both, both
-
-
-def _side(search: _Search, levels: int, width: float, counts: np.ndarray, largest: float) -> float:
-    """The threshold of one side; what clips nothing is the largest value seen."""
-    return float(min(search(counts, levels) * width, largest))
+    one_side = histogram.minimum >= 0.0 and unsigned and not signed
+    int8 = signed or (histogram.minimum >= 0.0 and not unsigned)
+    return parsed.choose(Sides(histogram, int8, one_side))
 
 
 def what_is_wrong(histogram: Histogram) -> str | None:

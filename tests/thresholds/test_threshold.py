@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from keras_int8nmt.calibration import MODES, CalibrationError, Histogram, find_thresholds
-from keras_int8nmt.thresholds import (
-    find as threshold_module,
-)
+from keras_int8nmt.thresholds import sides
 from keras_int8nmt.thresholds.histogram import BINS, HALF
 
 RNG = np.random.default_rng(0)
@@ -15,8 +13,8 @@ RNG = np.random.default_rng(0)
 @pytest.fixture
 def two_levels(monkeypatch):
     """Two levels a side, so that a search can be worked by hand."""
-    monkeypatch.setattr(threshold_module, "SIDE_LEVELS", 2)
-    monkeypatch.setattr(threshold_module, "NON_NEGATIVE_LEVELS", 2)
+    monkeypatch.setattr(sides, "SIDE_LEVELS", 2)
+    monkeypatch.setattr(sides, "NON_NEGATIVE_LEVELS", 2)
 
 
 def worked_histogram(positive, negative, minimum, maximum):
