@@ -10,8 +10,7 @@ from keras import ops
 
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
-from keras_int8nmt.layers.observing.observer import OFF, SIMULATING
-from keras_int8nmt.layers.observing.switch import Switch
+from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_int8nmt.layers.observing.observer import OBSERVING, OFF, SIMULATING, Observer
+from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
 from keras_int8nmt.layers.quant_layer import QuantLayer
 from keras_int8nmt.thresholds.errors import CalibrationError, NotCalibratedError
 from keras_int8nmt.thresholds.find import find_thresholds, what_is_wrong

@@ -31,7 +31,8 @@ from keras_int8nmt.layers.observing.learned_threshold import (
     start_learned,
     with_learned,
 )
-from keras_int8nmt.layers.observing.observer import SIMULATING, Observer
+from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.observing.switch import SIMULATING
 from keras_int8nmt.layers.projections import (
     CROSS_ATTENTION,
     SELF_ATTENTION,

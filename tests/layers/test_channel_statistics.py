@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import QuantAttention, QuantDense
-from keras_int8nmt.calibration import without_statistics
+from keras_int8nmt.calibration import settle, without_statistics
 from keras_int8nmt.layers.observing.observer import Observer
 
 RNG = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def test_statistics_are_saved_and_older_files_load_without(tmp_path):
     model = keras.Sequential([keras.Input((5,)), QuantDense(4)])
     observer = model.layers[0].input_observer
     observer.observe(BATCHES[0].reshape(-1, 5))
-    observer.settle("naive")
+    settle(model, "naive")
     model.save(tmp_path / "new.keras")
     again = keras.models.load_model(tmp_path / "new.keras")
     assert_statistics(again.layers[0].input_observer, BATCHES[0].reshape(-1, 5))

@@ -79,7 +79,7 @@ def test_what_is_never_negative_is_uint8_unless_asked_otherwise():
         low, high = settle(model, mode, unsigned=False)["block/second/input_observer"]
         assert low == -high < 0
         assert after_relu.params().dtype == "int8"
-        after_relu.settle(mode)
+        settle(model, mode)
         assert after_relu.params().dtype == "uint8"
         reset(model)
 

@@ -8,6 +8,7 @@ import pytest
 from helpers.layer_contract import assert_same_signature, check_layer, copy_weights
 from keras import ops
 
+from keras_int8nmt.calibration import settle
 from keras_int8nmt.layers.quant_attention import QuantAttention
 
 RNG = np.random.default_rng(0)
@@ -212,9 +213,7 @@ def calibrated(*inputs, mode="symmetric", **options):
     observing(ours)
     ours(*inputs)
     observing(ours, 0)
-    for observer in ours._observers():
-        if observer.to_histogram().total:
-            observer.settle(mode)
+    settle(ours, mode)
     return ours
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.layer_contract import assert_same_signature, check_layer, copy_weights
 
+from keras_int8nmt.calibration import settle
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.quantization import dequantize, quantize, quantize_weights
 
@@ -90,7 +91,7 @@ def test_trains_while_simulating(jit_compile):
     model = keras.Sequential([keras.Input((8,)), QuantDense(3)])
     layer = model.layers[-1]
     layer.input_observer.observe(x)
-    layer.input_observer.settle("symmetric")
+    settle(layer, "symmetric")
     layer.input_observer.set_switch(2)
     model.compile(keras.optimizers.Adam(0.05), "mse", jit_compile=jit_compile)
     losses = model.fit(x, y, epochs=20, verbose=0).history["loss"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,21 +11,15 @@ from keras import ops
 
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
+from keras_int8nmt.layers.observing.code_range import params_of, quantizer_numbers
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights
-from keras_int8nmt.layers.observing.graph_histogram import add_batch
 from keras_int8nmt.layers.observing.learned_threshold import LearnedThreshold, fake_quantize_learned
+from keras_int8nmt.layers.observing.seen import NOTHING, Seen
+from keras_int8nmt.layers.observing.switch import OFF, SIMULATING
+from keras_int8nmt.layers.observing.watching import watched
+from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.thresholds.errors import NotCalibratedError
-from keras_int8nmt.thresholds.find import find_thresholds
-from keras_int8nmt.thresholds.histogram import BINS, MIN_EXPONENT, Histogram
-
-if TYPE_CHECKING:
-    from keras_int8nmt.quantization import QuantParams
-
-OFF, OBSERVING, SIMULATING = 0, 1, 2
-
-# Histogram, exponent, minimum, maximum and nonfinite of an observer that saw nothing.
-_NOTHING_SEEN = (0, MIN_EXPONENT, np.inf, -np.inf, 0)
-_CODE_RANGE = {"int8": (-127.0, 127.0), "uint8": (0.0, 255.0)}
+from keras_int8nmt.thresholds.histogram import BINS, Histogram
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -82,16 +76,19 @@ class Observer(keras.layers.Layer):
                 autocast=False,
             )
 
+        _, exponent, minimum, maximum, _ = NOTHING
         self.histogram = weight("histogram", "int32", 0, (BINS,))
-        self.exponent = weight("exponent", "int32", MIN_EXPONENT)
-        self.minimum = weight("minimum", "float32", np.inf)
-        self.maximum = weight("maximum", "float32", -np.inf)
+        self.exponent = weight("exponent", "int32", exponent)
+        self.minimum = weight("minimum", "float32", minimum)
+        self.maximum = weight("maximum", "float32", maximum)
         self.nonfinite = weight("nonfinite", "int32", 0)
         self.threshold_min = weight("threshold_min", "float32", np.nan)
         self.threshold_max = weight("threshold_max", "float32", np.nan)
         self.quantizer = weight("quantizer", "float32", np.nan, (4,))
         self.switch = weight("switch", "int32", OFF)
         self.channel_statistics.build(input_shape)
+        counted = self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
+        self.seen = Seen(counted, self.channel_statistics)
         self.built = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
@@ -117,61 +114,18 @@ class Observer(keras.layers.Layer):
         if self.tap is not None:
             self.tap(x)
 
-        def mask_now() -> Any:
-            return mask() if callable(mask) else mask
-
-        def simulated() -> Any:
-            return self.fake_quantize(x, stand_ins)
-
-        observing = ops.equal(self.switch.value, OBSERVING)
-        if keras.config.backend() == "tensorflow":
-            # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
-            def observed() -> Any:
-                new_state = self._added(self._state(), x, mask_now())
-                for variable, value in zip(self._state_variables(), new_state, strict=True):
-                    variable.value.assign(value)
-                return x
-
-            return when(
-                ops.not_equal(self.switch.value, OFF),
-                lambda: ops.cond(observing, observed, simulated),
-                x,
-            )
-        # Other back ends carry the state out of the branch: an assignment inside would leak.
-        state = self._state()
-        output, new_state = ops.cond(
-            ops.equal(self.switch.value, OFF),
-            lambda: (x, state),
-            lambda: ops.cond(
-                observing,
-                lambda: (x, self._added(state, x, mask_now())),
-                lambda: (simulated(), state),
-            ),
-        )
-        for variable, value in zip(self._state_variables(), new_state, strict=True):
-            variable.assign(value)
-        return output
-
-    def _state_variables(self) -> tuple[Any, ...]:
-        own = self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
-        return (*own, *self.channel_statistics.state_variables())
-
-    def _state(self) -> tuple[Any, ...]:
-        return tuple(ops.convert_to_tensor(v) for v in self._state_variables())
-
-    def _added(self, state: tuple[Any, ...], x: Any, mask: Any) -> tuple[Any, ...]:
-        """The state after one more batch."""
-        histogram, channels = state[: len(_NOTHING_SEEN)], state[len(_NOTHING_SEEN) :]
-        return (
-            *add_batch(histogram, x, mask),
-            *self.channel_statistics.add(channels, x, mask),
+        return watched(
+            self.switch,
+            x,
+            self.seen,
+            lambda: mask() if callable(mask) else mask,
+            lambda: self.fake_quantize(x, stand_ins),
         )
 
     def observe(self, x: Any, mask: Any = None) -> None:
         """Counts `x` now, whatever the switch says."""
-        for variable, value in zip(
-            self._state_variables(), self._added(self._state(), x, mask), strict=True
-        ):
+        new_state = self.seen.added(self.seen.state(), x, mask)
+        for variable, value in zip(self.seen.variables, new_state, strict=True):
             variable.assign(value)
 
     def fake_quantize(self, x: Any, stand_ins: tuple[Observer, ...] = ()) -> Any:
@@ -216,13 +170,11 @@ class Observer(keras.layers.Layer):
             threshold_max: Largest value that is not clipped, at least 0.
         """
         low, high = np.float32(threshold_min), np.float32(threshold_max)
-        params = self._params(low, high)
+        numbers = quantizer_numbers(params_of(low, high, self.signed))
         self.learned.reset()
         self.threshold_min.assign(low)
         self.threshold_max.assign(high)
-        lowest, highest = _CODE_RANGE[params.dtype]
-        numbers = [params.scale, params.zero_point, lowest, highest]
-        self.quantizer.assign(np.array(numbers, np.float32))
+        self.quantizer.assign(numbers)
 
     def clear_thresholds(self) -> None:
         """Makes the observer uncalibrated again."""
@@ -230,18 +182,6 @@ class Observer(keras.layers.Layer):
         self.threshold_min.assign(np.float32(np.nan))
         self.threshold_max.assign(np.float32(np.nan))
         self.quantizer.assign(np.full(4, np.nan, np.float32))
-
-    def _params(self, low: np.float32, high: np.float32) -> QuantParams:
-        from keras_int8nmt.quantization import QuantParams, params_from_thresholds
-
-        if self.signed:
-            largest = max(abs(low), abs(high))
-            if largest == 0:
-                return QuantParams(np.float32(1), 0, "int8")
-            low, high = -largest, largest
-        # Equal sides are what the symmetric modes give; anything else is worth a zero point.
-        symmetric = bool(low < 0 and low == -high)
-        return params_from_thresholds(float(low), float(high), symmetric=symmetric)
 
     def params(self) -> QuantParams:
         """Scale, zero point and integer type.
@@ -251,37 +191,15 @@ class Observer(keras.layers.Layer):
         """
         if not self.is_calibrated:
             raise NotCalibratedError([self.path or self.name])
-        return self._params(*self.thresholds())
-
-    def settle(self, mode: str = "symmetric", *, unsigned: bool = True) -> None:
-        """Chooses thresholds from the histogram; arguments as in `calibration.find_thresholds`.
-
-        Raises:
-            CalibrationError: if nothing was seen, or NaN or infinite values.
-        """
-        self.set_thresholds(
-            *find_thresholds(self.to_histogram(), mode, signed=self.signed, unsigned=unsigned)
-        )
+        return params_of(*self.thresholds(), self.signed)
 
     def reset(self) -> None:
         """Forgets what was seen; thresholds stay."""
-        channels = [0] * len(self.channel_statistics.state_variables())
-        for variable, value in zip(
-            self._state_variables(), (*_NOTHING_SEEN, *channels), strict=True
-        ):
-            variable.assign(np.full(variable.shape, value, variable.dtype))
+        self.seen.reset()
 
     def to_histogram(self) -> Histogram:
         """What was seen, as NumPy."""
-        seen = self._state_variables()[: len(_NOTHING_SEEN)]
-        values = [np.asarray(v.numpy()) for v in seen]
-        return Histogram(
-            counts=values[0].astype(np.int64),
-            exponent=int(values[1]),
-            minimum=float(values[2]),
-            maximum=float(values[3]),
-            nonfinite=int(values[4]),
-        )
+        return self.seen.to_histogram()
 
     def get_config(self) -> dict[str, Any]:
         return {

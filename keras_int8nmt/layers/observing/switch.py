@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+# What an observer, or a layer that simulates by itself, does: see `Observer`.
+OFF, OBSERVING, SIMULATING = 0, 1, 2
+
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
 class Switch(keras.layers.Layer):

@@ -1,0 +1,59 @@
+"""What a switch chooses for a tensor on its way: it passes, it is counted, or it is rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.seen import Seen
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF
+
+
+def watched(
+    switch: Any,
+    x: Any,
+    seen: Seen,
+    mask: Callable[[], Any],
+    simulated: Callable[[], Any],
+) -> Any:
+    """`x`, or what `simulated` makes of it where `switch` says SIMULATING.
+
+    Args:
+        switch: Variable, int32: OFF, OBSERVING or SIMULATING.
+        x: Float tensor.
+        seen: Where `x` is counted while observing.
+        mask: Makes the mask over the leading axes of `x`, or None; called in that branch only.
+        simulated: Makes the tensor that the codes of `x` stand for.
+    """
+    observing = ops.equal(switch.value, OBSERVING)
+    if keras.config.backend() == "tensorflow":
+        # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
+        def observed() -> Any:
+            new_state = seen.added(seen.state(), x, mask())
+            for variable, value in zip(seen.variables, new_state, strict=True):
+                variable.value.assign(value)
+            return x
+
+        return when(
+            ops.not_equal(switch.value, OFF),
+            lambda: ops.cond(observing, observed, simulated),
+            x,
+        )
+    # Other back ends carry the state out of the branch: an assignment inside would leak.
+    state = seen.state()
+    output, new_state = ops.cond(
+        ops.equal(switch.value, OFF),
+        lambda: (x, state),
+        lambda: ops.cond(
+            observing,
+            lambda: (x, seen.added(state, x, mask())),
+            lambda: (simulated(), state),
+        ),
+    )
+    for variable, value in zip(seen.variables, new_state, strict=True):
+        variable.assign(value)
+    return output
