@@ -11,17 +11,33 @@ from types import ModuleType, SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import ops
 
-from keras_int8nmt import Translator
+from keras_int8nmt import CalibrationCallback, QuantDense, Translator, convert, native
+from keras_int8nmt.autotuning.costs import Workload, matmul_times
 from keras_int8nmt.bench.benchmarks import BENCHMARKS, Benchmark
+from keras_int8nmt.calibration import observers, simulate
 from keras_int8nmt.cli import main
+from keras_int8nmt.cli.command_line import make_parser
 from keras_int8nmt.cli.commands import COMMANDS
+from keras_int8nmt.conversion import register_converter
+from keras_int8nmt.conversion import table as converters
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers import table
 from keras_int8nmt.importers.table import Format, has_file
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_codes
+from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul, Section
+from keras_int8nmt.layers.matmuls import WeightMatMul, matrix
+from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.quant_layer import QuantLayer
 from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.quantization import dequantize, quantize, quantize_weights
 from keras_int8nmt.runtime.token_filters import TokenFilter
 from keras_int8nmt.storage.model_folder import open_model
+from keras_int8nmt.thresholds import modes
+from keras_int8nmt.thresholds.modes import ThresholdMode, register_mode
+from keras_int8nmt.thresholds.sides import Sides
 from keras_int8nmt.tokenizers import kinds
 from keras_int8nmt.tokenizers.kinds import TokenizerKind
 
@@ -159,3 +175,169 @@ def test_a_token_filter_is_a_class():
     assert translator.path == "layers"
     if Translator(model, None).path == "fast":
         assert translator.path_reason == "the native decoder has no token filter Rising"
+
+
+RNG = np.random.default_rng(0)
+DATA = RNG.normal(size=(64, 12)).astype(np.float32)
+
+
+# ---- a layer type: the layer, its frozen form, and a row ----
+
+
+class QuantPair(keras.layers.Layer, QuantLayer):
+    """`x @ kernel` twice over one input: the sum of both halves of the kernel's columns."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.watched = Observer(name="watched")
+
+    def build(self, shape):
+        self.pair = self.add_weight(shape=(shape[-1], 2, self.units), initializer="normal")
+        self.watched.build(shape)
+        self.built = True
+
+    def call(self, inputs):
+        x = self.watched.watch(inputs)
+        both = ops.einsum("...k,kpn->...pn", x, self.watched.quantize_weights(self.pair, 1))
+        return ops.sum(both, axis=-2)
+
+    def matmuls(self):
+        return [WeightMatMul(self.path, lambda: matrix(self.pair), None, (self.watched,), "pair")]
+
+
+class Int8Pair(FrozenLayer):
+    """What `QuantPair` becomes."""
+
+    def __init__(self, units, params, kernel, rule, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.params = params
+        self.product = PackedMatmul.from_float([Section(kernel, None)], params, **rule)
+
+    def call(self, inputs):
+        both = self.product(as_codes(inputs, self.params), out_dtype="float32")
+        return both[..., : self.units] + both[..., self.units :]
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype="float32")
+
+
+def convert_pair(layer, assignment):
+    (matmul,) = layer.matmuls()
+    if not assignment.is_int8(matmul.name):
+        raise NotImplementedError
+    (observer,) = matmul.observers
+    rule = assignment.options.weight_rule
+    return Int8Pair(layer.units, observer.params(), matmul.kernel(), rule, name=layer.name)
+
+
+@pytest.fixture
+def pair_registered(monkeypatch):
+    monkeypatch.setattr(converters, "_CONVERTERS", dict(converters._CONVERTERS))
+    register_converter(QuantPair, convert_pair)
+
+
+@pytest.fixture
+def pair_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((12,)), QuantPair(5, name="toy"), QuantDense(3)])
+    model.predict(DATA, verbose=0, callbacks=[CalibrationCallback()])
+    return model
+
+
+def output_sqnr_of(layer, x):
+    """In plain NumPy, with per-channel weights."""
+    kernel = matrix(layer.pair)
+    codes, scale = quantize_weights(kernel, True, native.weight_bits())
+    params = layer.watched.params()
+    coarse = dequantize(quantize(x, params), params) @ (codes.astype(np.float32) / scale)
+    exact = x @ kernel
+    return 10 * np.log10(np.sum(exact**2) / np.sum((exact - coarse) ** 2))
+
+
+class TestALayerType:
+    @pytest.mark.usefixtures("pair_registered")
+    def test_is_calibrated_simulated_converted_and_reported_by_its_own_matmul(self, pair_model):
+        toy = pair_model.layers[0]
+        assert toy.watched.path in [path for path, _ in observers(pair_model)]
+        assert toy.watched.is_calibrated
+        exact = pair_model(DATA).numpy()
+        simulate(pair_model)
+        simulated = pair_model(DATA).numpy()
+        simulate(pair_model, enabled=False)
+        assert 0 < np.abs(simulated - exact).max() < 0.05 * np.abs(exact).max()
+        int8 = convert(pair_model, sample=DATA)
+        assert type(int8.layers[0]) is Int8Pair
+        if native.weight_bits() == 8:  # what `simulate` knows
+            np.testing.assert_allclose(int8(tf.constant(DATA)), simulated, atol=1e-5)
+        row = int8.conversion_report.rows[0]
+        assert (row.name, row.kind, row.precision) == (f"{toy.path}/pair", "weights", "int8")
+        assert row.thresholds == tuple(float(t) for t in toy.watched.thresholds())
+        assert row.output_sqnr_db == pytest.approx(output_sqnr_of(toy, DATA), abs=0.01)
+
+    def test_costs_what_its_own_matmul_costs(self, pair_model):
+        """Of twice the columns, twice the time; attention would have six MatMuls."""
+        times = matmul_times(pair_model, Workload())
+        same = keras.Sequential([keras.Input((12,)), QuantDense(5)])
+        (single,) = matmul_times(same, Workload()).values()
+        toy, _ = times.values()
+        assert list(times) == [f"{pair_model.layers[0].path}/pair", pair_model.layers[1].path]
+        assert toy.int8 == pytest.approx(2 * single.int8)
+        assert toy.float32 == pytest.approx(2 * single.float32)
+
+    def test_that_nobody_registered_is_named_and_stays_float(self, pair_model):
+        int8 = convert(pair_model, sample=DATA)
+        row = int8.conversion_report.rows[0]
+        assert (row.name, row.precision) == (pair_model.layers[0].path, "float32")
+        assert row.reason == "QuantPair has no INT8 form"
+        assert row.output_sqnr_db is None
+        assert type(int8.layers[0]) is QuantPair
+
+    def test_must_answer_for_itself_and_is_registered_once(self):
+        with pytest.raises(ValueError, match="Dense must be a QuantLayer"):
+            register_converter(keras.layers.Dense, convert_pair)
+        with pytest.raises(ValueError, match="QuantDense has a converter already"):
+            register_converter(QuantDense, convert_pair)
+
+
+# ---- a threshold mode: a function, and a row ----
+
+
+def half_range(sides: Sides):
+    """Half of the largest magnitude, on both sides."""
+    half = max(-sides.low, sides.high) / 2
+    return -half, half
+
+
+@pytest.fixture
+def half_registered(monkeypatch):
+    monkeypatch.setattr(modes, "_TABLE", dict(modes._TABLE))
+    register_mode(ThresholdMode("half", "half of the largest magnitude", half_range))
+
+
+@pytest.mark.usefixtures("half_registered")
+class TestAThresholdMode:
+    def test_is_accepted_and_used_by_calibration(self):
+        model = keras.Sequential([keras.Input((12,)), QuantDense(3)])
+        callback = CalibrationCallback(mode="half")
+        model.predict(DATA, verbose=0, callbacks=[callback])
+        half = np.float32(np.abs(DATA).max() / 2)
+        assert list(callback.thresholds.values()) == [(-half, half)]
+
+    def test_is_accepted_by_the_command_line_and_told_of_in_its_help(self, capsys):
+        command = ["calibrate", "model", "--data", "file", "-o", "out"]
+        assert make_parser().parse_args([*command, "--mode", "half"]).mode == "half"
+        with pytest.raises(SystemExit):
+            make_parser().parse_args(["calibrate", "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "half: half of the largest magnitude" in told
+        with pytest.raises(SystemExit):
+            make_parser().parse_args([*command, "--mode", "quarter"])
+        assert "entropy, half, or 'percentile:' and a number" in capsys.readouterr().err
+
+    def test_takes_no_name_that_there_is(self):
+        with pytest.raises(ValueError, match="a calibration mode 'half' already"):
+            register_mode(ThresholdMode("half", "again", half_range))
+        with pytest.raises(ValueError, match="can't be the name"):
+            register_mode(ThresholdMode("half:", "a colon", half_range))

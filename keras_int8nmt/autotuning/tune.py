@@ -31,6 +31,7 @@ from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
+from keras_int8nmt.runtime.batching import cut_ids
 from keras_int8nmt.thresholds.modes import parse_mode
 
 
@@ -296,7 +297,7 @@ def _token_pairs(
     encode_target = getattr(tokenizer, "encode_target", tokenizer.encode)
 
     def cut(ids: list[int]) -> list[int]:
-        return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]
+        return cut_ids(ids, model.max_length, model.eos_id)
 
     pairs = [
         (cut(tokenizer.encode(source)), cut(encode_target(target)))

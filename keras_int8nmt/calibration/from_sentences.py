@@ -14,7 +14,7 @@ from keras_int8nmt.calibration.smooth_quant import balance
 from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
-from keras_int8nmt.runtime.batching import pad_batch
+from keras_int8nmt.runtime.batching import cut_ids, pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.translator import Translator
@@ -166,8 +166,8 @@ def sample_batch(
 
 
 def _cut(ids: list[int], model: Any) -> list[int]:
-    """At most as many ids as the model has positions; the last is the end token."""
-    return ids if len(ids) <= model.max_length else [*ids[: model.max_length - 1], model.eos_id]
+    """At most as many ids as the model has positions."""
+    return cut_ids(ids, model.max_length, model.eos_id)
 
 
 def _encode_target(tokenizer: Tokenizer, text: str) -> list[int]:

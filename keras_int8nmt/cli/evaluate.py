@@ -185,7 +185,7 @@ def evaluate_models(
         models: As they are given to `make_translator`, the baseline first.
         data: See `read_data`.
         make_translator: A model's `Translator`; none is kept when the next one is made.
-        paired: "bs" or "ar"; None: the default, see `compare_translations`.
+        paired: "bs" or "ar"; None: the default, see `compare_systems`.
         samples: Likewise.
 
     Returns:
@@ -193,7 +193,7 @@ def evaluate_models(
     """
     from keras_int8nmt._progress import progress_bar
     from keras_int8nmt.evaluation.measure import evaluate, reset_peak_rss
-    from keras_int8nmt.evaluation.significance import compare_translations
+    from keras_int8nmt.evaluation.significance import compare_systems
 
     figures, translations = {}, {}
     for model in models:
@@ -207,7 +207,7 @@ def evaluate_models(
     if len(models) < 2:
         return figures, None
     try:
-        comparison = compare_translations(
+        comparison = compare_systems(
             translations,
             data.references,
             samples=samples,

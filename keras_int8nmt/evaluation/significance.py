@@ -63,7 +63,7 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_translations` found.
+    """What `compare_systems` found.
 
     Attributes:
         test: "bs" or "ar".
@@ -116,7 +116,7 @@ class Comparison:
         return "\n".join([*lines, *(f"{n}|{text}" for n, text in self.signatures.items())])
 
 
-def compare_translations(
+def compare_systems(
     translations: Mapping[str, Sequence[str]],
     references: References,
     *,
@@ -145,7 +145,7 @@ def compare_translations(
 
     Example:
 
-        >>> found = compare_translations({"float": floats, "int8": int8s}, references)
+        >>> found = compare_systems({"float": floats, "int8": int8s}, references)
         >>> found.systems[1].bleu_difference_interval
         (-0.31, 0.12)
     """

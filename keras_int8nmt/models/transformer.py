@@ -15,7 +15,8 @@ from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
-from keras_int8nmt.layers.observing.observer import OBSERVING, OFF, SIMULATING, Observer
+from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.models.blocks import (
     DecoderBlock,

@@ -79,3 +79,8 @@ def pad_batch(sentences: Sequence[Sequence[int]], pad_id: int) -> np.ndarray:
     for row, sentence in zip(batch, sentences, strict=True):
         row[: len(sentence)] = sentence
     return batch
+
+
+def cut_ids(ids: Sequence[int], longest: int, eos_id: int) -> list[int]:
+    """`ids`, or of a longer sentence as many as there is room for beside the end token."""
+    return list(ids) if len(ids) <= longest else [*ids[: longest - 1], eos_id]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.files.source import WINDOW
-from keras_int8nmt.runtime.batching import SORTS, sort_keys
+from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions, whole
 from keras_int8nmt.runtime.token_filters import TokenFilter
@@ -263,7 +263,7 @@ class Translator:
                 "are cut. No more such warnings follow.",
                 stacklevel=2,
             )
-        return [*ids[: self.max_source_length - 1], self.model.eos_id]
+        return cut_ids(ids, self.max_source_length, self.model.eos_id)
 
     @property
     def beam_size(self) -> int:

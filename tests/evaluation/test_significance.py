@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 from keras_int8nmt.evaluation import significance
-from keras_int8nmt.evaluation.significance import bleu_difference_interval, compare_translations
+from keras_int8nmt.evaluation.significance import bleu_difference_interval, compare_systems
 
 WORDS = (
     "der",
@@ -58,7 +58,7 @@ def default_seed(monkeypatch):
 @pytest.mark.parametrize(("test", "samples"), [("bs", 300), ("ar", 500)])
 def test_scores_p_values_and_intervals_are_those_of_sacrebleu(test, samples):
     systems = {"good": GOOD, "bad": BAD}
-    found = compare_translations(systems, REFERENCES, test=test, samples=samples)
+    found = compare_systems(systems, REFERENCES, test=test, samples=samples)
     own = PairedTest(
         list(systems.items()),
         {"BLEU": BLEU(), "chrF2": CHRF(), "TER": TER()},
@@ -91,7 +91,7 @@ def test_the_interval_of_the_difference_is_that_of_scoring_whole_resampled_corpo
 
 
 def test_the_interval_tells_a_difference_from_none():
-    found = compare_translations({"a": GOOD, "b": CLOSE, "c": BAD}, REFERENCES)
+    found = compare_systems({"a": GOOD, "b": CLOSE, "c": BAD}, REFERENCES)
     _, close, bad = found.systems
     low, high = close.bleu_difference_interval
     assert low < 0 < high
@@ -106,7 +106,7 @@ def test_the_interval_tells_a_difference_from_none():
 
 def test_outputs_that_differ_are_counted_and_equal_ones_are_no_difference():
     changed = [*GOOD[:-2], "etwas anderes", GOOD[-1]]
-    found = compare_translations({"a": GOOD, "b": list(GOOD), "c": changed}, REFERENCES)
+    found = compare_systems({"a": GOOD, "b": list(GOOD), "c": changed}, REFERENCES)
     same, other = found.systems[1:]
     assert (same.different_outputs, other.different_outputs) == (0, 1)
     assert same.bleu_difference == 0
@@ -119,16 +119,16 @@ def test_the_seed_is_that_of_sacrebleu(monkeypatch):
     assert bleu_difference_interval(GOOD, CLOSE, REFERENCES) == first
     monkeypatch.setenv("SACREBLEU_SEED", "7")
     assert bleu_difference_interval(GOOD, CLOSE, REFERENCES) != first
-    found = compare_translations({"a": GOOD, "b": CLOSE}, REFERENCES, samples=50)
+    found = compare_systems({"a": GOOD, "b": CLOSE}, REFERENCES, samples=50)
     assert found.seed == 7
     assert "seed:7" in found.signatures["BLEU"]
     monkeypatch.setenv("SACREBLEU_SEED", "seven")
     with pytest.raises(ValueError, match='SACREBLEU_SEED must be a whole number or "none"'):
-        compare_translations({"a": GOOD, "b": CLOSE}, REFERENCES)
+        compare_systems({"a": GOOD, "b": CLOSE}, REFERENCES)
 
 
 def test_a_comparison_is_json_and_text():
-    found = compare_translations(
+    found = compare_systems(
         {"float": GOOD, "int8": CLOSE},
         [REFERENCES, BAD],
         samples=60,
@@ -160,4 +160,4 @@ def test_a_comparison_is_json_and_text():
 )
 def test_what_can_not_be_compared_is_refused(systems, options, message):
     with pytest.raises(ValueError, match=message):
-        compare_translations(systems, REFERENCES, **options)
+        compare_systems(systems, REFERENCES, **options)

@@ -74,7 +74,7 @@ def test_of_equal_changes_the_less_alike_comes_first():
 def test_the_difference_has_the_interval_that_evaluate_gives():
     quality = compare_translations(REFERENCES, AFTER, SOURCES, REFERENCES)
     systems = {"float": REFERENCES, "int8": AFTER}
-    expected = significance.compare_translations(systems, REFERENCES).systems[1]
+    expected = significance.compare_systems(systems, REFERENCES).systems[1]
     low, high = quality.bleu_difference_interval
     assert (low, high) == expected.bleu_difference_interval
     assert low < high <= 0

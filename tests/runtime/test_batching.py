@@ -7,7 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_int8nmt.runtime.batching import longest_first, make_batches, pad_batch, sort_keys
+from keras_int8nmt.runtime.batching import (
+    cut_ids,
+    longest_first,
+    make_batches,
+    pad_batch,
+    sort_keys,
+)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
@@ -66,3 +72,9 @@ def test_keys_are_tokens_words_or_nothing():
         sort_keys("words", ids)
     with pytest.raises(ValueError, match="tokens, words, none"):
         sort_keys("letters", ids)
+
+
+def test_ids_are_cut_to_what_there_is_room_for_and_still_end():
+    assert cut_ids([5, 6, 7, 0], 4, eos_id=0) == [5, 6, 7, 0]
+    assert cut_ids([5, 6, 7, 8, 0], 4, eos_id=0) == [5, 6, 7, 0]
+    assert cut_ids([5, 0], 1, eos_id=0) == [0]
