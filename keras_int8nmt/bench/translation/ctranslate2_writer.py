@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_int8nmt.layers.matmuls import matrix
+
 # Makes padding, which our search never produces, impossible at no cost in a step.
 _NEVER = -1e9
 
@@ -92,14 +94,12 @@ def _set_cross_attention(spec: Any, attention: Any, norm: Any) -> None:
 
 def _set_inward(spec: Any, parts: tuple[Any, ...]) -> None:
     """Projections to heads, `[d, heads, dim]`, one below the other as `[out, in]`."""
-    kernels = [_array(part.kernel) for part in parts]
-    spec.weight = np.concatenate([k.reshape(k.shape[0], -1).T for k in kernels])
+    spec.weight = np.concatenate([matrix(part.kernel).T for part in parts])
     spec.bias = np.concatenate([_array(part.bias).reshape(-1) for part in parts])
 
 
 def _set_outward(spec: Any, dense: Any) -> None:
-    kernel = _array(dense.kernel)
-    spec.weight = np.ascontiguousarray(kernel.reshape(-1, kernel.shape[-1]).T)
+    spec.weight = np.ascontiguousarray(matrix(dense.kernel, summed=2).T)
     spec.bias = _array(dense.bias)
 
 
