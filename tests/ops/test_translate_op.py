@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import build_transformer, native
-from keras_int8nmt.ops.translate import translate
+from keras_int8nmt.ops.translate_op import translate
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 F32 = np.float32

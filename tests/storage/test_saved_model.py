@@ -20,7 +20,7 @@ from keras_int8nmt import (
     load_saved_model,
     native,
 )
-from keras_int8nmt.ops.translate import translate
+from keras_int8nmt.ops.translate_op import translate
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
