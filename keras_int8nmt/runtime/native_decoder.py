@@ -18,6 +18,7 @@ from keras_int8nmt import native
 from keras_int8nmt.runtime.model_spec import Description
 from keras_int8nmt.runtime.results import Hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.runtime.token_filters import native_refusal
 
 # How often a waiting caller looks around: for Ctrl-C, and for progress to tell.
 _PATIENCE_MS = 100
@@ -35,19 +36,36 @@ class _Tensor(ctypes.Structure):
     ]
 
 
-class _Options(ctypes.Structure):
+class _TokenFilter(ctypes.Structure):
     _fields_ = [
+        ("kind", ctypes.c_char_p),
+        ("numbers", ctypes.POINTER(ctypes.c_int64)),
+        ("count", ctypes.c_int64),
+    ]
+
+
+class _SearchOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_int64),
         ("beam_size", ctypes.c_int32),
         ("num_hypotheses", ctypes.c_int32),
         ("max_length", ctypes.c_int32),
         ("min_length", ctypes.c_int32),
         ("divisors", ctypes.POINTER(ctypes.c_float)),
+        ("scores", ctypes.c_int32),
+        ("num_filters", ctypes.c_int32),
+        ("filters", ctypes.POINTER(_TokenFilter)),
+    ]
+
+
+class _PoolOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_int64),
         ("streams", ctypes.c_int32),
         ("threads_per_stream", ctypes.c_int32),
         ("pin", ctypes.c_int32),
         ("batch_size", ctypes.c_int32),
         ("max_source", ctypes.c_int32),
-        ("scores", ctypes.c_int32),
     ]
 
 
@@ -97,19 +115,27 @@ class NativeDecoder:
                 for array, shape in zip(self._arrays, dims, strict=True)
             )
         )
+        # The library copies these.
         divisors = search.divisors()
-        options = _Options(
-            search.beam_size,
-            search.num_hypotheses,
-            search.max_length,
-            search.min_length,
-            _pointer(divisors, ctypes.c_float),
-            streams,
-            threads_per_stream,
-            1,
-            batch_size,
-            max_source_length,
-            search.return_scores,
+        filters = _native_filters(search)
+        asked = _SearchOptions(
+            size=ctypes.sizeof(_SearchOptions),
+            beam_size=search.beam_size,
+            num_hypotheses=search.num_hypotheses,
+            max_length=search.max_length,
+            min_length=search.min_length,
+            divisors=_pointer(divisors, ctypes.c_float),
+            scores=search.return_scores,
+            num_filters=len(filters),
+            filters=filters,
+        )
+        pool = _PoolOptions(
+            size=ctypes.sizeof(_PoolOptions),
+            streams=streams,
+            threads_per_stream=threads_per_stream,
+            pin=1,
+            batch_size=batch_size,
+            max_source=max_source_length,
         )
         self._pool = self._functions.keras_int8nmt_pool_create(
             _pointer(ints, ctypes.c_int64),
@@ -118,7 +144,8 @@ class NativeDecoder:
             len(floats),
             tensors,
             len(tensors),
-            ctypes.byref(options),
+            ctypes.byref(asked),
+            ctypes.byref(pool),
         )
         if not self._pool:
             raise RuntimeError(f"The native decoder: {self._error()}.")
@@ -307,6 +334,28 @@ class NativeResult:
         return [found[last - n : last] for last, n in zip(lasts, counts, strict=True)]
 
 
+def _native_filters(search: SearchOptions) -> Any:
+    """The filters as the library makes them.
+
+    Raises:
+        RuntimeError: for one that has no native form.
+    """
+    forms = [one.native() for one in search.filters()]
+    if None in forms:
+        raise RuntimeError(f"The native decoder: {native_refusal(search.filters())}.")
+    return (_TokenFilter * len(forms))(
+        *(
+            _TokenFilter(
+                form.kind.encode(),
+                (ctypes.c_int64 * len(form.numbers))(*form.numbers),
+                len(form.numbers),
+            )
+            for form in forms
+            if form is not None
+        )
+    )
+
+
 def _pointer(array: np.ndarray, kind: Any) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))
 
@@ -317,7 +366,7 @@ def _prepared(functions: Any) -> Any:
     signatures = {
         "pool_create": (
             pointer,
-            [pointer, number, pointer, number, pointer, number, pointer],
+            [pointer, number, pointer, number, pointer, number, pointer, pointer],
         ),
         "pool_destroy": (None, [pointer]),
         "pool_profile_start": (None, [pointer]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keras_int8nmt.runtime.token_filters import TokenFilter
+from keras_int8nmt.runtime.token_filters import NativeFilter, TokenFilter
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,6 @@ class NoRepeatNgram(TokenFilter):
             for end in range(context, len(tokens))
             if list(tokens[end - context : end]) == last
         }
+
+    def native(self) -> NativeFilter:
+        return NativeFilter("no_repeat_ngram", (self.size,))

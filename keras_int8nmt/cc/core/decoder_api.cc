@@ -5,6 +5,7 @@
 // errors.h.
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -25,20 +26,64 @@ struct KerasInt8nmtTensor {
   const void* data;
 };
 
-struct KerasInt8nmtDecoderOptions {
+struct KerasInt8nmtTokenFilter {
+  const char* kind;
+  const int64_t* numbers;
+  int64_t count;
+};
+
+// The first field of both is the size that the caller knows them by.
+struct KerasInt8nmtSearchOptions {
+  int64_t size;
   int32_t beam_size, num_hypotheses, max_length, min_length;
   const float* divisors;  // [max_length + 1]
-  int32_t streams, threads_per_stream, pin, batch_size, max_source;
   int32_t scores;
+  int32_t num_filters;
+  const KerasInt8nmtTokenFilter* filters;
+};
+
+struct KerasInt8nmtPoolOptions {
+  int64_t size;
+  int32_t streams, threads_per_stream, pin, batch_size, max_source;
 };
 
 }  // extern "C"
+
+namespace keras_int8nmt {
+namespace {
+
+void CheckSize(const std::string& what, int64_t given, size_t expected) {
+  if (given == static_cast<int64_t>(expected)) return;
+  throw std::invalid_argument("the options of the " + what + " have " + std::to_string(given) +
+                              " bytes and this library's " + std::to_string(expected) +
+                              ": package and library are of different releases");
+}
+
+SearchOptions SearchOf(const KerasInt8nmtSearchOptions& options) {
+  SearchOptions search;
+  search.beam_size = options.beam_size;
+  search.num_hypotheses = options.num_hypotheses;
+  search.max_length = options.max_length;
+  search.min_length = options.min_length;
+  search.scores = options.scores != 0;
+  search.divisors.assign(options.divisors, options.divisors + options.max_length + 1);
+  for (int32_t i = 0; i < options.num_filters; ++i) {
+    const KerasInt8nmtTokenFilter& filter = options.filters[i];
+    search.filters.push_back(
+        MakeTokenFilter(filter.kind, {filter.numbers, filter.numbers + filter.count}));
+  }
+  return search;
+}
+
+}  // namespace
+}  // namespace keras_int8nmt
 
 KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_t num_ints,
                                                      const float* floats, int64_t num_floats,
                                                      const KerasInt8nmtTensor* tensors,
                                                      int64_t num_tensors,
-                                                     const KerasInt8nmtDecoderOptions* options) {
+                                                     const KerasInt8nmtSearchOptions* search,
+                                                     const KerasInt8nmtPoolOptions* options) {
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     std::vector<keras_int8nmt::TensorView> views;
     for (int64_t i = 0; i < num_tensors; ++i) {
@@ -49,20 +94,15 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_
     keras_int8nmt::Tape tape({ints, ints + num_ints}, {floats, floats + num_floats},
                              std::move(views));
     auto model = std::make_unique<const keras_int8nmt::Model>(&tape);
-    keras_int8nmt::SearchOptions search;
-    search.beam_size = options->beam_size;
-    search.num_hypotheses = options->num_hypotheses;
-    search.max_length = options->max_length;
-    search.min_length = options->min_length;
-    search.scores = options->scores != 0;
-    search.divisors.assign(options->divisors, options->divisors + options->max_length + 1);
+    keras_int8nmt::CheckSize("search", search->size, sizeof(*search));
+    keras_int8nmt::CheckSize("pool", options->size, sizeof(*options));
     Pool::Options pool;
     pool.streams = options->streams;
     pool.threads_per_stream = options->threads_per_stream;
     pool.pin = options->pin != 0;
     pool.stream.batch_size = options->batch_size;
     pool.stream.max_source = options->max_source;
-    return new Pool(std::move(model), std::move(search), pool);
+    return new Pool(std::move(model), keras_int8nmt::SearchOf(*search), pool);
   });
 }
 

@@ -36,6 +36,17 @@ void Beam::Start(int32_t start_id) {
   Own();
 }
 
+void Beam::Forbid(int32_t i, std::vector<int32_t>* ids) {
+  if (position_ + 1 == options_.max_length) return;
+  prefix_.resize(position_);
+  for (int32_t t = position_ - 1, place = i; t >= 0; --t) {
+    const Step& step = history_[t * options_.beam_size + place];
+    prefix_[t] = step.token;
+    place = step.parent;
+  }
+  for (const auto& filter : options_.filters) filter->Forbid(prefix_, ids);
+}
+
 // Each live hypothesis writes the next position into its own slot.
 void Beam::Own() {
   const int64_t beam = options_.beam_size;
@@ -61,10 +72,18 @@ void Beam::Gather(const BestTokens& best, int64_t first_row) {
       candidates_.push_back({best.watched_logits[row] - log_sum + scores_[i], eos_id_, i});
       continue;
     }
+    const size_t before = candidates_.size();
     for (int32_t c = 0; c < k_; ++c) {
       const int32_t token = best.ids[row * k_ + c];
       if (token == eos_id_ && length < options_.min_length) continue;
       candidates_.push_back({logits[c] - best.log_sums[row] + scores_[i], token, i});
+    }
+    const bool none = candidates_.size() == before || candidates_[before].score == kNever;
+    if (none && !options_.filters.empty()) {
+      // Nothing else is left.
+      candidates_.resize(before);
+      candidates_.push_back(
+          {best.watched_logits[row] - best.log_sums[row] + scores_[i], eos_id_, i});
     }
   }
   const size_t count = std::min(candidates_.size(), size_t{2} * options_.beam_size);

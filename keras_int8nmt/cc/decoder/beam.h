@@ -4,9 +4,11 @@
 #define KERAS_INT8NMT_DECODER_BEAM_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "products.h"
+#include "token_filters.h"
 
 namespace keras_int8nmt {
 
@@ -17,6 +19,7 @@ struct SearchOptions {
   bool scores = true;  // false: nobody reads Hypothesis::score
   // [max_length + 1]: what the sum of log-probabilities of a hypothesis of n tokens is divided by.
   std::vector<float> divisors;
+  std::vector<std::shared_ptr<const TokenFilter>> filters;
 
   // Whether log-probabilities matter: the best logit of a row is its best token without them.
   bool needs_log_sums() const { return scores || beam_size > 1; }
@@ -49,6 +52,10 @@ class Beam {
   // CachedAttentionArgs::owners for the next step.
   const uint16_t* owners() const { return owners_.data(); }
   int64_t owners_stride() const { return owners_stride_; }
+
+  // Appends what the filters forbid after live hypothesis i; nothing where the end token alone may
+  // follow.
+  void Forbid(int32_t i, std::vector<int32_t>* ids);
 
   // One step from the best next tokens of the rows from `first_row` on. False when the search has
   // stopped.
@@ -85,6 +92,7 @@ class Beam {
   std::vector<Step> history_;  // [position, beam]: of the live ones after that step
   std::vector<Candidate> candidates_;
   std::vector<float> next_scores_;
+  std::vector<int32_t> prefix_;
   int64_t owners_stride_;
   std::vector<uint16_t> owners_, next_owners_;  // [beam, blocks, beam]
 };

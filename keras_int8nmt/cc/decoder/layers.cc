@@ -39,10 +39,11 @@ size_t CrossBlockBytes(const Model& model) {
 }
 
 Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t rows,
-               int64_t max_source, int32_t k, bool log_sums, Team* team, Profile* profile)
+               int64_t max_source, int32_t k, bool log_sums, bool filters, Team* team,
+               Profile* profile)
     : model_(model),
       kernels_(ActiveKernels()),
-      products_(model, std::max(source_tokens, rows), rows, k, log_sums, team),
+      products_(model, std::max(source_tokens, rows), rows, k, log_sums, filters, team),
       profile_(profile),
       slots_(slots) {
   int64_t projected = 0, context = 0, hidden = 0, encoder_block = 0;
@@ -293,7 +294,7 @@ void Layers::CrossAttention(size_t layer, const Rows parts[3],
 
 BestTokens Layers::Step(const std::vector<int32_t>& tokens,
                         const std::vector<SentenceRows>& sentences, int32_t forbidden,
-                        int32_t watched) {
+                        int32_t watched, const Forbid* forbid) {
   const int64_t rows = static_cast<int64_t>(tokens.size());
   {
     const WorkTimer timer(profile_, Work::kEmbedding);
@@ -323,7 +324,7 @@ BestTokens Layers::Step(const std::vector<int32_t>& tokens,
     input = FeedForward(layer, input, rows, Work::kFfnGemm);
   }
   const WorkTimer timer(profile_, Work::kProjection);
-  return products_.TopK(input.data, input.type, rows, forbidden, watched);
+  return products_.TopK(input.data, input.type, rows, forbidden, watched, forbid);
 }
 
 }  // namespace keras_int8nmt

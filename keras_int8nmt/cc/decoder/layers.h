@@ -37,16 +37,17 @@ class Layers {
  public:
   // At most `source_tokens` tokens in one Encode, `rows` rows in one Step.
   Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t rows, int64_t max_source,
-         int32_t k, bool log_sums, Team* team, Profile* profile);
+         int32_t k, bool log_sums, bool filters, Team* team, Profile* profile);
 
   // Encodes sentences [ids...] of the caches' source lengths, one after the other, and writes their
   // cross-attention keys and values.
   void Encode(const std::vector<const int32_t*>& sentences,
               const std::vector<SentenceCache*>& caches);
 
-  // One position of every row: writes it to the self caches and finds the best next tokens.
+  // One position of every row: writes it to the self caches and finds the best next tokens, none of
+  // them `forbidden`, nor what `forbid` says, which may be null.
   BestTokens Step(const std::vector<int32_t>& tokens, const std::vector<SentenceRows>& sentences,
-                  int32_t forbidden, int32_t watched);
+                  int32_t forbidden, int32_t watched, const Forbid* forbid);
 
  private:
   // What the next product reads: codes_ or, as float32, codes_ or carry_.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace keras_int8nmt {
 namespace {
@@ -23,7 +24,7 @@ bool NeedsFinish(const Linear& linear) {
 }  // namespace
 
 Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, bool log_sums,
-                   Team* team)
+                   bool filters, Team* team)
     : model_(model),
       kernels_(ActiveKernels()),
       team_(team),
@@ -55,7 +56,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
   row_scales_ = Buffer(rows * sizeof(float));
   floats_ = Buffer(floats * sizeof(float));
   const Linear& last = model.projection;
-  if (!last.int8 || last.packed.backend->top_k == nullptr) {
+  if (filters || !last.int8 || last.packed.backend->top_k == nullptr) {
     logits_rows_ = std::min(kLogitsRows, FloatProduct::RoundedRows(best_rows));
     logits_ = Buffer(FloatProduct::RoundedRows(logits_rows_) * last.n * sizeof(float));
   }
@@ -131,10 +132,10 @@ void Products::RunFloat(const Linear& linear, const float* x, int64_t m, void* o
   kernels_.finish(floats_.as<float>(), m, linear.n, AfterFloat(linear), linear.output, out);
 }
 
-BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidden,
-                          int32_t watched) {
+BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidden, int32_t watched,
+                          const Forbid* forbid) {
   if (logits_rows_ > 0) {
-    TopKOfLogits(x, x_type, m, forbidden, watched);
+    TopKOfLogits(x, x_type, m, forbidden, watched, forbid);
   } else {
     TopKOfProduct(Codes(model_.projection, x, x_type, m), m, forbidden, watched);
   }
@@ -195,7 +196,7 @@ void Products::MergeShares(int64_t m, int shares) {
 }
 
 void Products::TopKOfLogits(const void* x, Type x_type, int64_t m, int32_t forbidden,
-                            int32_t watched) {
+                            int32_t watched, const Forbid* forbid) {
   const Linear& last = model_.projection;
   const size_t x_bytes = x_type == Type::kFloat32 ? sizeof(float) : 1;
   for (int64_t first = 0; first < m; first += logits_rows_) {
@@ -207,7 +208,39 @@ void Products::TopKOfLogits(const void* x, Type x_type, int64_t m, int32_t forbi
       finite_[r] = kernels_.top_k(logits, 1, last.n, k_, forbidden, &best_[r * k_], &ids_[r * k_],
                                   &log_sums_[r]);
       watched_[r] = logits[watched];
+      if (forbid != nullptr && finite_[r] != 0) Heed(*forbid, logits, r, forbidden);
     }
+  }
+}
+
+// Chooses again where one of the best is forbidden. Filters change no probability: the log-sum-exp
+// is that of all logits, as far as the graph engine has it then.
+void Products::Heed(const Forbid& forbid, const float* logits, int64_t row, int32_t forbidden) {
+  forbidden_ids_.clear();
+  forbid(row, &forbidden_ids_);
+  const auto is_forbidden = [this](int32_t id) {
+    return std::find(forbidden_ids_.begin(), forbidden_ids_.end(), id) != forbidden_ids_.end();
+  };
+  float* best = &best_[row * k_];
+  int32_t* ids = &ids_[row * k_];
+  if (std::none_of(ids, ids + k_, is_forbidden)) return;
+  log_sums_[row] = best[0] - (best[0] - log_sums_[row]);
+  forbidden_ids_.push_back(forbidden);
+  std::sort(forbidden_ids_.begin(), forbidden_ids_.end());
+  std::vector<std::pair<float, int32_t>>& all = merged_;
+  all.clear();
+  for (int32_t id = 0; id < model_.projection.n; ++id) {
+    if (std::binary_search(forbidden_ids_.begin(), forbidden_ids_.end(), id)) continue;
+    all.emplace_back(logits[id], id);
+  }
+  const size_t count = std::min(all.size(), static_cast<size_t>(k_));
+  std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(),
+                    [](const auto& a, const auto& b) {
+                      return a.first > b.first || (a.first == b.first && a.second < b.second);
+                    });
+  for (size_t i = 0; i < static_cast<size_t>(k_); ++i) {
+    best[i] = i < count ? all[i].first : -std::numeric_limits<float>::infinity();
+    ids[i] = i < count ? all[i].second : 0;
   }
 }
 

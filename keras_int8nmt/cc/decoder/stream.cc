@@ -22,7 +22,8 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
       cross_pool_(CrossBlockBytes(model)),
       layers_(model, search.beam_size, std::max(kEncoderTokens, options.max_source),
               options.batch_size * search.beam_size, options.max_source, k_,
-              search.needs_log_sums(), team, profile) {
+              search.needs_log_sums(), !search.filters.empty(), team, profile),
+      forbid_([this](int64_t row, std::vector<int32_t>* ids) { ForbidAfter(row, ids); }) {
   for (int64_t i = 0; i < options.batch_size; ++i) {
     seats_.push_back(std::make_unique<Seat>(Beam(search, model.eos_id, k_)));
     seats_.back()->cache.self_blocks.reserve(CacheBlocks(search.max_length));
@@ -108,7 +109,8 @@ void Stream::Step(Feed* feed) {
                      beam.position(), beam.owners(), beam.owners_stride()});
     for (int32_t j = 0; j < beam.live(); ++j) tokens_.push_back(beam.token(j));
   }
-  const BestTokens best = layers_.Step(tokens_, rows_, model_.pad_id, model_.eos_id);
+  const BestTokens best = layers_.Step(tokens_, rows_, model_.pad_id, model_.eos_id,
+                                       search_.filters.empty() ? nullptr : &forbid_);
   const WorkTimer timer(profile_, Work::kSearch);
   // From the last, so that a seat that is freed is refilled by one that is done with.
   for (size_t i = active_; i-- > 0;) {
@@ -126,6 +128,15 @@ void Stream::Step(Feed* feed) {
       Leave(i);
     }
   }
+}
+
+// What the filters forbid after a row of this step.
+void Stream::ForbidAfter(int64_t row, std::vector<int32_t>* ids) {
+  const auto after =
+      std::upper_bound(rows_.begin(), rows_.end(), row,
+                       [](int64_t r, const SentenceRows& s) { return r < s.first_row; });
+  const auto seat = after - rows_.begin() - 1;
+  seats_[seat]->beam.Forbid(static_cast<int32_t>(row - rows_[seat].first_row), ids);
 }
 
 // Gives up seat i; the last one that is taken moves there.

@@ -69,6 +69,7 @@ class Stream {
   void Place(const Sentence& sentence);
   void Encode(size_t first);
   void Step(Feed* feed);
+  void ForbidAfter(int64_t row, std::vector<int32_t>* ids);
   void Leave(size_t i);
   void FailAll(Feed* feed, const std::string& why);
 
@@ -79,6 +80,7 @@ class Stream {
   int32_t k_;
   BlockPool self_pool_, cross_pool_;
   Layers layers_;
+  const Forbid forbid_;
   // The first `active_` seats are taken.
   std::vector<std::unique_ptr<Seat>> seats_;
   size_t active_ = 0;

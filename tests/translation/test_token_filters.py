@@ -1,0 +1,101 @@
+"""Token filters on both engines: the same answers, in which nothing is that they forbid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from helpers.models import random_ids, small_model
+
+from keras_int8nmt import CalibrationCallback, Translator, convert, native
+from keras_int8nmt.runtime import native_decoder
+from keras_int8nmt.runtime.token_filters import NativeFilter, TokenFilter
+
+pytestmark = pytest.mark.skipif(
+    native.reason() is not None, reason=f"no native library: {native.reason()}"
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = small_model(target_vocabulary_size=9, source_vocabulary_size=30)
+    rows = np.full((4, 3), 7, np.int32)
+    sample = {"source": rows, "target": rows}
+    made.predict(sample, verbose=0, callbacks=[CalibrationCallback(mode="conjugate")])
+    return convert(made)
+
+
+def both(model, **options):
+    ids = random_ids(model)
+    found = []
+    for path in ("fast", "layers"):
+        with Translator(model, None, path=path, max_length=12, **options) as translator:
+            found.append(translator.translate_ids(ids))
+    assert found[0] == found[1]
+    return [h.tokens for r in found[0] for h in r.hypotheses]
+
+
+def repeats(tokens, size):
+    runs = [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+    return len(runs) != len(set(runs))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam_size": 1},
+        {"beam_size": 4, "num_hypotheses": 4},
+        {"beam_size": 3, "min_length": 11, "num_hypotheses": 3, "batch_size": 5},
+    ],
+    ids=str,
+)
+def test_no_run_occurs_twice_with_the_same_bits_on_both_engines(model, size, options):
+    assert any(repeats(tokens, size) for tokens in both(model, **options))
+    found = both(model, no_repeat_ngram_size=size, **options)
+    assert found
+    assert not any(repeats(tokens, size) for tokens in found)
+
+
+@dataclass(frozen=True)
+class Once(TokenFilter):
+    """No token occurs twice, in Python; in the native decoder by a kind of its table."""
+
+    kind: str = "no_repeat_ngram"
+    numbers: tuple[int, ...] = (1,)
+
+    def forbidden(self, tokens):
+        return tokens
+
+    def native(self):
+        return NativeFilter(self.kind, self.numbers)
+
+
+def test_a_filter_of_ones_own_takes_a_kind_of_the_native_decoder(model):
+    options = {"beam_size": 3, "min_length": 4}
+    assert both(model, token_filters=[Once()], **options) == both(
+        model, no_repeat_ngram_size=1, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Once(kind="twice"), 'there is no token filter "twice"'),
+        (Once(numbers=(0,)), "no_repeat_ngram wants one number from 1 on"),
+        (Once(numbers=()), "no_repeat_ngram wants one number from 1 on"),
+    ],
+)
+def test_what_the_native_decoder_can_not_make_is_named(model, broken, message):
+    with pytest.raises(RuntimeError, match=message):
+        Translator(model, None, path="fast", token_filters=[broken]).translate_ids([[5, 1]])
+
+
+def test_options_of_another_size_are_refused(model, monkeypatch):
+    class Longer(native_decoder._SearchOptions):
+        _fields_ = [("one_more", native_decoder.ctypes.c_int64)]
+
+    monkeypatch.setattr(native_decoder, "_SearchOptions", Longer)
+    with pytest.raises(RuntimeError, match=r"the options of the search have 56 bytes .* 48"):
+        Translator(model, None, path="fast").translate_ids([[5, 1]])
