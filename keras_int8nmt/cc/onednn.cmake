@@ -1,5 +1,5 @@
-# Finds oneDNN and the OpenMP runtime it needs: sets ONEDNN_INCLUDE_DIR, ONEDNN_LIBRARY,
-# ONEDNN_SONAME, GOMP_LIBRARY and GOMP_SONAME.
+# Finds oneDNN and the OpenMP runtime it needs, unless KERAS_INT8NMT_ONEDNN is OFF: sets ONEDNN_FOUND,
+# ONEDNN_INCLUDE_DIR, ONEDNN_LIBRARY, ONEDNN_SONAME, GOMP_LIBRARY and GOMP_SONAME.
 find_package(Python 3.8 COMPONENTS Interpreter)
 
 # The folder of a file that an installed Python package brought, wherever pip has put it (a build
@@ -21,25 +21,31 @@ for f in files:
   set(${result} "${_folder}" PARENT_SCOPE)
 endfunction()
 
-if(Python_EXECUTABLE)
-  python_package_folder(onednn-devel-cpu-gomp dnnl.hpp _include)
-  python_package_folder(onednn-cpu-gomp libdnnl.so.3 _library)
-endif()
-# A build folder used again may remember a build environment that is gone.
-foreach(_name ONEDNN_INCLUDE_DIR ONEDNN_LIBRARY)
-  if(${_name} AND NOT EXISTS "${${_name}}")
-    unset(${_name} CACHE)
+set(ONEDNN_FOUND OFF)
+if(KERAS_INT8NMT_ONEDNN)
+  if(Python_EXECUTABLE)
+    python_package_folder(onednn-devel-cpu-gomp dnnl.hpp _include)
+    python_package_folder(onednn-cpu-gomp libdnnl.so.3 _library)
   endif()
-endforeach()
-find_path(ONEDNN_INCLUDE_DIR dnnl.hpp HINTS ${_include})
-find_library(ONEDNN_LIBRARY NAMES libdnnl.so.3 libdnnl.so dnnl HINTS ${_library})
-set(ONEDNN_SONAME libdnnl.so.3)
+  # A build folder used again may remember a build environment that is gone.
+  foreach(_name ONEDNN_INCLUDE_DIR ONEDNN_LIBRARY)
+    if(${_name} AND NOT EXISTS "${${_name}}")
+      unset(${_name} CACHE)
+    endif()
+  endforeach()
+  find_path(ONEDNN_INCLUDE_DIR dnnl.hpp HINTS ${_include})
+  find_library(ONEDNN_LIBRARY NAMES libdnnl.so.3 libdnnl.so dnnl HINTS ${_library})
+  set(ONEDNN_SONAME libdnnl.so.3)
 
-execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libgomp.so.1
-                OUTPUT_VARIABLE GOMP_LIBRARY OUTPUT_STRIP_TRAILING_WHITESPACE)
-set(GOMP_SONAME libgomp.so.1)
-if(NOT EXISTS "${GOMP_LIBRARY}")
-  message(FATAL_ERROR "keras-int8nmt needs the GNU OpenMP runtime libgomp.so.1 (it comes with g++)")
+  if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE_DIR)
+    set(ONEDNN_FOUND ON)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libgomp.so.1
+                    OUTPUT_VARIABLE GOMP_LIBRARY OUTPUT_STRIP_TRAILING_WHITESPACE)
+    set(GOMP_SONAME libgomp.so.1)
+    if(NOT EXISTS "${GOMP_LIBRARY}")
+      message(FATAL_ERROR "oneDNN needs the GNU OpenMP runtime libgomp.so.1 (it comes with g++)")
+    endif()
+  endif()
 endif()
 
 # For the native tests only; the library looks for MKL when it runs.

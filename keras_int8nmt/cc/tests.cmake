@@ -17,14 +17,16 @@ function(add_tests name program)
   endforeach()
 endfunction()
 
-foreach(_name kernels gemm decoder)
+foreach(_name kernels gemm float_gemm toy_backend decoder)
   add_executable(${_name}_test ${_tests}/${_name}_test.cc)
   target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
   target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
 endforeach()
 
 # It looks at oneDNN's own sums, too.
-target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
+if(ONEDNN_FOUND)
+  target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
+endif()
 
 # Independent of the instruction set.
 add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc
@@ -37,6 +39,8 @@ add_tests(decoder_streams decoder_test streams)
 if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
   add_tests(kernels kernels_test)
   add_tests(gemm gemm_test)
+  add_tests(float_gemm float_gemm_test)
+  add_test(NAME toy_backend COMMAND toy_backend_test)
   add_tests(decoder_searches decoder_test searches)
   # The same for every set.
   add_test(NAME decoder_descriptions COMMAND decoder_test descriptions)

@@ -165,6 +165,30 @@ void TestLayerNorm(int64_t columns) {
   }
 }
 
+void TestFloatProduct(int64_t n) {
+  const int64_t m = Integer(1, 9), k = Integer(0, 3) == 0 ? 1 : Integer(2, 80);
+  const int64_t panels = (n + kFloatPanel - 1) / kFloatPanel;
+  const auto number = Integer(0, 5) == 0 ? AnyFloat : [] { return Uniform(-3.0f, 3.0f); };
+  const Guarded<float> a = Filled<float>(m * k, number), bias = Normal(n);
+  const Guarded<float> weights = Normal(panels * k * kFloatPanel);
+  FloatProductArgs args;
+  args.a = a.data();
+  args.m = m;
+  args.k = k;
+  args.n = n;
+  args.panels = weights.data();
+  args.bias = bias.data();
+  args.relu = Integer(0, 1) == 0;
+  args.first_panel = Integer(0, 2) == 0 ? panels / 2 : 0;
+  args.last_panel = panels;
+  Compare("float_product " + std::to_string(n), m * n * 4, true,
+          [&](const Kernels& kernels, void* out) {
+            FloatProductArgs own = args;
+            own.out = static_cast<float*>(out);
+            kernels.float_product(own);
+          });
+}
+
 void TestEmbedding(int64_t columns) {
   const int32_t words = 50;
   const Guarded<int8_t> table = Bytes(words * columns);
@@ -286,6 +310,7 @@ void TestEmpty() {
   tested->finish(nullptr, 0, 5, Activation::kGelu, output, nullptr);
   tested->embedding(nullptr, 5, nullptr, nullptr, 0, 1.0f, nullptr);
   tested->attention(AttentionArgs());
+  tested->float_product(FloatProductArgs());
   if (!tested->top_k(nullptr, 0, 5, 1, -1, nullptr, nullptr, nullptr)) Fail("top_k of no rows");
 }
 
@@ -299,6 +324,7 @@ void TestSet(const Kernels* kernels) {
       TestRows(n);
       TestLayerNorm(n);
       TestEmbedding(n);
+      TestFloatProduct(n);
       TestTopK(n);
     }
     TestTopK(5000);

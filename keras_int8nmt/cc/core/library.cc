@@ -26,6 +26,7 @@ std::string Info() {
     return "{\"isa\": " + JsonString(ActiveKernels().isa) +
            ", \"gemm\": " + JsonString(ActiveGemm().name) +
            ", \"gemm_way\": " + JsonString(ActiveGemm().way) +
+           ", \"float_gemm\": " + JsonString(ActiveFloatGemm().name) +
            ", \"weight_bits\": " + std::to_string(ActiveGemm().weight_bits) + "}";
   } catch (const std::exception& error) {
     return "{\"error\": " + JsonString(error.what()) + "}";
@@ -45,8 +46,9 @@ void CheckSize(int64_t k, int64_t n, int64_t most_rows) {
 }  // namespace
 }  // namespace keras_int8nmt
 
-// JSON: {"isa", "gemm", "gemm_way", "weight_bits"}, or {"error": message} when the library cannot
-// be used as the environment asks. The text stays valid until the thread's next call.
+// JSON: {"isa", "gemm", "gemm_way", "float_gemm", "weight_bits"}, or {"error": message} when the
+// library cannot be used as the environment asks. The text stays valid until the thread's next
+// call.
 KERAS_INT8NMT_EXPORT const char* keras_int8nmt_info() {
   thread_local std::string text;
   text = keras_int8nmt::Info();

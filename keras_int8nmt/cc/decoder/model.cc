@@ -72,7 +72,7 @@ Linear ReadLinear(Tape* tape) {
                            : "an INT8 product with float input");
     linear.scales = tape->Floats("scales", {linear.n});
   } else {
-    // oneDNN is not asked about a size that cannot be.
+    // The back end is not asked about a size that cannot be.
     const int64_t floats = packed.count() / static_cast<int64_t>(sizeof(float));
     Require(floats / linear.k >= linear.n &&
                 static_cast<size_t>(packed.count()) == PackedFloatBytes(linear.k, linear.n),

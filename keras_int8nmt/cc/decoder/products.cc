@@ -124,11 +124,16 @@ void Products::RunInt8(const Linear& linear, const void* codes, int64_t m, void*
 
 void Products::RunFloat(const Linear& linear, const float* x, int64_t m, void* out) {
   FloatProduct& product = *float_of_[linear.index];
-  if (!NeedsFinish(linear)) {
-    product.Run(x, m, linear.packed_float, linear.bias, static_cast<float*>(out));
-    return;
+  const bool finish = NeedsFinish(linear);
+  float* y = finish ? floats_.as<float>() : static_cast<float*>(out);
+  if (team_->size() == 1 || !product.shares() || m * linear.k * linear.n < kWorthSharing) {
+    product.Run(x, m, linear.packed_float, linear.bias, y);
+  } else {
+    team_->Run([&](int member) {
+      product.Run(x, m, linear.packed_float, linear.bias, y, {member, team_->size()});
+    });
   }
-  product.Run(x, m, linear.packed_float, linear.bias, floats_.as<float>());
+  if (!finish) return;
   kernels_.finish(floats_.as<float>(), m, linear.n, AfterFloat(linear), linear.output, out);
 }
 

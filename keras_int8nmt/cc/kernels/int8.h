@@ -134,6 +134,20 @@ struct CachedAttentionArgs {
   int64_t context_stride = 0;
 };
 
+// Columns of a panel of weights of a float product.
+constexpr int64_t kFloatPanel = 64;
+
+// The columns of panels [first_panel, last_panel) of a product of float32 matrices.
+struct FloatProductArgs {
+  const float* a = nullptr;  // [m, k]
+  int64_t m = 0, k = 0, n = 0;
+  const float* panels = nullptr;  // [panel][k][kFloatPanel]; columns from n on are zero
+  const float* bias = nullptr;    // [n]
+  bool relu = false;
+  float* out = nullptr;  // [m, n]
+  int64_t first_panel = 0, last_panel = 0;
+};
+
 // One table of functions for an instruction set.
 struct Kernels {
   const char* isa;
@@ -184,6 +198,9 @@ struct Kernels {
   // y [rows, n] float after scales -> y * row_scales[m] + bias[n], then activation and output, for
   // a GEMM that knows no scales of rows. `out` may be y where it is kFloat32.
   void (*finish_rows)(const float* y, int64_t rows, int64_t n, const Epilogue& epilogue, void* out);
+  // out[r, c] = the sum of a[r, i] * weights[i, c], from 0 and in the order of i, + bias[c]; then
+  // ReLU, if wanted.
+  void (*float_product)(const FloatProductArgs& args);
 };
 
 // The table in force: the best set that this CPU has and the library was built with, or what

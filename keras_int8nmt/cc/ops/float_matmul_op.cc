@@ -1,4 +1,4 @@
-// KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: oneDNN's float32 product with prepared
+// KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: the float32 product with prepared
 // weights, the peer that `bench gemm` measures the INT8 products against.
 #include "gemm/float_gemm.h"
 #include "op_support.h"

@@ -10,10 +10,9 @@
 
 namespace keras_int8nmt {
 
-const GemmBackend& VnniGemm();
-const GemmBackend& OnednnGemm();
-const GemmBackend& MklGemm();
-const GemmBackend& ReferenceGemm();
+#define GEMM_BACKEND(id, name, get, by_default) const GemmBackend& get();
+#include "gemm/backends.def"
+#undef GEMM_BACKEND
 
 // A buffer of this thread for `count` elements; it grows and is never given back. One buffer for
 // each `Use`, so that a function and its callee do not share one.

@@ -1,39 +1,23 @@
-// The registry of back ends, and the header of packed weights.
+// The table of INT8 back ends, and the header of packed weights.
 #include "gemm/gemm.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 
 #include "gemm/backends.h"
+#include "gemm/registry.h"
 
 namespace keras_int8nmt {
 namespace {
 
-struct Row {
-  const char* name;
-  const GemmBackend& (*get)();
-};
-constexpr Row kBackends[] = {
-    {"onednn", OnednnGemm},
-    {"mkl", MklGemm},
-    {"reference", ReferenceGemm},
-    {"vnni", VnniGemm},
-};
-constexpr int kBackendCount = sizeof(kBackends) / sizeof(kBackends[0]);
-
-int IndexOf(const char* name) {
-  for (int i = 0; i < kBackendCount; ++i) {
-    if (std::strcmp(kBackends[i].name, name) == 0) return i;
-  }
-  return -1;
-}
-
-std::string Choices() {
-  std::string names;
-  for (const Row& row : kBackends) names += (names.empty() ? "" : ", ") + std::string(row.name);
-  return names;
+BackendTable<GemmBackend>& Table() {
+  static BackendTable<GemmBackend> table("KERAS_INT8NMT_GEMM", {
+#define GEMM_BACKEND(id, name, get, by_default) {id, name, get, by_default},
+#include "gemm/backends.def"
+#undef GEMM_BACKEND
+                                                               });
+  return table;
 }
 
 std::atomic<int> g_threads{1};
@@ -69,32 +53,15 @@ uint64_t Check(const Header& header) {
 
 }  // namespace
 
-const GemmBackend& GemmFor(const std::string& name) {
-  const int index = IndexOf(name.c_str());
-  if (index < 0) {
-    throw std::runtime_error("KERAS_INT8NMT_GEMM: unknown back end '" + name + "'; choose one of " +
-                             Choices());
-  }
-  try {
-    return kBackends[index].get();
-  } catch (const std::exception& error) {
-    throw std::runtime_error("KERAS_INT8NMT_GEMM: the back end '" + name +
-                             "' is not available here: " + error.what() + "; choose one of " +
-                             Choices());
-  }
-}
+const GemmBackend& GemmFor(const std::string& name) { return Table().Get(name); }
 
 const GemmBackend& ActiveGemm() {
-  static const GemmBackend& active = []() -> const GemmBackend& {
-    const char* name = std::getenv("KERAS_INT8NMT_GEMM");
-    if (name != nullptr && *name != '\0') return GemmFor(name);
-    try {
-      return VnniGemm();
-    } catch (const std::runtime_error&) {
-      return GemmFor("onednn");
-    }
-  }();
+  static const GemmBackend& active = Table().Choose();
   return active;
+}
+
+void RegisterGemm(int32_t id, const char* name, const GemmBackend& (*get)()) {
+  Table().Add({id, name, get, false});
 }
 
 void SetGemmThreads(int threads) { g_threads = threads < 1 ? 1 : threads; }
@@ -108,7 +75,11 @@ void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t 
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = kVersion;
-  header.backend = IndexOf(backend.name);
+  const BackendRow<GemmBackend>* row = Table().Find(std::string(backend.name));
+  if (row == nullptr) {
+    throw std::invalid_argument("the back end '" + std::string(backend.name) + "' has no row");
+  }
+  header.backend = row->id;
   header.layout = backend.layout();
   header.k = k;
   header.n = n;
@@ -132,15 +103,19 @@ PackedInfo ReadPacked(const void* blob, size_t bytes) {
     Refuse("format version " + std::to_string(header.version) + ", expected " +
            std::to_string(kVersion));
   }
-  if (header.check != Check(header) || header.k < 1 || header.n < 1 || header.backend < 0 ||
-      header.backend >= kBackendCount) {
+  if (header.check != Check(header) || header.k < 1 || header.n < 1) {
     Refuse("damaged header");
   }
   if (bytes - sizeof(header) != header.body_bytes) {
     Refuse("expected " + std::to_string(header.body_bytes + sizeof(header)) + " bytes, got " +
            std::to_string(bytes));
   }
-  const GemmBackend& backend = GemmFor(kBackends[header.backend].name);
+  const BackendRow<GemmBackend>* row = Table().Find(header.backend);
+  if (row == nullptr) {
+    Refuse("made by a back end that this library was built without (number " +
+           std::to_string(header.backend) + "); pack the weights again");
+  }
+  const GemmBackend& backend = GemmFor(row->name);
   if (header.layout != backend.layout()) {
     Refuse("made for another CPU or another version of the back end '" + std::string(backend.name) +
            "'; pack the weights again");

@@ -2,9 +2,9 @@
 //
 //   packed = pack(W int8 [k, n]);   C [m, n] = epilogue(A int8|uint8 [m, k] x W)
 //
-// Integer sums are exact: |sum| < 2^31 for k up to 66,000. A back end is one file and one row in
-// gemm.cc. A packed blob belongs to the back end and the CPU that made it; its header says so and
-// is checked before use.
+// Integer sums are exact: |sum| < 2^31 for k up to 66,000. A back end is one file and one row of
+// backends.def. A packed blob belongs to the back end and the CPU that made it; its header says so
+// and is checked before use.
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
 
@@ -77,11 +77,15 @@ struct GemmBackend {
 };
 
 // The back end in force: KERAS_INT8NMT_GEMM (vnni, onednn, mkl, reference); by default vnni where
-// this CPU has it, else oneDNN. Throws std::runtime_error that names the choices for an unknown or
-// absent one.
+// this CPU has it, else oneDNN where the library was built with it, else reference. Throws
+// std::runtime_error that names the choices for an unknown or absent one.
 const GemmBackend& ActiveGemm();
 // By name; throws as above.
 const GemmBackend& GemmFor(const std::string& name);
+// One back end more, for a program that brings its own: chosen by name alone, and `id` is what its
+// packed weights name it by. To be called before threads multiply. Throws std::invalid_argument
+// where name or id is taken.
+void RegisterGemm(int32_t id, const char* name, const GemmBackend& (*get)());
 
 // Threads of one multiply; 1 unless set.
 void SetGemmThreads(int threads);

@@ -258,6 +258,22 @@ void Finish(const float* y, int64_t rows, int64_t n, Activation activation, cons
   for (int64_t i = 0; i < rows * n; ++i) Store(Activate(y[i], activation), output, out, i);
 }
 
+void MultiplyFloats(const FloatProductArgs& args) {
+  const int64_t first = args.first_panel * kFloatPanel;
+  const int64_t last = std::min(args.n, args.last_panel * kFloatPanel);
+  for (int64_t r = 0; r < args.m; ++r) {
+    for (int64_t c = first; c < last; ++c) {
+      const float* column = args.panels + c / kFloatPanel * args.k * kFloatPanel + c % kFloatPanel;
+      float sum = 0.0f;
+      for (int64_t i = 0; i < args.k; ++i) {
+        sum = sum + args.a[r * args.k + i] * column[i * kFloatPanel];
+      }
+      const Activation last_step = args.relu ? Activation::kRelu : Activation::kNone;
+      args.out[r * args.n + c] = Activate(sum + args.bias[c], last_step);
+    }
+  }
+}
+
 }  // namespace
 
 const Kernels kReferenceKernels = {"reference",
@@ -274,6 +290,7 @@ const Kernels kReferenceKernels = {"reference",
                                    LogSum,
                                    ApplyEpilogue,
                                    Finish,
-                                   FinishRows};
+                                   FinishRows,
+                                   MultiplyFloats};
 
 }  // namespace keras_int8nmt

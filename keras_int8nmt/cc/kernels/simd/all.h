@@ -7,6 +7,7 @@
 #include "simd/attention.h"
 #include "simd/cache.h"
 #include "simd/elementwise.h"
+#include "simd/float_product.h"
 #include "simd/integer_norm.h"
 #include "simd/layer_norm.h"
 #include "simd/top_k.h"
@@ -15,9 +16,9 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr Kernels Table(const char* isa) {
-  return {isa,           Quantize,   QuantizeRows,    Dequantize, LayerNorm, IntegerLayerNorm,
-          Attention,     CacheWrite, CachedAttention, Embedding,  TopK,      LogSum,
-          ApplyEpilogue, Finish,     FinishRows};
+  return {isa,           Quantize,   QuantizeRows,    Dequantize,    LayerNorm, IntegerLayerNorm,
+          Attention,     CacheWrite, CachedAttention, Embedding,     TopK,      LogSum,
+          ApplyEpilogue, Finish,     FinishRows,      MultiplyFloats};
 }
 
 }  // namespace
