@@ -23,7 +23,7 @@ int32_t Integer(int32_t low, int32_t high) {
 }
 
 // Ordinary numbers, ties at .5, and now and then a special one.
-float AnyFloat() {
+inline float AnyFloat() {
   const float infinity = std::numeric_limits<float>::infinity();
   const float special[] = {0.0f,   -0.0f,  infinity,   -infinity,   std::nanf(""), 1e30f,
                            -1e30f, 1e-40f, 8388608.0f, -8388609.0f, 3.4e38f,       -87.5f};
