@@ -1,7 +1,8 @@
 # Each test runs once per instruction set. A set that this CPU has not is named and skipped by the
 # test itself (exit code 77).
 set(_tests ${PROJECT_SOURCE_DIR}/tests/cc)
-set(_isas generic avx2 avx512 avx512_vnni)
+set(_isas ${KERAS_INT8NMT_ISAS})
+# What holds oneDNN to no more than the set; a set without a word of it here takes what the CPU has.
 set(_onednn_generic SSE41)
 set(_onednn_avx2 AVX2)
 set(_onednn_avx512 AVX512_CORE)
@@ -10,6 +11,9 @@ set(_onednn_avx512_vnni AVX512_CORE_VNNI)
 # <name>_<isa> for each set; further arguments are the program's.
 function(add_tests name program)
   foreach(_isa ${_isas})
+    if(NOT _onednn_${_isa})
+      set(_onednn_${_isa} DEFAULT)
+    endif()
     add_test(NAME ${name}_${_isa} COMMAND ${program} ${ARGN})
     set_tests_properties(${name}_${_isa} PROPERTIES
       SKIP_RETURN_CODE 77
@@ -27,6 +31,21 @@ endforeach()
 if(ONEDNN_FOUND)
   target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
 endif()
+
+# The vectors of each set, compiled with its flags; the program that calls them is not.
+foreach(_isa ${_isas})
+  add_library(vectors_${_isa} OBJECT ${_tests}/vectors_checks.cc)
+  target_compile_options(vectors_${_isa} PRIVATE ${KERAS_INT8NMT_FLAGS_${_isa}} -O2
+                         -ffp-contract=off -Wall -Wextra)
+  target_compile_definitions(vectors_${_isa} PRIVATE SET_HEADER="simd/${_isa}.h")
+  target_include_directories(vectors_${_isa} PRIVATE kernels)
+  add_executable(vectors_${_isa}_test ${_tests}/vectors_test.cc $<TARGET_OBJECTS:vectors_${_isa}>)
+  target_compile_options(vectors_${_isa}_test PRIVATE -O2 -Wall -Wextra)
+  target_compile_definitions(vectors_${_isa}_test PRIVATE SET_NAME="${_isa}")
+  target_link_libraries(vectors_${_isa}_test PRIVATE keras_int8nmt_kernels)
+  add_test(NAME vectors_${_isa} COMMAND vectors_${_isa}_test)
+  set_tests_properties(vectors_${_isa} PROPERTIES SKIP_RETURN_CODE 77)
+endforeach()
 
 # Independent of the instruction set.
 add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc

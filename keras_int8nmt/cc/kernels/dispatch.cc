@@ -11,22 +11,32 @@
 namespace keras_int8nmt {
 namespace {
 
-bool Always() { return true; }
-
 struct Row {
   const Kernels* kernels;
   bool (*supported)();
 };
 
+// A row for the CPU that this is compiled for, or none.
+#define FOR_any(...) __VA_ARGS__
+#if defined(__x86_64__)
+#define FOR_x86_64(...) __VA_ARGS__
+#define CPU_HAS(feature) (__builtin_cpu_supports(feature) != 0)
+#else
+#define FOR_x86_64(...)
+#endif
+#if defined(__aarch64__)
+#define FOR_aarch64(...) __VA_ARGS__
+#else
+#define FOR_aarch64(...)
+#endif
+
 // Best first.
 const Row kRows[] = {
-#if defined(__x86_64__)
-    {&kAvx512VnniKernels, CpuHasAvx512Vnni},
-    {&kAvx512Kernels, CpuHasAvx512},
-    {&kAvx2Kernels, CpuHasAvx2},
-#endif
-    {&kGenericKernels, Always},
-    {&kReferenceKernels, Always},
+#define INSTRUCTION_SET(name, table, cpu, flags, supported) \
+  FOR_##cpu({&table, []() -> bool { return supported; }}, )
+#include "instruction_sets.def"
+#undef INSTRUCTION_SET
+    {&kReferenceKernels, []() -> bool { return true; }},
 };
 
 std::string Choices() {

@@ -9,7 +9,6 @@
 #include <stdexcept>
 
 #include "gemm/backends.h"
-#include "isa.h"
 
 namespace keras_int8nmt {
 
@@ -130,7 +129,9 @@ const GemmBackend& VnniGemm() {
   return vnni::kVnni;
 }
 
-double Int8PeakGops(double seconds) { return CpuHasAvx512Vnni() ? vnni::PeakGops(seconds) : 0.0; }
+double Int8PeakGops(double seconds) {
+  return KernelsFor("avx512_vnni") != nullptr ? vnni::PeakGops(seconds) : 0.0;
+}
 
 #else
 

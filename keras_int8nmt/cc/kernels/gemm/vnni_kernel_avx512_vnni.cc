@@ -15,9 +15,10 @@
 #error "The flags of this instruction set are missing."
 #endif
 
+#include "simd/avx512_vnni.h"
 #include "simd/elementwise.h"
-#include "simd/simd.h"
 #include "simd/top_k.h"
+#include "simd/vectors.h"
 
 // Loops over registers: GCC leaves some of them rolled, and the registers in memory.
 #define UNROLL _Pragma("GCC unroll 16")

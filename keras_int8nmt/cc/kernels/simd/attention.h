@@ -12,8 +12,8 @@
 #include "simd/elementwise.h"
 #include "simd/exponential.h"
 #include "simd/scratch.h"
-#include "simd/simd.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

@@ -1,5 +1,7 @@
 // The kernels for AVX2; compiled with -mavx2.
 
+#include "simd/avx2.h"
+
 #include "simd/all.h"
 
 #ifndef __AVX2__

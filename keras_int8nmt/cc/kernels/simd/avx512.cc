@@ -1,5 +1,7 @@
 // The kernels for AVX-512 without VNNI; compiled with -mavx512f -mavx512bw -mavx512vl -mavx512dq.
 
+#include "simd/avx512.h"
+
 #include "simd/all.h"
 
 #ifndef __AVX512BW__

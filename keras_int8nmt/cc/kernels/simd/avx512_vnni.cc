@@ -1,5 +1,7 @@
 // The kernels for AVX-512 with VNNI; compiled with the flags of avx512.cc and -mavx512vnni.
 
+#include "simd/avx512_vnni.h"
+
 #include "simd/all.h"
 
 #ifndef __AVX512VNNI__

@@ -4,7 +4,7 @@
 
 #include "int8.h"
 #include "simd/attention.h"
-#include "simd/simd.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

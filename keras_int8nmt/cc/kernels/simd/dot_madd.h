@@ -1,4 +1,5 @@
-// Dot products of bytes in groups of 4, by 16-bit multiplications (no VNNI). Included by simd.h.
+// Dot products of bytes in groups of 4, by 16-bit multiplications (no VNNI). For the
+// header of an instruction set, after its vectors.
 //
 // A lane holds 4 signed bytes; the weights of a group are two words, each a pair of 16-bit numbers:
 // those of its 1st and 3rd byte, and those of its 2nd and 4th.

@@ -1,4 +1,5 @@
-// Dot products of bytes in groups of 4 by VNNI; the same functions as dot_madd.h. For simd.h.
+// Dot products of bytes in groups of 4 by VNNI; the same functions as dot_madd.h. For
+// the header of an instruction set, after its vectors.
 //
 // vpdpbusd multiplies unsigned by signed. Probabilities are unsigned. Keys are made so by adding
 // 128, which adds 128 * sum(query) to each score: a row of scores starts from minus that.

@@ -5,8 +5,8 @@
 
 #include "int8.h"
 #include "row_scale.h"
-#include "simd/simd.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

@@ -3,8 +3,8 @@
 #define KERAS_INT8NMT_KERNELS_SIMD_EXPONENTIAL_H_
 
 #include "integer_math.h"
-#include "simd/simd.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

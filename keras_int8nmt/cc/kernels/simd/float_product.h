@@ -3,8 +3,8 @@
 #define KERAS_INT8NMT_KERNELS_SIMD_FLOAT_PRODUCT_H_
 
 #include "int8.h"
-#include "simd/simd.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

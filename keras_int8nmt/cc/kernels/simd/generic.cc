@@ -1,5 +1,7 @@
 // The kernels for any CPU.
 
+#include "simd/generic.h"
+
 #include "simd/all.h"
 
 namespace keras_int8nmt {

@@ -6,8 +6,8 @@
 #include "integer_math.h"
 #include "simd/elementwise.h"
 #include "simd/scratch.h"
-#include "simd/simd.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

@@ -3,8 +3,8 @@
 #define KERAS_INT8NMT_KERNELS_SIMD_LAYER_NORM_H_
 
 #include "simd/elementwise.h"
-#include "simd/simd.h"
 #include "simd/sum16.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

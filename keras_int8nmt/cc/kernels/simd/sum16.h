@@ -2,7 +2,7 @@
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_SUM16_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_SUM16_H_
 
-#include "simd/simd.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

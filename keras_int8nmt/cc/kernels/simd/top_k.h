@@ -7,9 +7,9 @@
 
 #include "float_math.h"
 #include "simd/scratch.h"
-#include "simd/simd.h"
 #include "simd/sum16.h"
 #include "simd/vector_math.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

@@ -1,4 +1,4 @@
-// What the three vector headers share: how many of the 16 lanes take part.
+// What the headers of the instruction sets share: how many of the 16 lanes take part.
 //
 // A vector is always 16 lanes, whatever the registers: so a sum16 is one vector of partial sums.
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTOR_LANES_H_

@@ -3,7 +3,7 @@
 #define KERAS_INT8NMT_KERNELS_SIMD_VECTOR_MATH_H_
 
 #include "int8.h"
-#include "simd/simd.h"
+#include "simd/vectors.h"
 
 namespace keras_int8nmt {
 namespace {

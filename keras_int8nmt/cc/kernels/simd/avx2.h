@@ -1,7 +1,7 @@
-// 16 lanes as two AVX2 registers; see vector_avx512.h for what each function does. For files
-// compiled with -mavx2; everything is local to the including file.
-#ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX2_H_
-#define KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX2_H_
+// 16 lanes as two AVX2 registers; vectors.h says what each function does. Everything is
+// local to the including file.
+#ifndef KERAS_INT8NMT_KERNELS_SIMD_AVX2_H_
+#define KERAS_INT8NMT_KERNELS_SIMD_AVX2_H_
 
 #include <immintrin.h>
 
@@ -238,6 +238,9 @@ INLINE void StoreColumns(const Ints acc[4], int32_t out[64]) {
 }  // namespace
 }  // namespace keras_int8nmt
 
+#include "simd/dot_madd.h"
 #include "simd/vector_part_by_copy.h"
 
-#endif  // KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX2_H_
+#define KERAS_INT8NMT_VECTORS
+
+#endif  // KERAS_INT8NMT_KERNELS_SIMD_AVX2_H_

@@ -1,7 +1,7 @@
 // 16 lanes as one AVX-512 register. For files compiled with -mavx512f -mavx512bw -mavx512vl
 // -mavx512dq; everything is local to the including file, because other files see other flags.
-#ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX512_H_
-#define KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX512_H_
+#ifndef KERAS_INT8NMT_KERNELS_SIMD_AVX512_LANES_H_
+#define KERAS_INT8NMT_KERNELS_SIMD_AVX512_LANES_H_
 
 // GCC 12 takes the undefined register that its own intrinsics start from for a mistake of ours.
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -186,4 +186,4 @@ INLINE void StoreColumns(const Ints acc[4], int32_t out[64]) {
 }  // namespace
 }  // namespace keras_int8nmt
 
-#endif  // KERAS_INT8NMT_KERNELS_SIMD_VECTOR_AVX512_H_
+#endif  // KERAS_INT8NMT_KERNELS_SIMD_AVX512_LANES_H_

@@ -1,7 +1,7 @@
-// 16 lanes as four vectors of GCC's own vector type, which every CPU has in some form; see
-// vector_avx512.h for what each function does.
-#ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTOR_GENERIC_H_
-#define KERAS_INT8NMT_KERNELS_SIMD_VECTOR_GENERIC_H_
+// 16 lanes as four vectors of GCC's own vector type, which every CPU has in some form;
+// vectors.h says what each function does.
+#ifndef KERAS_INT8NMT_KERNELS_SIMD_GENERIC_H_
+#define KERAS_INT8NMT_KERNELS_SIMD_GENERIC_H_
 
 #include "simd/vector_lanes.h"
 
@@ -201,6 +201,9 @@ INLINE void StoreColumns(const Ints acc[4], int32_t out[64]) {
 }  // namespace
 }  // namespace keras_int8nmt
 
+#include "simd/dot_madd.h"
 #include "simd/vector_part_by_copy.h"
 
-#endif  // KERAS_INT8NMT_KERNELS_SIMD_VECTOR_GENERIC_H_
+#define KERAS_INT8NMT_VECTORS
+
+#endif  // KERAS_INT8NMT_KERNELS_SIMD_GENERIC_H_
