@@ -74,8 +74,8 @@ def info() -> dict[str, Any]:
 
     Returns:
         `native` (bool). If True, `library` (its path), `isa`, `gemm`, `gemm_way` (how that back
-        end computes here; "pairs" and "split" where pairs of products saturate), `weight_bits`
-        (see there) and `threads`; if False, `reason`.
+        end computes here; "pairs" and "split" where pairs of products saturate), `float_gemm`,
+        `weight_bits` (see there) and `threads`; if False, `reason`.
     """
     loaded = _load()
     if loaded.functions is None:
