@@ -347,7 +347,12 @@ int main() {
   if (KernelsFor("unknown") != nullptr) Fail("an unknown set was found");
   const char* only = std::getenv("KERAS_INT8NMT_ISA");
   std::string ran, skipped;
-  for (const char* isa : {"generic", "avx2", "avx512", "avx512_vnni"}) {
+  const char* const sets[] = {
+#define INSTRUCTION_SET(name, table, cpu, flags, supported) #name,
+#include "instruction_sets.def"
+#undef INSTRUCTION_SET
+  };
+  for (const char* isa : sets) {
     if (only != nullptr && std::strcmp(only, isa) != 0) continue;
     const Kernels* kernels = KernelsFor(isa);
     (kernels == nullptr ? skipped : ran) += std::string(" ") + isa;

@@ -55,3 +55,41 @@ def test_kernels_and_matrix_products_equal_plain_loops(build_folder, capsys):
     with capsys.disabled():
         print("\n" + "\n".join(told))
     assert any("back end onednn" in line for line in told)
+
+
+# A set whose registers are those of the generic one.
+TOY_SET = {
+    "toy.h": """#include "simd/generic.h"
+""",
+    "toy.cc": """#include "simd/toy.h"
+
+#include "simd/all.h"
+
+namespace keras_int8nmt {
+
+const Kernels kToyKernels = Table("toy");
+
+}  // namespace keras_int8nmt
+""",
+}
+TOY_ROW = 'INSTRUCTION_SET(toy, kToyKernels, any, "", true)\n'
+
+
+@pytest.mark.slow
+def test_an_instruction_set_is_two_files_and_a_row(tmp_path):
+    shutil.copy(REPOSITORY / "CMakeLists.txt", tmp_path)
+    for folder in ("keras_int8nmt/cc", "tests/cc"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    kernels = tmp_path / "keras_int8nmt" / "cc" / "kernels"
+    for name, text in TOY_SET.items():
+        (kernels / "simd" / name).write_text(text)
+    table = kernels / "instruction_sets.def"
+    table.write_text(table.read_text() + TOY_ROW)
+    build = tmp_path / "build"
+    options = ["-DKERAS_INT8NMT_TESTS=ON", "-DKERAS_INT8NMT_ONEDNN=OFF"]
+    run(["cmake", "-S", str(tmp_path), "-B", str(build), *options])
+    targets = ["vectors_toy_test", "kernels_test"]
+    run(["cmake", "--build", str(build), "--parallel", "2", "--target", *targets])
+    output = run(["ctest", "--test-dir", str(build), "--verbose", "-R", "^(vectors|kernels)_toy$"])
+    assert "ran vectors of toy: 0 failures" in output
+    assert "ran: toy; skipped: none" in output
