@@ -62,5 +62,5 @@ if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
   add_test(NAME toy_backend COMMAND toy_backend_test)
   add_tests(decoder_searches decoder_test searches)
   # The same for every set.
-  add_test(NAME decoder_descriptions COMMAND decoder_test descriptions)
+  add_test(NAME decoder_specs COMMAND decoder_test specs)
 endif()

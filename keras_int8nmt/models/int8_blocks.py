@@ -26,6 +26,8 @@ from keras_int8nmt.layers.inference.int8_attention import Int8Attention
 from keras_int8nmt.layers.inference.int8_dense import Int8Dense
 from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
 from keras_int8nmt.layers.inference.residual_norm import ResidualNorm
+from keras_int8nmt.models.spec import block_part
+from keras_int8nmt.runtime.model_spec import Part
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 Cache = tuple[tf.Tensor, tf.Tensor]
@@ -63,6 +65,15 @@ class _Block(FrozenLayer):
         """The precisions that its MatMuls have."""
         parts = [self.ffn_in, self.ffn_out, *(getattr(self, name) for name in self.attentions)]
         return {precision for part in parts for precision in part.precisions}
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        norms = [getattr(self, f"{name}_norm") for name in self.attentions]
+        return block_part(
+            [getattr(self, name).spec(packed) for name in self.attentions],
+            (self.ffn_in.spec(packed), self.ffn_out.spec(packed)),
+            [norm.spec() for norm in (*norms, self.ffn_norm)],
+        )
 
     def feed_forward(self, carry: tf.Tensor, codes: tf.Tensor) -> Pair:
         return self.ffn_norm(self.ffn_out(self.ffn_in(codes)), carry)

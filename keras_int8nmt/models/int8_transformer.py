@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_int8nmt.keras_engine.engine import GraphEngine
+from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
@@ -15,11 +16,11 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     params_config,
 )
 from keras_int8nmt.models.blocks import position_table, source_lengths
-from keras_int8nmt.models.spec_of_converted import describe_converted
+from keras_int8nmt.models.spec import Stack, transformer_spec
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.cores import usable_cores
-from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.runtime.model_spec import ModelSpec, Part, written
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 
@@ -38,6 +39,10 @@ class EntryQuantizer(FrozenLayer):
 
     def call(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return x, x if self.output_params is None else as_codes(x, self.output_params)
+
+    def entry_spec(self) -> Part:
+        """Its part of a `ModelSpec`."""
+        return {"kind": "tokens", "writes": written(self.output_params)}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "output_params": params_config(self.output_params)}
@@ -199,8 +204,22 @@ class Int8Transformer(keras.Model):
     def native_refusal(self) -> str | None:
         return None
 
-    def spec(self, packed: bool = True) -> Description:
-        return describe_converted(self, plain=not packed)
+    def spec(self, packed: bool = True) -> ModelSpec:
+        def stack(entry: Any, blocks: list[Any]) -> Stack:
+            return Stack(entry.entry_spec(), [block.spec(packed) for block in blocks])
+
+        return transformer_spec(
+            self.settings,
+            positions=as_array(self.positions),
+            multiplier=self.multiplier,
+            embeddings=(self.source_embedding.spec(), self.target_embedding.spec()),
+            stacks=(
+                stack(self.encoder_entry, self.encoder_blocks),
+                stack(self.decoder_entry, self.decoder_blocks),
+            ),
+            projection=self.output_projection.spec(packed),
+            packed=packed,
+        )
 
     def weights_token(self) -> Any:
         # It is frozen.

@@ -1,153 +1,88 @@
-"""A float `Transformer` to the native decoder's description: every product in float32."""
+"""A float `Transformer`'s `ModelSpec`: all in float32, with the weights that it has now."""
 
 from __future__ import annotations
 
-import math
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-from keras_int8nmt.layers.inference.int8_dense import fused_activation
+from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.models.spec import (
+    Stack,
+    attention_part,
+    block_part,
+    dense_part,
+    norm_part,
+    transformer_spec,
+)
 from keras_int8nmt.runtime.model_spec import (
-    Attention,
-    Block,
-    Description,
-    Embedding,
-    Norm,
+    ModelSpec,
     NotDescribableError,
-    Product,
-    Projected,
+    Part,
     float_product,
+    written,
 )
 
-if TYPE_CHECKING:
-    from keras_int8nmt.models.transformer import Transformer
+# Query, key and value as one product where they read one input, else the query by itself.
+_OF_ONE_INPUT = (("query", "key", "value"),)
+_OF_TWO = (("query",), ("key", "value"))
 
 
-def describe_float(model: Transformer, plain: bool = False) -> Description:
-    """The description of a float model with the weights that it has now; `plain` as there.
+def spec_of_float(model: Any, packed: bool) -> ModelSpec:
+    """The spec of a `Transformer`.
 
     Raises:
-        NotDescribableError: when the model computes in another type than float32.
+        NotDescribableError: when it computes in another type than float32.
     """
     if model.compute_dtype != "float32":
         raise NotDescribableError(
             f"The native decoder computes in float32; the model does in {model.compute_dtype}."
         )
     model.build()
-    multiplier = float(model.scale)
-    embeddings = tuple(
-        Embedding(tf.convert_to_tensor(layer.embeddings), None, multiplier)
+    source, target = (
+        {"table": as_array(layer.embeddings)}
         for layer in (model.source_embedding, model.target_embedding)
     )
-    return Description(model.source_vocabulary_size, plain).model(
+    decoder = {"self_attention": _OF_ONE_INPUT, "cross_attention": _OF_TWO}
+    return transformer_spec(
         model.settings,
-        tf.constant(model.position_table, tf.float32),
-        (embeddings[0], embeddings[1]),
-        (
-            _stack(model.encoder_blocks, ("attention",), model.encoder_norm),
-            _stack(model.decoder_blocks, ("self_attention", "cross_attention"), model.decoder_norm),
+        positions=np.ascontiguousarray(model.position_table, np.float32),
+        multiplier=model.scale,
+        embeddings=(source, target),
+        stacks=(
+            _stack(model.encoder_blocks, {"attention": _OF_ONE_INPUT}, model.encoder_norm, packed),
+            _stack(model.decoder_blocks, decoder, model.decoder_norm, packed),
         ),
-        _output(model),
+        projection=_projection(model, packed),
+        packed=packed,
     )
 
 
-def _output(model: Transformer) -> Product:
+def _projection(model: Any, packed: bool) -> Part:
     layer = model.output_projection
     if layer is not None:
-        return float_product(layer.kernel.shape, lambda: layer.kernel, layer.bias)
-    table = model.target_embedding.embeddings
-    return float_product(
-        table.shape[::-1],
-        lambda: tf.transpose(tf.convert_to_tensor(table)),
-        model.output_bias,
-    )
+        bias = None if layer.bias is None else as_array(layer.bias)
+        return float_product(as_array(layer.kernel), bias, packed)
+    bias = None if model.output_bias is None else as_array(model.output_bias)
+    return float_product(as_array(model.target_embedding.embeddings).T, bias, packed)
 
 
-def _stack(
-    blocks: list[Any], attentions: tuple[str, ...], final_norm: Any
-) -> tuple[Norm | None, list[Block]]:
+def _stack(blocks: list[Any], attentions: dict[str, Any], final_norm: Any, packed: bool) -> Stack:
     """Each norm as the end of the sub-layer before it; a pre-norm stack begins with the first."""
     names = (*attentions, "ffn")
-    own = [getattr(block, name + "_norm") for block in blocks for name in names]
+    own = [getattr(block, f"{name}_norm") for block in blocks for name in names]
     pre_norm = final_norm is not None
-    following = [*own[1:], final_norm] if pre_norm else own
-
-    def norm(layer: Any) -> Norm:
-        carry = "sum" if pre_norm else "norm"
-        return Norm(layer.gamma, layer.beta, layer.epsilon, carry)
-
-    described = []
-    for i, block in enumerate(blocks):
-        norms = [norm(layer) for layer in following[i * len(names) : (i + 1) * len(names)]]
-        parts = [_attention(getattr(block, name), name != "cross_attention") for name in attentions]
-        described.append(
-            Block(
-                parts[0],
-                norms[0],
-                _dense(block.ffn_in),
-                _dense(block.ffn_out),
-                norms[-1],
-                parts[1] if len(parts) > 1 else None,
-                norms[1] if len(parts) > 1 else None,
-            )
+    ends = iter([*own[1:], final_norm] if pre_norm else own)
+    parts = [
+        block_part(
+            [
+                attention_part(getattr(block, name), groups, packed)
+                for name, groups in attentions.items()
+            ],
+            (dense_part(block.ffn_in, packed), dense_part(block.ffn_out, packed)),
+            [norm_part(next(ends), pre_norm) for _ in names],
         )
-    return norm(own[0]) if pre_norm else None, described
-
-
-def _dense(layer: Any) -> Product:
-    activation = fused_activation(layer.activation)
-    if activation is None:
-        raise NotDescribableError(f"The native decoder has no activation {layer.activation!r}.")
-    return float_product(layer.kernel.shape, lambda: layer.kernel, layer.bias, activation)
-
-
-def _attention(layer: Any, one_input: bool) -> Attention:
-    """Query, key and value as one product where they read one input, else the query by itself."""
-    heads, head_dim, value_dim = layer.num_heads, layer.key_dim, layer.value_dim
-    widths = {"query": heads * head_dim, "key": heads * head_dim, "value": heads * value_dim}
-    projections = []
-    for names in (("query", "key", "value"),) if one_input else (("query",), ("key", "value")):
-        biases, columns, column = [], {}, 0
-        for name in names:
-            bias = getattr(layer, name + "_dense").bias
-            missing = tf.zeros((widths[name],))
-            biases.append(missing if bias is None else tf.reshape(bias, (-1,)))
-            columns[name] = column
-            column += widths[name]
-        product = float_product(
-            (layer.query_dense.kernel.shape[0], column),
-            partial(_side_by_side, layer, {name: widths[name] for name in names}),
-            tf.concat(biases, 0),
-        )
-        projections.append(Projected(product, columns, "key" in names and not one_input))
-    kernel = layer.output_dense.kernel
-    width = kernel.shape[-1]
-    return Attention(
-        heads,
-        head_dim,
-        value_dim,
-        "float32",
-        "float32",
-        1.0 / math.sqrt(head_dim),
-        None,
-        1.0,
-        projections,
-        float_product(
-            (heads * value_dim, width),
-            lambda: tf.reshape(kernel, (-1, width)),
-            layer.output_dense.bias,
-        ),
-    )
-
-
-def _side_by_side(layer: Any, widths: dict[str, int]) -> tf.Tensor:
-    """The weights of some of query, key and value."""
-    return tf.concat(
-        [
-            tf.reshape(getattr(layer, name + "_dense").kernel, (-1, width))
-            for name, width in widths.items()
-        ],
-        1,
-    )
+        for block in blocks
+    ]
+    first = {"kind": "norm", **norm_part(own[0], True)} if pre_norm else None
+    return Stack(first or {"kind": "tokens", "writes": written(None)}, parts)

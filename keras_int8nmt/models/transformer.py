@@ -26,6 +26,7 @@ from keras_int8nmt.models.blocks import (
     source_lengths,
 )
 from keras_int8nmt.models.settings import check_settings, split_inputs
+from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 Cache = dict[str, Any]
@@ -314,10 +315,10 @@ class Transformer(keras.Model):
             return "the model is observing or simulating"
         return None
 
-    def spec(self, packed: bool = True) -> Any:
-        from keras_int8nmt.models.spec_of_float import describe_float
+    def spec(self, packed: bool = True) -> ModelSpec:
+        from keras_int8nmt.models.spec_of_float import spec_of_float
 
-        return describe_float(self, plain=not packed)
+        return spec_of_float(self, packed)
 
     def weights_token(self) -> Any:
         from keras_int8nmt.layers.model_state import observers

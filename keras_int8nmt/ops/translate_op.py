@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from keras_int8nmt import native
 from keras_int8nmt.ops.checks import as_tensor
+from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
 
 
 def translate(
     source_ids: Any,
     divisors: Any,
-    tensors: Sequence[Any],
+    spec: ModelSpec,
+    tensors: Mapping[str, Any] | None = None,
     *,
-    ints: Sequence[int],
-    floats: Sequence[float],
     beam_size: int = 4,
     num_hypotheses: int = 1,
     min_length: int = 0,
@@ -45,12 +45,8 @@ def translate(
 
     source_ids = as_tensor("source_ids", source_ids, ("int32",), rank=2)
     divisors = as_tensor("divisors", divisors, ("float32",), rank=1)
-    tensors = [
-        as_tensor(f"tensors[{i}]", tensor, ("float32", "int8", "uint8"))
-        for i, tensor in enumerate(tensors)
-    ]
-    if not tensors:
-        raise ValueError("`tensors` is empty; expected those of a model.")
+    given = {**spec.tensors, **(tensors or {})}
+    values = [as_tensor(name, tensor, DTYPES) for name, tensor in given.items()]
     for name, number, least in (
         ("beam_size", beam_size, 1),
         ("num_hypotheses", num_hypotheses, 1),
@@ -64,9 +60,9 @@ def translate(
     tokens, lengths, scores = native_ops.translate(
         source_ids,
         divisors,
-        tensors,
-        ints=list(ints),
-        floats=list(floats),
+        values,
+        tensor_names=list(given),
+        **settings_as_attributes(spec),
         beam_size=beam_size,
         num_hypotheses=num_hypotheses,
         min_length=min_length,
@@ -77,3 +73,13 @@ def translate(
     lengths.set_shape(shape)
     scores.set_shape(shape)
     return tokens, lengths, scores
+
+
+def settings_as_attributes(spec: ModelSpec) -> dict[str, list[Any]]:
+    """The op's attributes: names and values of the settings of each type."""
+    found: dict[str, list[Any]] = {}
+    for kind, type_ in (("int", int), ("float", float), ("text", str)):
+        chosen = {name: x for name, x in spec.settings.items() if isinstance(x, type_)}
+        found[f"{kind}_names"] = list(chosen)
+        found[f"{kind}s"] = [type_(x) for x in chosen.values()]
+    return found

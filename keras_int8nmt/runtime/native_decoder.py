@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt import native
-from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
 from keras_int8nmt.runtime.results import Hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.token_filters import native_refusal
@@ -24,15 +24,36 @@ from keras_int8nmt.runtime.token_filters import native_refusal
 _PATIENCE_MS = 100
 # With more sentences than this to come, it looks around at most once in a nap of so many seconds.
 _MANY, _NAP = 64, 0.002
-_ELEMENT_TYPES = {"float32": 0, "int8": 1, "uint8": 2}
+_INT, _FLOAT, _TEXT = range(3)
+
+
+class _Setting(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("kind", ctypes.c_int32),
+        ("whole", ctypes.c_int64),
+        ("number", ctypes.c_double),
+        ("text", ctypes.c_char_p),
+    ]
 
 
 class _Tensor(ctypes.Structure):
     _fields_ = [
+        ("name", ctypes.c_char_p),
         ("type", ctypes.c_int32),
         ("rank", ctypes.c_int32),
         ("dims", ctypes.POINTER(ctypes.c_int64)),
         ("data", ctypes.c_void_p),
+    ]
+
+
+class _Spec(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_int64),
+        ("settings", ctypes.POINTER(_Setting)),
+        ("num_settings", ctypes.c_int64),
+        ("tensors", ctypes.POINTER(_Tensor)),
+        ("num_tensors", ctypes.c_int64),
     ]
 
 
@@ -73,7 +94,7 @@ class NativeDecoder:
     """Streams that translate token ids with one model; safe from many threads at once.
 
     Args:
-        description: The model, see `model_spec`. Its tensors are used where they are.
+        spec: The model, with packed weights. Its tensors are used where they are.
         search: What to search for.
         streams: Searches that run at the same time, each on a thread of its own.
         threads_per_stream: Threads that share the large products of each.
@@ -86,7 +107,7 @@ class NativeDecoder:
 
     def __init__(
         self,
-        description: Description,
+        spec: ModelSpec,
         search: SearchOptions,
         *,
         streams: int,
@@ -98,22 +119,26 @@ class NativeDecoder:
         self._process = os.getpid()
         self._requests: list[NativeResult] = []
         self._changed = threading.Lock()
-        # The library reads these where they are, as long as the pool lives.
-        self._arrays = [np.asarray(memoryview(tensor)) for tensor in description.tensors]
-        self._kept = description
-        ints = np.array(description.ints, np.int64)
-        floats = np.array(description.floats, np.float32)
-        dims = [np.array(array.shape, np.int64) for array in self._arrays]
-        tensors = (_Tensor * len(self._arrays))(
-            *(
-                _Tensor(
-                    _ELEMENT_TYPES[array.dtype.name],
-                    array.ndim,
-                    _pointer(shape, ctypes.c_int64),
-                    array.ctypes.data,
-                )
-                for array, shape in zip(self._arrays, dims, strict=True)
+        # The library reads its tensors where they are, as long as the pool lives.
+        self._spec = spec
+        settings = [_setting(name.encode(), value) for name, value in spec.settings.items()]
+        dims = [np.array(array.shape, np.int64) for array in spec.tensors.values()]
+        tensors = [
+            _Tensor(
+                name.encode(),
+                DTYPES.index(array.dtype.name),
+                array.ndim,
+                _pointer(shape, ctypes.c_int64),
+                array.ctypes.data,
             )
+            for (name, array), shape in zip(spec.tensors.items(), dims, strict=True)
+        ]
+        handed = _Spec(
+            ctypes.sizeof(_Spec),
+            (_Setting * len(settings))(*settings),
+            len(settings),
+            (_Tensor * len(tensors))(*tensors),
+            len(tensors),
         )
         # The library copies these.
         divisors = search.divisors()
@@ -138,12 +163,7 @@ class NativeDecoder:
             max_source=max_source_length,
         )
         self._pool = self._functions.keras_int8nmt_pool_create(
-            _pointer(ints, ctypes.c_int64),
-            len(ints),
-            _pointer(floats, ctypes.c_float),
-            len(floats),
-            tensors,
-            len(tensors),
+            ctypes.byref(handed),
             ctypes.byref(asked),
             ctypes.byref(pool),
         )
@@ -356,6 +376,14 @@ def _native_filters(search: SearchOptions) -> Any:
     )
 
 
+def _setting(name: bytes, value: int | float | str) -> _Setting:
+    if isinstance(value, int):
+        return _Setting(name, _INT, value, 0.0, b"")
+    if isinstance(value, float):
+        return _Setting(name, _FLOAT, 0, value, b"")
+    return _Setting(name, _TEXT, 0, 0.0, value.encode())
+
+
 def _pointer(array: np.ndarray, kind: Any) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))
 
@@ -364,10 +392,7 @@ def _prepared(functions: Any) -> Any:
     """The library's functions with their types told."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     signatures = {
-        "pool_create": (
-            pointer,
-            [pointer, number, pointer, number, pointer, number, pointer, pointer],
-        ),
+        "pool_create": (pointer, [pointer, pointer, pointer]),
         "pool_destroy": (None, [pointer]),
         "pool_profile_start": (None, [pointer]),
         "pool_profile_stop": (ctypes.c_char_p, [pointer]),

@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops import native as native_ops
 from keras_int8nmt.ops.library import require
-from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.ops.translate_op import translate as translate_rows
+from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
 from keras_int8nmt.translation.model import check_model
@@ -89,9 +89,9 @@ def export_saved_model(
     )
     folder = Path(folder)
     check_writable(folder, force, _MARK)
-    description = model.spec(packed=False)
+    spec = model.spec(packed=False)
     with new_folder(folder) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as assets:
-        served = _served(description, translator.options, translator.batch_size, Path(assets))
+        served = _served(spec, translator.options, translator.batch_size, Path(assets))
         tf.saved_model.save(served, str(draft), signatures=served.translate)
 
 
@@ -127,34 +127,32 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
     return loaded
 
 
-def _served(
-    description: Description, options: SearchOptions, batch_size: int, folder: Path
-) -> tf.Module:
+def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Path) -> tf.Module:
     """What is exported; files that become assets are written into `folder`."""
-    tensors = description.tensors
+    weights = set(spec.weights)
     module = tf.Module()
     module.keras_int8nmt_format = tf.Variable(_FORMAT_VERSION, trainable=False)
     module.divisors = tf.Variable(options.divisors(), trainable=False)
-    module.variables_by_place = _variables(tensors, set(description.weights))
+    module.variables_by_name = _variables(spec, weights)
     # Empty in the file: `_Packing` fills them.
     packed = {
-        str(i): tf.Variable(tf.zeros((0,), tf.uint8), trainable=False, shape=(None,))
-        for i in description.weights
+        name: tf.Variable(tf.zeros((0,), tf.uint8), trainable=False, shape=(None,))
+        for name in spec.weights
     }
-    module.packed_by_place = packed
-    module.assets = _write_checkpoint({str(i): tensors[i] for i in description.weights}, folder)
-    kinds = {name: (tensors[int(name)].dtype, tensors[int(name)].shape) for name in packed}
+    module.packed_by_name = packed
+    plain = {name: tf.constant(spec.tensors[name]) for name in packed}
+    module.assets = _write_checkpoint(plain, folder)
+    kinds = {name: (tensor.dtype, tensor.shape) for name, tensor in plain.items()}
     module.packing = _Packing(module.assets["index"], kinds, packed)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = {**module.variables_by_place, **module.packed_by_place}
-        found = ops.translate(
+        variables = {**module.variables_by_name, **module.packed_by_name}
+        found = translate_rows(
             source_ids,
             module.divisors,
-            [tf.convert_to_tensor(inputs[str(i)]) for i in range(len(tensors))],
-            ints=description.ints,
-            floats=description.floats,
+            spec,
+            {name: tf.convert_to_tensor(variable) for name, variable in variables.items()},
             beam_size=options.beam_size,
             num_hypotheses=options.num_hypotheses,
             min_length=options.min_length,
@@ -200,19 +198,18 @@ class _Packing(tf.saved_model.experimental.TrackableResource):
                 done = [self._packed[name].assign(pack(plain), read_value=False)]
 
 
-def _variables(tensors: list[tf.Tensor], without: set[int]) -> dict[str, tf.Variable]:
-    """By their place; tensors in the same memory, as tied embeddings are, share a variable."""
+def _variables(spec: ModelSpec, without: set[str]) -> dict[str, tf.Variable]:
+    """By their names; tensors in the same memory, as tied embeddings are, share a variable."""
     made: dict[Any, tf.Variable] = {}
-    by_place = {}
-    for i, tensor in enumerate(tensors):
-        if i in without:
+    by_name = {}
+    for name, tensor in spec.tensors.items():
+        if name in without:
             continue
-        address = np.asarray(memoryview(tensor)).ctypes.data
-        key = (address, tensor.dtype, tuple(tensor.shape))
+        key = (tensor.ctypes.data, tensor.dtype, tensor.shape)
         if key not in made:
             made[key] = tf.Variable(tensor, trainable=False)
-        by_place[str(i)] = made[key]
-    return by_place
+        by_name[name] = made[key]
+    return by_name
 
 
 def _write_checkpoint(

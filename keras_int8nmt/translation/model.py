@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from keras_int8nmt.runtime.model_spec import Description
+from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.results import SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions
 
@@ -41,7 +41,7 @@ class TranslationModel(Protocol):
     def native_refusal(self) -> str | None:
         """Why the native decoder can't run it as it is now; None if it can."""
 
-    def spec(self, packed: bool = True) -> Description:
+    def spec(self, packed: bool = True) -> ModelSpec:
         """The model for the native decoder, as it is now; where `native_refusal` says None.
 
         Args:

@@ -15,7 +15,7 @@
 #include "check.h"
 #include "pool.h"
 #include "random_model.h"
-#include "tape_writer.h"
+#include "spec_writer.h"
 
 namespace keras_int8nmt {
 
@@ -45,10 +45,9 @@ inline Pool::Options MakeOptions(int streams, int threads, int64_t batch, int64_
   return options;
 }
 
-inline std::unique_ptr<Pool> MakePool(const TapeWriter& writer, const SearchOptions& search,
+inline std::unique_ptr<Pool> MakePool(const SpecWriter& writer, const SearchOptions& search,
                                       const Pool::Options& options) {
-  Tape tape = writer.MakeTape();
-  return std::make_unique<Pool>(std::make_unique<const Model>(&tape), search, options);
+  return std::make_unique<Pool>(writer.spec.Read(), search, options);
 }
 
 inline Sentences MakeSentences(const Shape& shape, int64_t count, int64_t longest, Random* random) {

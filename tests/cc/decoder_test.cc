@@ -3,7 +3,7 @@
 // The loops know neither cache nor instruction set, so all sets and back ends are held to the same
 // bits. ctest runs this once for each set (KERAS_INT8NMT_ISA); exits with 77 when this CPU has not
 // the set. An argument names a part: "searches", "streams" (no oneDNN, so the thread sanitizer can
-// watch it) or "descriptions" (alike for every set); without one all parts run.
+// watch it) or "specs" (alike for every set); without one all parts run.
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -13,7 +13,7 @@
 #include "limit_checks.h"
 #include "pool_checks.h"
 #include "search_checks.h"
-#include "tape_checks.h"
+#include "spec_checks.h"
 
 namespace keras_int8nmt {
 namespace {
@@ -54,7 +54,7 @@ struct Part {
   void (*run)();
 };
 constexpr Part kParts[] = {
-    {"streams", CheckStreams}, {"searches", CheckAnswers}, {"descriptions", CheckTapes}};
+    {"streams", CheckStreams}, {"searches", CheckAnswers}, {"specs", CheckSpecs}};
 
 int Run(const char* wanted) {
   try {

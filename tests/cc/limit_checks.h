@@ -81,11 +81,11 @@ inline void CheckNanSentences() {
   Sentences good = MakeSentences(shape, 20, 16, &random), bad = good;
   for (auto& sentence : good) std::replace(sentence.begin(), sentence.end(), kBad, kBad + 1);
   const SearchOptions search = MakeSearch(4, 12);
-  const TapeWriter sound(model, ActiveGemm());
+  const SpecWriter sound(model, ActiveGemm());
   const Answers expected = Alone(sound, search, good, 16);
   small::Model broken = model;
   std::fill_n(broken.source.table.begin() + kBad * shape.dim, shape.dim, nan);
-  const TapeWriter writer(broken, ActiveGemm());
+  const SpecWriter writer(broken, ActiveGemm());
   const std::unique_ptr<Pool> pool = MakePool(writer, search, MakeOptions(2, 1, 8, 16));
   bad[11] = {1, kBad, 2};
   for (int round = 0; round < 5; ++round) {
@@ -125,7 +125,7 @@ inline void CheckNanModels() {
         broken[2].encoder.layers[0].ffn_norm.gamma[2] = value;
       }
       for (size_t i = 0; i < broken.size(); ++i) {
-        const TapeWriter writer(broken[i], ActiveGemm());
+        const SpecWriter writer(broken[i], ActiveGemm());
         const std::unique_ptr<Pool> pool =
             MakePool(writer, MakeSearch(3, 8), MakeOptions(2, 1, 4, 16));
         for (int round = 0; round < 2; ++round) {

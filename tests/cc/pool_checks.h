@@ -195,7 +195,7 @@ class PoolChecks {
 
   Shape shape_;
   small::Model model_;
-  TapeWriter writer_;
+  SpecWriter writer_;
   Random random_;
   Sentences sentences_;
   Answers expected_;

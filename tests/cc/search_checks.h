@@ -138,7 +138,7 @@ inline std::vector<Shape> Shapes() {
 }
 
 // Each sentence for itself; all others are held to it.
-inline Answers Alone(const TapeWriter& writer, const SearchOptions& search,
+inline Answers Alone(const SpecWriter& writer, const SearchOptions& search,
                      const Sentences& sentences, int64_t max_source) {
   const std::unique_ptr<Pool> pool = MakePool(writer, search, MakeOptions(1, 1, 1, max_source));
   Answers answers;
@@ -164,7 +164,7 @@ class SearchChecks {
     const std::string beam = shape_.name + ", beam " + std::to_string(search.beam_size);
     Answers expected;
     for (const GemmBackend* backend : backends) {
-      const TapeWriter writer(model_, *backend);
+      const SpecWriter writer(model_, *backend);
       const std::string what = beam + ", " + backend->name;
       const Answers alone = Alone(writer, search, sentences_, shape_.max_length);
       if (expected.empty()) {
@@ -187,7 +187,7 @@ class SearchChecks {
 
   // Streams and the threads that share their products.
   void RunThreads(const SearchOptions& search, const GemmBackend& backend) {
-    const TapeWriter writer(model_, backend);
+    const SpecWriter writer(model_, backend);
     const Answers expected = Alone(writer, search, sentences_, shape_.max_length);
     for (int streams : {1, 2, 3}) {
       for (int threads : {1, 2, 3}) {
@@ -202,7 +202,7 @@ class SearchChecks {
 
  private:
   // Greedy search has the same tokens when nobody asks for their probabilities.
-  void CheckWithoutScores(const std::string& what, const TapeWriter& writer, SearchOptions search,
+  void CheckWithoutScores(const std::string& what, const SpecWriter& writer, SearchOptions search,
                           const Answers& expected) {
     search.scores = false;
     const std::unique_ptr<Pool> pool =

@@ -3,6 +3,7 @@
 #define KERAS_INT8NMT_TESTS_CC_SMALL_MODEL_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "int8.h"
@@ -34,6 +35,16 @@ struct Projected {
   Product product;
   int64_t columns[3] = {-1, -1, -1};
   bool of_memory = false;
+
+  // "query", "key_value", ...
+  std::string name() const {
+    std::string all;
+    constexpr const char* kParts[] = {"query", "key", "value"};
+    for (int i = 0; i < 3; ++i) {
+      if (columns[i] >= 0) all += (all.empty() ? "" : "_") + std::string(kParts[i]);
+    }
+    return all;
+  }
 };
 
 struct Attention {

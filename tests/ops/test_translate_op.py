@@ -7,16 +7,17 @@ import pytest
 import tensorflow as tf
 
 from keras_int8nmt import build_transformer, native
-from keras_int8nmt.ops.translate_op import translate
+from keras_int8nmt.ops.translate_op import settings_as_attributes, translate
+from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 F32 = np.float32
 
 
 @functools.cache
-def arguments():
-    """Inputs and attributes of the raw op for a tiny float model of 20 and 30 words."""
-    model = build_transformer(
+def tiny():
+    """A float model of 20 and 30 words."""
+    return build_transformer(
         source_vocabulary_size=20,
         target_vocabulary_size=30,
         num_encoder_layers=1,
@@ -26,15 +27,29 @@ def arguments():
         ffn_dim=16,
         max_length=12,
     )
-    description = model.spec()
+
+
+@functools.cache
+def arguments():
+    """Inputs and attributes of the raw op for the tiny model."""
+    model = tiny()
+    spec = model.spec()
     return {
         "source_ids": np.int32([[5, 6, model.eos_id], [7, model.eos_id, model.pad_id]]),
         "divisors": SearchOptions(beam_size=2, max_length=6).divisors(),
-        "tensors": description.tensors,
-        "ints": description.ints,
-        "floats": description.floats,
+        "tensors": list(spec.tensors.values()),
+        "tensor_names": list(spec.tensors),
+        **settings_as_attributes(spec),
         "beam_size": 2,
     }
+
+
+def for_the_function():
+    """The same for `ops.translate`."""
+    model = tiny()
+    given = arguments()
+    shared = {name: given[name] for name in ("source_ids", "divisors", "beam_size")}
+    return {**shared, "spec": model.spec()}
 
 
 @pytest.fixture
@@ -73,17 +88,20 @@ WRONG = [
     ("min_length", -1, "min_length is -1; expected 0"),
     ("min_length", 7, "min_length is 7; expected 0 to 6"),
     ("batch_size", 0, "batch_size is 0; expected 1"),
-    ("ints", [], "the model's description: mark: the whole numbers have ended"),
-    ("ints", lambda v: v[:-1], "the model's description: mark: the whole numbers have ended"),
-    ("ints", lambda v: [*v, 1], "the model's description is longer than the model"),
-    ("ints", lambda v: changed(v, 0, 5), "the model's description: mark: it is 5; expected 9000"),
-    ("ints", lambda v: changed(v, 3, 2**40), "max_length: it is 1099511627776; expected 1 to"),
-    ("floats", [], "the model's description: multiplier: the floats have ended"),
-    ("floats", lambda v: changed(v, 0, np.nan), "multiplier: it is not finite"),
-    ("tensors", lambda v: v[:-1], "the model's description: bias: the tensors have ended"),
+    ("ints", [], r"ints has 0 values for \d+ names"),
+    ("floats", lambda v: [*v, 1.0], r"floats has \d+ values for \d+ names"),
+    ("texts", lambda v: v[1:], r"texts has \d+ values for \d+ names"),
+    ("int_names", lambda v: changed(v, 0, "more"), "the model's spec: format_version: it is miss"),
+    ("int_names", lambda v: changed(v, 0, v[1]), "the model's spec: model_dim: it is there twice"),
+    ("ints", lambda v: changed(v, 0, 5), "the model's spec: format_version: it is 5; expected 2"),
+    ("ints", lambda v: changed(v, 2, 2**40), "max_length: it is 1099511627776; expected 1 to"),
+    ("floats", lambda v: changed(v, 0, np.nan), "source_embedding.multiplier: it is not finite"),
+    ("texts", lambda v: changed(v, 0, "fp8"), 'precision: it is "fp8"; expected one of float32,'),
+    ("tensor_names", lambda v: v[:-1], r"there are \d+ names for \d+ tensors"),
+    ("tensor_names", lambda v: changed(v, 0, "x"), "the model's spec: positions: it is missing"),
     ("tensors", lambda v: changed(v, 0, v[0][:-1]), r"positions: it has shape \[11, 8\]; expected"),
-    ("tensors", lambda v: changed(v, 0, tf.cast(v[0], tf.int8)), "positions: .* wrong type"),
-    ("tensors", lambda v: changed(v, 3, v[3][:-1]), "packed float weights of another size"),
+    ("tensors", lambda v: changed(v, 0, tf.cast(v[0], tf.int8)), "positions: it is int8; expected"),
+    ("tensors", lambda v: changed(v, 3, v[3][:-1]), "packed float32 weights of another size"),
 ]
 
 
@@ -110,7 +128,7 @@ def test_wrong_arguments_are_refused(raw, name, value, message):
 def test_a_model_that_gives_nan_is_an_error(raw):
     given = dict(arguments())
     broken = [
-        tf.fill(t.shape, np.nan) if t.dtype == tf.float32 and t.shape.rank == 1 else t
+        np.full(t.shape, np.nan, F32) if t.dtype == F32 and t.ndim == 1 else t
         for t in given["tensors"]
     ]
     with pytest.raises(tf.errors.InvalidArgumentError, match="row 0: the model gives NaN"):
@@ -119,8 +137,8 @@ def test_a_model_that_gives_nan_is_an_error(raw):
     assert np.isfinite(raw(**given)[2]).all()
 
 
-def test_damaged_descriptions_are_errors_or_models_and_never_a_crash(raw):
-    """Each number of the description replaced by others."""
+def test_damaged_specs_are_errors_or_models_and_never_a_crash(raw):
+    """Each whole number of the spec replaced by others."""
     given = arguments()
     refused = 0
     for place, number in enumerate(given["ints"]):
@@ -157,7 +175,7 @@ def test_padding_beyond_the_longest_source_is_allowed(raw):
 
 
 def test_shapes_are_known_as_far_as_attributes_tell(raw):
-    given = arguments()
+    given = for_the_function()
 
     @tf.function(input_signature=[tf.TensorSpec([3, None], tf.int32)])
     def translated(ids):
@@ -176,8 +194,7 @@ def test_shapes_are_known_as_far_as_attributes_tell(raw):
         ("source_ids", np.int64([[3]]), "`source_ids` must be of dtype int32; received int64"),
         ("source_ids", np.int32([3]), "`source_ids` must have rank 2"),
         ("divisors", np.ones(3), "`divisors` must be of dtype float32; received float64"),
-        ("tensors", [], "`tensors` is empty"),
-        ("tensors", [np.ones(3)], r"`tensors\[0\]` must be of dtype float32 or int8 or uint8"),
+        ("tensors", {"positions": np.ones(3)}, "`positions` must be of dtype float32 or int8 or u"),
         ("beam_size", 0, "`beam_size` must be at least 1; received 0"),
         ("num_hypotheses", 3, "`num_hypotheses` is 3, more than the beam, 2"),
         ("min_length", -1, "`min_length` must be at least 0; received -1"),
@@ -186,10 +203,10 @@ def test_shapes_are_known_as_far_as_attributes_tell(raw):
 )
 def test_the_function_checks_at_once(raw, name, value, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        translate(**arguments() | {name: value})
+        translate(**for_the_function() | {name: value})
 
 
 def test_it_needs_the_native_library(monkeypatch):
     monkeypatch.setattr(native, "_loaded", native._Loaded(reason="KERAS_INT8NMT_NATIVE=0"))
     with pytest.raises(RuntimeError, match="needs the native library: KERAS_INT8NMT_NATIVE=0"):
-        translate(np.int32([[3]]), F32([1, 1]), [F32([1])], ints=[], floats=[])
+        translate(np.int32([[3]]), F32([1, 1]), ModelSpec({}, {}))

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,13 +84,10 @@ def unpacked(found):
 
 @functools.cache
 def search_arguments(kind):
-    description = model_of(kind).spec()
     options = Translator(model_of(kind), None, **SEARCH).options
     return {
         "divisors": options.divisors(),
-        "tensors": description.tensors,
-        "ints": description.ints,
-        "floats": description.floats,
+        "spec": model_of(kind).spec(),
         **SEARCH,
     }
 
@@ -207,12 +206,13 @@ def test_stored_weights_are_plain_and_each_is_stored_once(folder):
     reader = tf.train.load_checkpoint(str(folder / "assets" / "weights"))
     kernels = reader.get_variable_to_dtype_map()
     assert set(kernels.values()) == {tf.int8}
-    description = model_of("int8").spec(packed=False)
-    for place in description.weights:
-        np.testing.assert_array_equal(reader.get_tensor(str(place)), description.tensors[place])
+    spec = model_of("int8").spec(packed=False)
+    assert set(kernels) == set(spec.weights)
+    for name in spec.weights:
+        np.testing.assert_array_equal(reader.get_tensor(name), spec.tensors[name])
     # The tied embedding is there once, beside the output projection that has its codes too.
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    assert size < 1.5 * sum(tf.size(description.tensors[i]) for i in description.weights).numpy()
+    assert size < 1.5 * sum(spec.tensors[name].size for name in spec.weights)
 
 
 def test_a_damaged_file_is_seen_when_it_is_loaded(tmp_path):
@@ -223,6 +223,30 @@ def test_a_damaged_file_is_seen_when_it_is_loaded(tmp_path):
     path.write_bytes(content)
     with pytest.raises(tf.errors.DataLossError, match="Checksum does not match"):
         load_saved_model(tmp_path / "served")
+
+
+# ---- SavedModels of releases before
+
+RELEASES = Path(__file__).parents[1] / "data"
+
+
+@pytest.mark.parametrize("kind", ["int8", "mixed", "dynamic", "integer"])
+def test_a_saved_model_of_release_0_1_0_gives_the_bits_that_it_gave(kind, tmp_path):
+    """Its op has no names: two lists in one fixed order."""
+    release = RELEASES / "release_0_1_0"
+    with zipfile.ZipFile(release / f"saved_model_{kind}.zip") as archive:
+        archive.extractall(tmp_path)
+    given = json.loads((release / "expected.json").read_text())
+    expected = [
+        [(tokens, float.fromhex(score)) for score, *tokens in hypotheses]
+        for hypotheses in given["answers"][kind]["fast beam 3"]
+    ]
+    ids = given["ids"]
+    width = max(map(len, ids))
+    with zipfile.ZipFile(release / "int8.zip") as archive:
+        pad = json.loads(archive.read("int8/vocab.json"))["<pad>"]
+    rows = np.array([[*each, *[pad] * (width - len(each))] for each in ids], np.int32)
+    assert unpacked(load_saved_model(tmp_path).translate(rows)) == expected
 
 
 # ---- what is refused

@@ -20,6 +20,7 @@ from keras_int8nmt import (
     save_folder,
 )
 from keras_int8nmt.cli import main
+from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage import (
@@ -29,7 +30,6 @@ from keras_int8nmt.storage import (
 pytestmark = pytest.mark.skipif(
     native.functions() is None, reason=f"no native library: {native.reason()}"
 )
-_LINEAR, _DYNAMIC = 9001, 2
 
 
 @functools.cache
@@ -116,28 +116,24 @@ def test_a_saved_model_of_tensorflow_gives_the_same_bits(tmp_path):
         assert served["scores"][i, 0].numpy() == np.float32(best.score)
 
 
-# ---- descriptions ----
+# ---- the spec ----
 
 
-def test_a_static_model_is_described_as_before_and_a_dynamic_one_by_one_number():
+def test_the_products_of_a_dynamic_model_say_so():
     model = small_model()
-    precisions = {
-        kind: [description.ints[i + 1] for i, n in enumerate(description.ints) if n == _LINEAR]
-        for kind, description in (
-            ("float", model.spec()),
-            ("dynamic", convert(model, activations="dynamic").spec()),
-        )
-    }
-    assert set(precisions["float"]) == {0}
-    assert set(precisions["dynamic"]) == {_DYNAMIC}
+    for kind, spec in (
+        ("float32", model.spec()),
+        ("int8_dynamic", convert(model, activations="dynamic").spec()),
+    ):
+        found = [value for name, value in spec.settings.items() if name.endswith(".precision")]
+        assert set(found) == {kind}
 
 
-def refused(description, message):
-    options = SearchOptions(beam_size=2, max_length=6)
+def refused(spec, message):
     with pytest.raises(RuntimeError, match=message):
         NativeDecoder(
-            description,
-            options,
+            spec,
+            SearchOptions(beam_size=2, max_length=6),
             streams=1,
             threads_per_stream=1,
             batch_size=2,
@@ -145,28 +141,48 @@ def refused(description, message):
         )
 
 
+LAST = "output_projection"
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
-        (lambda d, i: d.ints.__setitem__(i, 3), "precision of a product: it is 3; expected 0 to 2"),
-        (lambda d, i: d.ints.__setitem__(i, 1), "an INT8 product with float input"),
-        (lambda d, i: d.ints.__setitem__(i, 0), "packed float weights of another size"),
-        (lambda d, i: d.ints.__setitem__(i + 4, 1), "a product of dynamic scales with integer inp"),
-        (lambda d, i: d.ints.__delitem__(slice(i, None)), "the whole numbers have ended"),
-        (lambda d, i: d.tensors.__delitem__(slice(-2, None)), "the tensors have ended"),
+        ({f"{LAST}.precision": "int4"}, f'{LAST}.precision: it is "int4"; expected one of float32'),
+        ({f"{LAST}.precision": "int8"}, f"{LAST}.reads.type: it is missing"),
+        ({f"{LAST}.precision": "float32"}, f"{LAST}.weights: they are packed float32 weights of"),
+        ({f"{LAST}.precision": 2}, f"{LAST}.precision: it is a whole number; expected a word"),
+        ({f"{LAST}.rows": 17}, f"{LAST}.weights: they are packed of another shape"),
+        ({f"{LAST}.columns": None}, f"{LAST}.columns: it is missing"),
+        ({f"{LAST}.bias": None}, f"{LAST}.bias: it is missing"),
+        ({f"{LAST}.bias": np.zeros(3, np.float32)}, rf"{LAST}.bias: it has shape \[3\]; expected"),
+        ({f"{LAST}.scales": np.zeros(3, np.int8)}, f"{LAST}.scales: it is int8; expected float32"),
+        (
+            {f"{LAST}.reads.type": "int8"},
+            f"{LAST}.reads.type: no part of this model has",
+        ),
+        ({"more": np.zeros(3, np.int8)}, "more: no part of this model has such a tensor"),
+        ({"format_version": 3}, "format_version: it is 3; expected 2 to 2"),
+        (
+            {"source_embedding.multiplier": float("nan")},
+            "source_embedding.multiplier: it is not",
+        ),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(change, message):
-    description = convert(small_model(), activations="dynamic").spec()
-    last = len(description.ints) - 1 - description.ints[::-1].index(_LINEAR)
-    change(description, last + 1)
-    refused(description, message)
+def test_a_spec_that_does_not_fit_is_refused_by_the_name_of_the_entry(changes, message):
+    refused(changed(convert(small_model(), activations="dynamic").spec(), changes), message)
+
+
+def changed(spec, changes):
+    """The spec with other entries; None takes one away."""
+    entries = {**spec.settings, **spec.tensors, **changes}
+    entries = {name: value for name, value in entries.items() if value is not None}
+    tensors = {name: x for name, x in entries.items() if isinstance(x, np.ndarray)}
+    settings = {name: x for name, x in entries.items() if name not in tensors}
+    return ModelSpec(settings, tensors)
 
 
 def test_codes_for_a_dynamic_product_are_refused():
-    description = convert(small_model(), activations="dynamic").spec()
-    # How the entry of the encoder is written, right before the first layer's mark.
-    entry = description.ints.index(9004) - 2
-    assert description.ints[entry : entry + 2] == [0, 0]
-    description.ints[entry] = 1
-    refused(description, "a product of other codes than are written for it")
+    spec = convert(small_model(), activations="dynamic").spec()
+    at = "encoder.entry.writes"
+    codes = {f"{at}.type": "int8", f"{at}.zero_point": 0, f"{at}.scale": 1.0}
+    refused(changed(spec, codes), "encoder.0.self.query_key_value: it reads other codes than are")

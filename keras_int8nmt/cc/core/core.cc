@@ -23,6 +23,8 @@ Core MakeCore() {
           decltype(C::pack_float)::Of<&PackFloat>(),
           decltype(C::multiply_float)::Of<&MultiplyFloat>(),
           decltype(C::gather_rows)::Of<&GatherRows>(),
+          decltype(C::name_positional_spec)::Of<&NamePositionalSpec>(),
+          decltype(C::structure_of)::Of<&StructureOf>(),
           decltype(C::translate_rows)::Of<&TranslateRows>()};
 }
 

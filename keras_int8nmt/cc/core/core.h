@@ -8,11 +8,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "core_function.h"
 #include "export.h"
 #include "gemm/gemm.h"
 #include "int8.h"
+#include "positional_spec.h"
 #include "translate_rows.h"
 
 namespace keras_int8nmt {
@@ -36,6 +39,11 @@ struct Core {
   CoreFunction<void(const void* x, int64_t outer, int64_t source_rows, const int32_t* indices,
                     int64_t count, size_t row_bytes, void* out)>
       gather_rows;
+  CoreFunction<NamedSpec(const std::vector<int64_t>& ints, const std::vector<float>& floats)>
+      name_positional_spec;
+  CoreFunction<std::string(const std::vector<Setting>& settings,
+                           const std::vector<std::string>& tensor_names)>
+      structure_of;
   CoreFunction<TranslatedRows(const RowsToTranslate& rows)> translate_rows;
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "errors.h"
@@ -19,11 +20,29 @@ using keras_int8nmt::Request;
 
 extern "C" {
 
+// An entry of the model's spec: one of the three values, as `kind` says.
+struct KerasInt8nmtSetting {
+  const char* name;
+  int32_t kind;  // Setting::Kind
+  int64_t whole;
+  double number;
+  const char* text;
+};
+
 struct KerasInt8nmtTensor {
+  const char* name;
   int32_t type;  // Type
   int32_t rank;
   const int64_t* dims;
   const void* data;
+};
+
+struct KerasInt8nmtModelSpec {
+  int64_t size;  // of this struct, as its writer knows it
+  const KerasInt8nmtSetting* settings;
+  int64_t num_settings;
+  const KerasInt8nmtTensor* tensors;
+  int64_t num_tensors;
 };
 
 struct KerasInt8nmtTokenFilter {
@@ -54,7 +73,7 @@ namespace {
 
 void CheckSize(const std::string& what, int64_t given, size_t expected) {
   if (given == static_cast<int64_t>(expected)) return;
-  throw std::invalid_argument("the options of the " + what + " have " + std::to_string(given) +
+  throw std::invalid_argument("the " + what + " have " + std::to_string(given) +
                               " bytes and this library's " + std::to_string(expected) +
                               ": package and library are of different releases");
 }
@@ -75,27 +94,36 @@ SearchOptions SearchOf(const KerasInt8nmtSearchOptions& options) {
   return search;
 }
 
+std::unique_ptr<const Model> ReadModel(const KerasInt8nmtModelSpec& spec) {
+  CheckSize("parts of the model's spec", spec.size, sizeof(spec));
+  std::vector<Setting> settings;
+  for (int64_t i = 0; i < spec.num_settings; ++i) {
+    const KerasInt8nmtSetting& s = spec.settings[i];
+    settings.push_back({s.name, static_cast<Setting::Kind>(s.kind), s.whole, s.number,
+                        s.text == nullptr ? "" : s.text});
+  }
+  std::vector<std::string> names;
+  std::vector<TensorView> views;
+  for (int64_t i = 0; i < spec.num_tensors; ++i) {
+    const KerasInt8nmtTensor& t = spec.tensors[i];
+    names.push_back(t.name);
+    views.push_back(
+        {static_cast<Type>(t.type), t.data, std::vector<int64_t>(t.dims, t.dims + t.rank)});
+  }
+  ModelReader reader(settings, names, std::move(views));
+  return std::make_unique<const Model>(&reader);
+}
+
 }  // namespace
 }  // namespace keras_int8nmt
 
-KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const int64_t* ints, int64_t num_ints,
-                                                     const float* floats, int64_t num_floats,
-                                                     const KerasInt8nmtTensor* tensors,
-                                                     int64_t num_tensors,
+KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const KerasInt8nmtModelSpec* spec,
                                                      const KerasInt8nmtSearchOptions* search,
                                                      const KerasInt8nmtPoolOptions* options) {
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
-    std::vector<keras_int8nmt::TensorView> views;
-    for (int64_t i = 0; i < num_tensors; ++i) {
-      const KerasInt8nmtTensor& t = tensors[i];
-      views.push_back({static_cast<keras_int8nmt::Type>(t.type), t.data,
-                       std::vector<int64_t>(t.dims, t.dims + t.rank)});
-    }
-    keras_int8nmt::Tape tape({ints, ints + num_ints}, {floats, floats + num_floats},
-                             std::move(views));
-    auto model = std::make_unique<const keras_int8nmt::Model>(&tape);
-    keras_int8nmt::CheckSize("search", search->size, sizeof(*search));
-    keras_int8nmt::CheckSize("pool", options->size, sizeof(*options));
+    auto model = keras_int8nmt::ReadModel(*spec);
+    keras_int8nmt::CheckSize("options of the search", search->size, sizeof(*search));
+    keras_int8nmt::CheckSize("options of the pool", options->size, sizeof(*options));
     Pool::Options pool;
     pool.streams = options->streams;
     pool.threads_per_stream = options->threads_per_stream;

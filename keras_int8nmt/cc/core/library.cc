@@ -33,14 +33,14 @@ std::string Info() {
   }
 }
 
-// A sum of so many products of bytes is sure to stay within int32; no size overflows below it.
-constexpr int64_t kMostRows = 66000, kMostColumns = int64_t{1} << 31;
+// No size overflows below it.
+constexpr int64_t kMost = int64_t{1} << 31;
 
 void CheckSize(int64_t k, int64_t n, int64_t most_rows) {
-  if (k >= 1 && k <= most_rows && n >= 1 && n <= kMostColumns) return;
+  if (k >= 1 && k <= most_rows && n >= 1 && n <= kMost) return;
   throw std::invalid_argument("weights of " + std::to_string(k) + " rows and " + std::to_string(n) +
                               " columns; expected 1 to " + std::to_string(most_rows) +
-                              " and 1 to " + std::to_string(kMostColumns));
+                              " and 1 to " + std::to_string(kMost));
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
 // Bytes of the packed form; -1 for a size that cannot be, and keras_int8nmt_last_error tells.
 KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
   return keras_int8nmt::OrElse<int64_t>(-1, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostRows);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth);
     return static_cast<int64_t>(keras_int8nmt::PackedBytes(keras_int8nmt::ActiveGemm(), k, n));
   });
 }
@@ -81,7 +81,7 @@ KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, int64_t n,
                                              void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostRows);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth);
     for (int64_t i = 0; i < k * n; ++i) {
       if (weights[i] != -128) continue;
       throw std::invalid_argument("weights has -128 at [" + std::to_string(i / n) + ", " +
@@ -94,7 +94,7 @@ KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, i
 
 KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t n) {
   return keras_int8nmt::OrElse<int64_t>(-1, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostColumns);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMost);
     return static_cast<int64_t>(keras_int8nmt::PackedFloatBytes(k, n));
   });
 }
@@ -102,7 +102,7 @@ KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack_float(const float* weights, int64_t k, int64_t n,
                                                    void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostColumns);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMost);
     keras_int8nmt::PackFloat(weights, k, n, packed);
     return true;
   });

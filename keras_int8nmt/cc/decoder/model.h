@@ -12,7 +12,7 @@
 
 #include "gemm/gemm.h"
 #include "int8.h"
-#include "tape.h"
+#include "model_reader.h"
 
 namespace keras_int8nmt {
 
@@ -43,6 +43,7 @@ struct Norm {
 
 // One product and which of query, key and value are among its columns.
 struct Projection {
+  const char* name = "";  // of the entries: "query", "key_value", ...
   Linear linear;
   int64_t columns[3] = {-1, -1, -1};  // first column of query, key, value; -1: not here
   bool of_memory = false;             // it reads the encoder's output
@@ -84,7 +85,7 @@ struct Layer {
 
 struct Model {
   // Throws std::invalid_argument that says what is wrong.
-  explicit Model(Tape* tape);
+  explicit Model(ModelReader* reader);
 
   int64_t dim = 0, max_length = 0;
   int32_t pad_id = 0, eos_id = 0, start_id = 0;

@@ -114,7 +114,7 @@ void Run(const RowsToTranslate& asked, const Model& model, const SearchOptions& 
   while (options.batch_size < asked.rows) options.batch_size *= 2;
   options.batch_size = std::min(options.batch_size, asked.batch_size);
   options.max_source = std::min(model.max_length, (rows->longest() + 63) / 64 * 64);
-  Workspace::Key key = Workspace::KeyOf(*asked.ints, model, search, options);
+  Workspace::Key key = Workspace::KeyOf(*asked.structure, model, search, options);
   std::unique_ptr<Workspace> workspace = Workspaces::Get().Take(key);
   if (workspace == nullptr) {
     workspace = std::make_unique<Workspace>(std::move(key), model, search, options);
@@ -126,9 +126,22 @@ void Run(const RowsToTranslate& asked, const Model& model, const SearchOptions& 
 
 }  // namespace
 
+std::string StructureOf(const std::vector<Setting>& settings,
+                        const std::vector<std::string>& tensor_names) {
+  std::string text;
+  for (const Setting& setting : settings) {
+    text += setting.name + '=';
+    if (setting.kind == Setting::kInt) text += std::to_string(setting.whole);
+    if (setting.kind == Setting::kText) text += setting.text;
+    text += '\n';
+  }
+  for (const std::string& name : tensor_names) text += name + '\n';
+  return text;
+}
+
 TranslatedRows TranslateRows(const RowsToTranslate& asked) {
-  Tape tape(*asked.ints, *asked.floats, asked.tensors);
-  const Model model(&tape);
+  ModelReader reader(*asked.settings, *asked.tensor_names, asked.tensors);
+  const Model model(&reader);
   const SearchOptions search = SearchOf(asked, model);
   Rows rows(asked, model.pad_id);
   rows.Check(model);

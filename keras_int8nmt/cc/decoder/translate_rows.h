@@ -4,18 +4,21 @@
 #define KERAS_INT8NMT_DECODER_TRANSLATE_ROWS_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "beam.h"
-#include "tape.h"
+#include "model_reader.h"
 
 namespace keras_int8nmt {
 
 struct RowsToTranslate {
-  // The model, as `Tape` reads it.
-  const std::vector<int64_t>* ints = nullptr;
-  const std::vector<float>* floats = nullptr;
+  // The model, as `ModelReader` reads it.
+  const std::vector<Setting>* settings = nullptr;
+  const std::vector<std::string>* tensor_names = nullptr;
   std::vector<TensorView> tensors;
+  // Equal for specs that differ in floats and in what is in the tensors alone; see StructureOf.
+  const std::string* structure = nullptr;
 
   SearchOptions search;  // without what `divisors` tells
   const float* divisors = nullptr;
@@ -30,6 +33,10 @@ struct TranslatedRows {
   std::vector<std::vector<Hypothesis>> results;  // of each row, best first
   int32_t pad_id = 0;
 };
+
+// What a stream allocates and prepares for, as a text: whole numbers, words and names.
+std::string StructureOf(const std::vector<Setting>& settings,
+                        const std::vector<std::string>& tensor_names);
 
 // Throws std::invalid_argument for a model, a search or ids that are not as they should be, and
 // where a row can't be translated.

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,18 +21,24 @@ namespace keras_int8nmt {
 
 class Workspace {
  public:
-  using Key = std::vector<int64_t>;
+  struct Key {
+    std::string structure;
+    std::vector<int64_t> sizes;
 
-  // `ints` describes the model's structure, and with it everything that a stream allocates and
-  // prepares beside `search`, `options` and whether the projection's back end hands over top k.
-  static Key KeyOf(const std::vector<int64_t>& ints, const Model& model,
-                   const SearchOptions& search, const StreamOptions& options) {
-    Key key = ints;
+    bool operator==(const Key& other) const {
+      return sizes == other.sizes && structure == other.structure;
+    }
+  };
+
+  // `structure` is the model's, and with it everything that a stream allocates and prepares beside
+  // `search`, `options` and whether the projection's back end hands over top k.
+  static Key KeyOf(const std::string& structure, const Model& model, const SearchOptions& search,
+                   const StreamOptions& options) {
     const Linear& last = model.projection;
     const bool fused = last.int8 && last.packed.backend->top_k != nullptr;
-    key.insert(key.end(), {fused, search.beam_size, search.num_hypotheses, search.max_length,
-                           options.batch_size, options.max_source});
-    return key;
+    return {structure,
+            {fused, search.beam_size, search.num_hypotheses, search.max_length, options.batch_size,
+             options.max_source}};
   }
 
   Workspace(Key key, const Model& model, const SearchOptions& search, const StreamOptions& options)
@@ -72,7 +79,7 @@ class Workspaces {
   std::unique_ptr<Workspace> Take(const Workspace::Key& key) {
     const std::lock_guard<std::mutex> hold(lock_);
     for (auto it = idle_.rbegin(); it != idle_.rend(); ++it) {
-      if ((*it)->key() != key) continue;
+      if (!((*it)->key() == key)) continue;
       std::unique_ptr<Workspace> found = std::move(*it);
       idle_.erase(std::next(it).base());
       return found;

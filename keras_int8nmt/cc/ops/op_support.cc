@@ -169,12 +169,13 @@ std::string Attributes::String(const char* name) const {
   return value;
 }
 
-size_t Attributes::ListSize(const char* name) const {
+size_t Attributes::ListSize(const char* name, size_t* bytes) const {
   int32_t list_size = 0;
-  int32_t bytes = 0;
+  int32_t total = 0;
   Status status;
-  TF_OpKernelConstruction_GetAttrSize(construction_, name, &list_size, &bytes, status.get());
+  TF_OpKernelConstruction_GetAttrSize(construction_, name, &list_size, &total, status.get());
   status.Check();
+  if (bytes != nullptr) *bytes = total < 0 ? 0 : static_cast<size_t>(total);
   return list_size < 0 ? 0 : static_cast<size_t>(list_size);
 }
 
@@ -194,6 +195,22 @@ std::vector<float> Attributes::Floats(const char* name) const {
                                            static_cast<int>(values.size()), status.get());
   status.Check();
   return values;
+}
+
+std::vector<std::string> Attributes::Strings(const char* name) const {
+  size_t bytes = 0;
+  const size_t count = ListSize(name, &bytes);
+  std::vector<char*> values(count);
+  std::vector<size_t> lengths(count);
+  std::vector<char> storage(bytes);
+  Status status;
+  TF_OpKernelConstruction_GetAttrStringList(construction_, name, values.data(), lengths.data(),
+                                            static_cast<int>(count), storage.data(), bytes,
+                                            status.get());
+  status.Check();
+  std::vector<std::string> strings;
+  for (size_t i = 0; i < count; ++i) strings.emplace_back(values[i], lengths[i]);
+  return strings;
 }
 
 Type Attributes::QuantizedType(const char* name) const {

@@ -108,6 +108,7 @@ class Attributes {
   std::string String(const char* name) const;
   std::vector<int64_t> Ints(const char* name) const;
   std::vector<float> Floats(const char* name) const;
+  std::vector<std::string> Strings(const char* name) const;
   // int8 or uint8.
   Type QuantizedType(const char* name) const;
   // A zero point within the range of `type`; 0 for float.
@@ -116,7 +117,8 @@ class Attributes {
   Output OutputOf() const;
 
  private:
-  size_t ListSize(const char* name) const;
+  // Of a list; *bytes of all its strings.
+  size_t ListSize(const char* name, size_t* bytes = nullptr) const;
 
   TF_OpKernelConstruction* construction_;
 };

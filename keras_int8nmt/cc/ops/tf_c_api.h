@@ -118,6 +118,10 @@ void TF_OpKernelConstruction_GetAttrString(TF_OpKernelConstruction* construction
 void TF_OpKernelConstruction_GetAttrInt64List(TF_OpKernelConstruction* construction,
                                               const char* name, int64_t* values, int max_values,
                                               TF_Status* status);
+void TF_OpKernelConstruction_GetAttrStringList(TF_OpKernelConstruction* construction,
+                                               const char* name, char** values, size_t* lengths,
+                                               int max_values, void* storage, size_t storage_size,
+                                               TF_Status* status);
 void TF_OpKernelConstruction_GetAttrFloatList(TF_OpKernelConstruction* construction,
                                               const char* name, float* values, int max_values,
                                               TF_Status* status);

@@ -2,6 +2,7 @@
 // inputs and attributes, so it lives in a SavedModel.
 #include <algorithm>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "core_link.h"
@@ -15,12 +16,42 @@ namespace {
 // Memory of a sentence grows with the square of it.
 constexpr int32_t kMaxBeam = 1024;
 
+// The spec: its settings are attributes, its tensors the op's last inputs.
+NamedSpec ReadSpec(const Attributes& attributes) {
+  const std::vector<std::string> int_names = attributes.Strings("int_names");
+  const std::vector<std::string> float_names = attributes.Strings("float_names");
+  const std::vector<std::string> text_names = attributes.Strings("text_names");
+  const std::vector<int64_t> ints = attributes.Ints("ints");
+  const std::vector<float> floats = attributes.Floats("floats");
+  const std::vector<std::string> texts = attributes.Strings("texts");
+  NamedSpec spec;
+  spec.tensor_names = attributes.Strings("tensor_names");
+  if (spec.tensor_names.empty()) return TheCore().name_positional_spec(ints, floats);
+  const auto check = [](const char* name, size_t names, size_t values) {
+    if (names == values) return;
+    Fail(name, " has ", values, " values for ", names, " names.");
+  };
+  check("ints", int_names.size(), ints.size());
+  check("floats", float_names.size(), floats.size());
+  check("texts", text_names.size(), texts.size());
+  for (size_t i = 0; i < ints.size(); ++i) {
+    spec.settings.push_back({int_names[i], Setting::kInt, ints[i], 0.0, ""});
+  }
+  for (size_t i = 0; i < floats.size(); ++i) {
+    spec.settings.push_back({float_names[i], Setting::kFloat, 0, floats[i], ""});
+  }
+  for (size_t i = 0; i < texts.size(); ++i) {
+    spec.settings.push_back({text_names[i], Setting::kText, 0, 0.0, texts[i]});
+  }
+  return spec;
+}
+
 class Translate {
  public:
   static constexpr const char* kName = "KerasInt8nmtTranslate";
   explicit Translate(const Attributes& attributes)
-      : ints_(attributes.Ints("ints")),
-        floats_(attributes.Floats("floats")),
+      : spec_(ReadSpec(attributes)),
+        structure_(TheCore().structure_of(spec_.settings, spec_.tensor_names)),
         batch_size_(attributes.Int("batch_size", 1)) {
     search_.beam_size = attributes.Int("beam_size", 1, kMaxBeam);
     search_.num_hypotheses = attributes.Int("num_hypotheses", 1, search_.beam_size);
@@ -36,8 +67,9 @@ class Translate {
     const Tensor divisors = context.Input(1, "divisors");
     ExpectRank(divisors, 1, "[max_length + 1]");
     RowsToTranslate rows;
-    rows.ints = &ints_;
-    rows.floats = &floats_;
+    rows.settings = &spec_.settings;
+    rows.tensor_names = &spec_.tensor_names;
+    rows.structure = &structure_;
     rows.search = search_;
     rows.divisors = divisors.data<const float>();
     rows.num_divisors = divisors.dim(0);
@@ -83,8 +115,8 @@ class Translate {
     }
   }
 
-  std::vector<int64_t> ints_;
-  std::vector<float> floats_;
+  NamedSpec spec_;
+  std::string structure_;
   int64_t batch_size_;
   SearchOptions search_;  // without what divisors tells
 };
@@ -101,13 +133,17 @@ void TranslateShape(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 }  // namespace
 
+// Of release 0.1.0, whose SavedModels go on loading: an op without names, whose `ints` and `floats`
+// are a whole spec in one fixed order.
 void RegisterTranslateOp() {
   RegisterOp({Translate::kName,
               {"source_ids: int32", "divisors: float", "tensors: T"},
               {"tokens: int32", "lengths: int32", "scores: float"},
               {"T: list({float, int8, uint8}) >= 1", "ints: list(int)", "floats: list(float)",
-               "beam_size: int = 4", "num_hypotheses: int = 1", "min_length: int = 0",
-               "batch_size: int = 32"},
+               "int_names: list(string) = []", "float_names: list(string) = []",
+               "text_names: list(string) = []", "texts: list(string) = []",
+               "tensor_names: list(string) = []", "beam_size: int = 4", "num_hypotheses: int = 1",
+               "min_length: int = 0", "batch_size: int = 32"},
               &TranslateShape});
   RegisterKernel<Translate>();
 }

@@ -13,6 +13,7 @@ from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.product_plan import Product
 from keras_int8nmt.layers.projections import ProjectionGroup
 from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.runtime.model_spec import Part, written
 
 # What stored weights of the output projection are named by.
 _OUTPUT = "output_"
@@ -38,6 +39,29 @@ class AttentionCore:
     plan: AttentionPlan
     projections: Mapping[ProjectionGroup, Product]
     output: Product
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        plan = self.plan
+        products = {
+            str(group): plan.projections[group].spec(product, packed)
+            for group, product in self.projections.items()
+        }
+        return {
+            "heads": plan.num_heads,
+            "head_dim": plan.key_dim,
+            "value_dim": plan.value_dim,
+            "key_type": plan.precision["QK"],
+            "value_type": plan.precision["AV"],
+            "scale": plan.score_scale,
+            "softmax": plan.softmax,
+            "context": {
+                "scale": plan.context_scale,
+                **written(plan.context_codes, plan.context_scale),
+            },
+            **products,
+            "output": plan.output.spec(self.output, packed),
+        }
 
     @classmethod
     def from_float(

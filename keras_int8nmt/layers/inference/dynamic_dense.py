@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
-from keras_int8nmt.layers.inference.int8_dense import fused_activation
+from keras_int8nmt.layers.inference.int8_dense import fused_activation, require_fused
+from keras_int8nmt.runtime.model_spec import Part
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -82,6 +83,10 @@ class DynamicDense(FrozenLayer):
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype="float32")
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        return self.matmul.spec(packed, require_fused(self.activation))
 
     def count_params(self) -> int:
         rows, columns = self.matmul.shape

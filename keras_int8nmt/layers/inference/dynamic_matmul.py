@@ -7,9 +7,11 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import inverse_weight_scales, quantize_weights
+from keras_int8nmt.runtime.model_spec import Part, int8_product
 
 # A float kernel `[k, n]` and its bias `[n]` or None.
 Weights = tuple[np.ndarray, np.ndarray | None]
@@ -68,6 +70,18 @@ class DynamicMatmul:
                 f"{x.dtype.name}."
             )
         return ops.dynamic_matmul(x, self.packed, self.scales, self.bias, activation=activation)
+
+    def spec(self, packed: bool, activation: str = "none") -> Part:
+        """Its part of a `ModelSpec`."""
+        return int8_product(
+            lambda packed: as_array(self.packed) if packed else self.kernel(),
+            (self.shape[0], self.shape[1]),
+            as_array(self.scales),
+            as_array(self.bias),
+            packed,
+            reads=None,
+            activation=activation,
+        )
 
     def save(self, store: Any, prefix: str = "") -> None:
         self._matmul.save(store, prefix)

@@ -15,7 +15,9 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     optional_params,
     params_config,
 )
+from keras_int8nmt.layers.inference.int8_dense import require_fused
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import Part
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -84,6 +86,11 @@ class FloatDense(FrozenLayer):
     ) -> keras.KerasTensor:
         dtype = "float32" if self.output_params is None else self.output_params.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        activation = require_fused(self.activation)
+        return self._require(self._matmul).spec(packed, self.output_params, activation)
 
     def count_params(self) -> int:
         rows, columns = self._require(self._matmul).shape

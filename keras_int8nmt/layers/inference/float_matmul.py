@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import Part, float_product
+
 
 class FloatMatmul:
     """`y = x @ kernel + bias` in float32; frozen, like `PackedMatmul`.
@@ -41,6 +45,18 @@ class FloatMatmul:
         y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
         y.set_shape([*x.shape[:-1], n])
         return y
+
+    def spec(
+        self, packed: bool, output: QuantParams | None = None, activation: str = "none"
+    ) -> Part:
+        """Its part of a `ModelSpec`, which writes codes of `output`."""
+        return float_product(
+            as_array(self.kernel),
+            as_array(self.bias),
+            packed,
+            writes=output,
+            activation=activation,
+        )
 
     def save(self, store: Any, prefix: str = "") -> None:
         store[prefix + "kernel"] = self.kernel.numpy()

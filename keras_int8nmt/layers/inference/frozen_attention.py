@@ -14,6 +14,7 @@ from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.layers.inference.product_plan import Product
 from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.runtime.model_spec import Part
 
 
 class FrozenAttention(FrozenLayer):
@@ -86,6 +87,10 @@ class FrozenAttention(FrozenLayer):
         """The product of each group, and of "attention_output"."""
         products = {str(group): product for group, product in self.core.projections.items()}
         return {**products, "attention_output": self.core.output}
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        return self.core.spec(packed)
 
     # ---- caches and the call ----
 

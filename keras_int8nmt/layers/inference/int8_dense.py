@@ -16,6 +16,7 @@ from keras_int8nmt.layers.inference.frozen_layer import (
 )
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul, Section
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import NotDescribableError, Part
 
 # Keras activations that run inside the product's epilogue; any other one runs on its float output.
 FUSED_ACTIVATIONS = {
@@ -39,6 +40,18 @@ def fused_activation(activation: Any) -> str | None:
         if activation is keras.activations.get(name):
             return fused
     return None
+
+
+def require_fused(activation: Any) -> str:
+    """`fused_activation`, where the native decoder needs one.
+
+    Raises:
+        NotDescribableError: for an activation that the ops can't compute.
+    """
+    fused = fused_activation(activation)
+    if fused is None:
+        raise NotDescribableError(f"The native decoder has no activation {activation!r}.")
+    return fused
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -135,6 +148,10 @@ class Int8Dense(FrozenLayer):
     ) -> keras.KerasTensor:
         dtype = "float32" if self.output_params is None else self.output_params.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
+
+    def spec(self, packed: bool) -> Part:
+        """Its part of a `ModelSpec`."""
+        return self.matmul.spec(packed, self.input_params, self.output_params, self.fused)
 
     def count_params(self) -> int:
         rows, columns = self._require(self._matmul).shape

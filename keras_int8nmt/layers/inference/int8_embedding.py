@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import quantize_weights
+from keras_int8nmt.runtime.model_spec import Part
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -78,6 +80,10 @@ class Int8Embedding(FrozenLayer):
 
     def compute_output_spec(self, inputs: Any, multiplier: float = 1.0) -> keras.KerasTensor:
         return keras.KerasTensor((*inputs.shape, self.output_dim), dtype="float32")
+
+    def spec(self) -> Part:
+        """Its part of a `ModelSpec`."""
+        return {"table": as_array(self.table), "inv_scales": as_array(self.inv_scales)}
 
     def count_params(self) -> int:
         return self.input_dim * (self.output_dim + 1)

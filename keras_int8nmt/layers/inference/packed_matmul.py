@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import (
     QuantParams,
@@ -16,6 +17,7 @@ from keras_int8nmt.quantization import (
     fold_output_scale,
     quantize_weights,
 )
+from keras_int8nmt.runtime.model_spec import Part, int8_product, written
 
 # Activations that commute with a positive factor: the output scale can be folded into the scales
 # and the bias, and the back end then writes int8 by itself.
@@ -104,6 +106,26 @@ class PackedMatmul:
     def kernel(self) -> np.ndarray:
         """The int8 weights `[k, n]`, unpacked."""
         return np.asarray(ops.unpack_weights(self.packed))
+
+    def spec(
+        self,
+        packed: bool,
+        reads: QuantParams,
+        output: QuantParams | None = None,
+        activation: str = "none",
+    ) -> Part:
+        """Its part of a `ModelSpec`, between an input and an output of these codes."""
+        step = self.output_step(output, activation)
+        return int8_product(
+            lambda packed: as_array(self.packed) if packed else self.kernel(),
+            (self.shape[0], self.shape[1]),
+            as_array(self.scales),
+            as_array(self.bias),
+            packed,
+            reads=reads,
+            writes=None if output is None else written(output, step.get("out_scale", 1.0)),
+            activation=activation,
+        )
 
     def save(self, store: Any, prefix: str = "") -> None:
         store[prefix + "kernel"] = self.kernel()

@@ -14,6 +14,7 @@ from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
 from keras_int8nmt.layers.inference.frozen_layer import as_codes
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul, Section
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import Part
 
 Product = PackedMatmul | DynamicMatmul | FloatMatmul
 
@@ -54,6 +55,18 @@ class ProductPlan:
         pairs = zip(weights, self.outputs, strict=True)
         sections = [Section(kernel, bias, output) for (kernel, bias), output in pairs]
         return PackedMatmul.from_float(sections, self.input, **rule)
+
+    def spec(self, product: Product, packed: bool) -> Part:
+        """The part of a `ModelSpec` of `product`, made by this plan."""
+        # Where it is codes, the scale of each section is in the product itself, unless that is
+        # float32, which then has one section.
+        output = self.outputs[0]
+        if isinstance(product, PackedMatmul):
+            assert self.input is not None
+            return product.spec(packed, self.input, output)
+        if isinstance(product, FloatMatmul):
+            return product.spec(packed, output)
+        return product.spec(packed)
 
     def run(self, product: Product, x: tf.Tensor) -> tf.Tensor:
         """What `product`, made by this plan, gives for float32 `x` or the codes it reads."""

@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, optional_params, params_config
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.model_spec import Part, norm
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -94,6 +96,21 @@ class ResidualNorm(FrozenLayer):
             arithmetic=self.arithmetic,
             **step,
         )
+
+    def spec(self) -> Part:
+        """Its part of a `ModelSpec`."""
+        return norm(
+            as_array(self.gamma),
+            as_array(self.beta),
+            self.epsilon,
+            self.carry,
+            self.output_params,
+            self.arithmetic,
+        )
+
+    def entry_spec(self) -> Part:
+        """Likewise, where it begins a pre-norm stack."""
+        return {"kind": "norm", **self.spec()}
 
     def count_params(self) -> int:
         return 2 * int(self._require(self._gamma).shape[0])
