@@ -283,7 +283,6 @@ print("imported", len({modules!r}))
 """
 
 
-@open_arrows
 def test_the_run_side_is_imported_where_keras_tensorflow_and_jax_are_missing():
     modules = [m for m in MODULES if m and (room := room_of(m)) is not None and room.run_side]
     program = RUN.format(heavy=HEAVY, modules=modules)

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "answers.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace keras_int8nmt {
 
@@ -205,7 +205,7 @@ class PoolChecks {
 inline void CheckTeam() {
   for (int size : {1, 2, 3, 5}) {
     std::atomic<int> begun{0};
-    Team team(size, [&](int) { ++begun; });
+    ThreadTeam team(size, [&](int) { ++begun; });
     std::vector<int64_t> sums(size, 0);
     constexpr int64_t kRounds = 200;
     for (int64_t round = 1; round <= kRounds; ++round) {
@@ -217,7 +217,7 @@ inline void CheckTeam() {
     }
     if (begun != size - 1) Fail("the beginning of a team's members");
   }
-  for (int i = 0; i < 50; ++i) Team(1 + i % 4, [](int) {});
+  for (int i = 0; i < 50; ++i) ThreadTeam(1 + i % 4, [](int) {});
 }
 
 }  // namespace keras_int8nmt

@@ -174,7 +174,7 @@ class SearchChecks {
       }
       ExpectAnswers(what + ", alone", alone, expected, bound_);
       for (int64_t batch : batches) {
-        // Half as many at first as there are seats, and the others when some are free.
+        // Half as many at first as there are slots, and the others when some are free.
         const std::unique_ptr<Pool> pool =
             MakePool(writer, search, MakeOptions(1, 1, batch, shape_.max_length));
         const auto seed = static_cast<uint32_t>(batch + search.beam_size);

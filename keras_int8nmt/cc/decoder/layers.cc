@@ -39,7 +39,7 @@ size_t CrossBlockBytes(const Model& model) {
 }
 
 Layers::Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t rows,
-               int64_t max_source, int32_t k, bool log_sums, bool filters, Team* team,
+               int64_t max_source, int32_t k, bool log_sums, bool filters, ThreadTeam* team,
                Profile* profile)
     : model_(model),
       kernels_(ActiveKernels()),

@@ -37,7 +37,7 @@ class Layers {
  public:
   // At most `source_tokens` tokens in one Encode, `rows` rows in one Step.
   Layers(const Model& model, int64_t slots, int64_t source_tokens, int64_t rows, int64_t max_source,
-         int32_t k, bool log_sums, bool filters, Team* team, Profile* profile);
+         int32_t k, bool log_sums, bool filters, ThreadTeam* team, Profile* profile);
 
   // Encodes sentences [ids...] of the caches' source lengths, one after the other, and writes their
   // cross-attention keys and values.

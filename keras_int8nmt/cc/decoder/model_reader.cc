@@ -99,11 +99,12 @@ float ModelReader::Float(const std::string& name) {
 int ModelReader::Word(const std::string& name, std::initializer_list<const char*> words) {
   const std::string& text = Find(name, Setting::kText).text;
   int place = 0;
-  std::string choices;
   for (const char* word : words) {
     if (text == word) return place;
-    choices += (place++ == 0 ? "" : ", ") + std::string(word);
+    ++place;
   }
+  std::string choices;
+  for (const char* word : words) choices += (choices.empty() ? "" : ", ") + std::string(word);
   RefuseEntry(name, "it is \"" + text + "\"; expected one of " + choices);
 }
 
@@ -111,12 +112,13 @@ const TensorView& ModelReader::Tensor(const std::string& name, std::initializer_
   const auto found = tensor_places_.find(name);
   if (found == tensor_places_.end()) RefuseMissing(setting_places_, name, "a setting");
   const TensorView& view = tensors_[found->second];
+  for (Type type : types) {
+    if (view.type != type) continue;
+    tensor_read_[found->second] = true;
+    return view;
+  }
   std::string choices;
   for (Type type : types) {
-    if (view.type == type) {
-      tensor_read_[found->second] = true;
-      return view;
-    }
     choices += (choices.empty() ? "" : " or ") + std::string(kTypes[static_cast<int>(type)]);
   }
   const int type = static_cast<int>(view.type);

@@ -157,7 +157,7 @@ void Pool::Serve(int stream) {
   };
   try {
     pin(0);
-    Team team(threads, pin);
+    ThreadTeam team(threads, pin);
     Stream loop(*model_, search_, options_.stream, &team, profiles_[stream].get());
     loop.Run(this);
   } catch (const std::exception& error) {

@@ -34,7 +34,7 @@ struct Request {
   std::atomic<bool> cancelled{false};
 };
 
-class Pool : private Feed {
+class Pool : private RequestQueue {
  public:
   struct Options {
     int streams = 1;

@@ -24,7 +24,7 @@ bool NeedsFinish(const Linear& linear) {
 }  // namespace
 
 Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, bool log_sums,
-                   bool filters, Team* team)
+                   bool filters, ThreadTeam* team)
     : model_(model),
       kernels_(ActiveKernels()),
       team_(team),

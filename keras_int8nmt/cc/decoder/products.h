@@ -12,7 +12,7 @@
 #include "buffer.h"
 #include "gemm/float_gemm.h"
 #include "model.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace keras_int8nmt {
 
@@ -33,7 +33,7 @@ class Products {
   // At most `rows` rows at a time, `best_rows` of them with TopK of k tokens; whether that needs
   // log-sum-exps, and whether it is ever asked to heed what is forbidden.
   Products(const Model& model, int64_t rows, int64_t best_rows, int32_t k, bool log_sums,
-           bool filters, Team* team);
+           bool filters, ThreadTeam* team);
 
   // out [m, n] of linear.output; x is float32 or the codes that the product reads. Float buffers on
   // either side have room for FloatProduct::RoundedRows(m) rows.
@@ -61,7 +61,7 @@ class Products {
 
   const Model& model_;
   const Kernels& kernels_;
-  Team* team_;
+  ThreadTeam* team_;
   int32_t k_;
   int64_t chunks_;
   std::vector<FloatProduct*> float_of_;  // by Linear::index; null for INT8

@@ -12,7 +12,7 @@ constexpr int64_t kEncoderTokens = 1024;
 }  // namespace
 
 Stream::Stream(const Model& model, const SearchOptions& search, const StreamOptions& options,
-               Team* team, Profile* profile)
+               ThreadTeam* team, Profile* profile)
     : model_(model),
       search_(search),
       options_(options),
@@ -25,43 +25,44 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
               search.needs_log_sums(), !search.filters.empty(), team, profile),
       forbid_([this](int64_t row, std::vector<int32_t>* ids) { ForbidAfter(row, ids); }) {
   for (int64_t i = 0; i < options.batch_size; ++i) {
-    seats_.push_back(std::make_unique<Seat>(Beam(search, model.eos_id, k_)));
-    seats_.back()->cache.self_blocks.reserve(CacheBlocks(search.max_length));
-    seats_.back()->cache.cross_blocks.reserve(CacheBlocks(options.max_source));
+    slots_.push_back(std::make_unique<Slot>(Beam(search, model.eos_id, k_)));
+    slots_.back()->cache.self_blocks.reserve(CacheBlocks(search.max_length));
+    slots_.back()->cache.cross_blocks.reserve(CacheBlocks(options.max_source));
   }
   tokens_.reserve(options.batch_size * search.beam_size);
   rows_.reserve(options.batch_size);
 }
 
-void Stream::Run(Feed* feed) {
+void Stream::Run(RequestQueue* queue) {
   // A few sentences alone would read all of the encoder's weights for little.
-  const size_t enough = std::max<size_t>(1, seats_.size() / 4);
+  const size_t enough = std::max<size_t>(1, slots_.size() / 4);
   std::vector<Sentence> arrived;
   for (;;) {
-    const size_t free = seats_.size() - active_;
+    const size_t free = slots_.size() - active_;
     arrived.clear();
     try {
-      if (active_ == 0 || (free >= enough && feed->HasNext())) {
-        if (!feed->Next(static_cast<int64_t>(free), active_ == 0, &arrived) && active_ == 0) return;
-        Admit(feed, &arrived);
+      if (active_ == 0 || (free >= enough && queue->HasNext())) {
+        if (!queue->Next(static_cast<int64_t>(free), active_ == 0, &arrived) && active_ == 0)
+          return;
+        Admit(queue, &arrived);
       }
-      if (active_ > 0) Step(feed);
+      if (active_ > 0) Step(queue);
     } catch (const std::exception& error) {
-      // Those that have a seat, and those that had none yet.
-      FailAll(feed, error.what());
-      for (const Sentence& sentence : arrived) feed->Failed(sentence, error.what());
+      // Those that have a slot, and those that had none yet.
+      FailAll(queue, error.what());
+      for (const Sentence& sentence : arrived) queue->Failed(sentence, error.what());
     }
   }
 }
 
 // Encodes what has arrived, in groups of whole sentences.
-void Stream::Admit(Feed* feed, std::vector<Sentence>* arrived) {
+void Stream::Admit(RequestQueue* queue, std::vector<Sentence>* arrived) {
   size_t group = active_;
   int64_t tokens = 0;
   while (!arrived->empty()) {
     const Sentence sentence = arrived->back();
-    if (!feed->Wants(sentence)) {
-      feed->Failed(sentence, "cancelled");
+    if (!queue->Wants(sentence)) {
+      queue->Failed(sentence, "cancelled");
       arrived->pop_back();
       continue;
     }
@@ -78,13 +79,13 @@ void Stream::Admit(Feed* feed, std::vector<Sentence>* arrived) {
 }
 
 void Stream::Place(const Sentence& sentence) {
-  Seat& seat = *seats_[active_];
-  seat.sentence = sentence;
-  seat.cache.source_length = sentence.length;
+  Slot& slot = *slots_[active_];
+  slot.sentence = sentence;
+  slot.cache.source_length = sentence.length;
   for (int64_t b = 0; b < CacheBlocks(sentence.length); ++b) {
-    seat.cache.cross_blocks.push_back(cross_pool_.Take());
+    slot.cache.cross_blocks.push_back(cross_pool_.Take());
   }
-  seat.beam.Start(model_.start_id);
+  slot.beam.Start(model_.start_id);
   ++active_;
 }
 
@@ -92,39 +93,39 @@ void Stream::Encode(size_t first) {
   std::vector<const int32_t*> sentences;
   std::vector<SentenceCache*> caches;
   for (size_t i = first; i < active_; ++i) {
-    sentences.push_back(seats_[i]->sentence.ids);
-    caches.push_back(&seats_[i]->cache);
+    sentences.push_back(slots_[i]->sentence.ids);
+    caches.push_back(&slots_[i]->cache);
   }
   layers_.Encode(sentences, caches);
 }
 
-void Stream::Step(Feed* feed) {
+void Stream::Step(RequestQueue* queue) {
   tokens_.clear();
   rows_.clear();
   for (size_t i = 0; i < active_; ++i) {
-    Seat& seat = *seats_[i];
-    const Beam& beam = seat.beam;
-    if (beam.position() % kCacheBlock == 0) seat.cache.self_blocks.push_back(self_pool_.Take());
-    rows_.push_back({&seat.cache, static_cast<int64_t>(tokens_.size()), beam.live(),
+    Slot& slot = *slots_[i];
+    const Beam& beam = slot.beam;
+    if (beam.position() % kCacheBlock == 0) slot.cache.self_blocks.push_back(self_pool_.Take());
+    rows_.push_back({&slot.cache, static_cast<int64_t>(tokens_.size()), beam.live(),
                      beam.position(), beam.owners(), beam.owners_stride()});
     for (int32_t j = 0; j < beam.live(); ++j) tokens_.push_back(beam.token(j));
   }
   const BestTokens best = layers_.Step(tokens_, rows_, model_.pad_id, model_.eos_id,
                                        search_.filters.empty() ? nullptr : &forbid_);
   const WorkTimer timer(profile_, Work::kSearch);
-  // From the last, so that a seat that is freed is refilled by one that is done with.
+  // From the last, so that a slot that is freed is refilled by one that is done with.
   for (size_t i = active_; i-- > 0;) {
-    Seat& seat = *seats_[i];
+    Slot& slot = *slots_[i];
     const SentenceRows& rows = rows_[i];
     const uint8_t* finite = best.finite + rows.first_row;
     if (std::find(finite, finite + rows.rows, 0) != finite + rows.rows) {
-      feed->Failed(seat.sentence, "the model gives NaN or infinite logits for this sentence");
+      queue->Failed(slot.sentence, "the model gives NaN or infinite logits for this sentence");
       Leave(i);
-    } else if (!feed->Wants(seat.sentence)) {
-      feed->Failed(seat.sentence, "cancelled");
+    } else if (!queue->Wants(slot.sentence)) {
+      queue->Failed(slot.sentence, "cancelled");
       Leave(i);
-    } else if (!seat.beam.Advance(best, rows.first_row)) {
-      feed->Done(seat.sentence, seat.beam.Results());
+    } else if (!slot.beam.Advance(best, rows.first_row)) {
+      queue->Done(slot.sentence, slot.beam.Results());
       Leave(i);
     }
   }
@@ -135,24 +136,24 @@ void Stream::ForbidAfter(int64_t row, std::vector<int32_t>* ids) {
   const auto after =
       std::upper_bound(rows_.begin(), rows_.end(), row,
                        [](int64_t r, const SentenceRows& s) { return r < s.first_row; });
-  const auto seat = after - rows_.begin() - 1;
-  seats_[seat]->beam.Forbid(static_cast<int32_t>(row - rows_[seat].first_row), ids);
+  const auto slot = after - rows_.begin() - 1;
+  slots_[slot]->beam.Forbid(static_cast<int32_t>(row - rows_[slot].first_row), ids);
 }
 
-// Gives up seat i; the last one that is taken moves there.
+// Gives up slot i; the last one that is taken moves there.
 void Stream::Leave(size_t i) {
-  SentenceCache& cache = seats_[i]->cache;
+  SentenceCache& cache = slots_[i]->cache;
   for (char* block : cache.self_blocks) self_pool_.Give(block);
   for (char* block : cache.cross_blocks) cross_pool_.Give(block);
   cache.self_blocks.clear();
   cache.cross_blocks.clear();
   --active_;
-  std::swap(seats_[i], seats_[active_]);
+  std::swap(slots_[i], slots_[active_]);
 }
 
-void Stream::FailAll(Feed* feed, const std::string& why) {
+void Stream::FailAll(RequestQueue* queue, const std::string& why) {
   while (active_ > 0) {
-    feed->Failed(seats_[active_ - 1]->sentence, why);
+    queue->Failed(slots_[active_ - 1]->sentence, why);
     Leave(active_ - 1);
   }
 }

@@ -1,6 +1,6 @@
 // One search loop over many sentences: continuous batching.
 //
-// Sentences are seats of a batch. One that has stopped leaves at once; when enough seats are free,
+// Sentences are slots of a batch. One that has stopped leaves at once; when enough slots are free,
 // waiting sentences are encoded together and take them. What else is in the batch never changes an
 // answer.
 #ifndef KERAS_INT8NMT_DECODER_STREAM_H_
@@ -16,21 +16,21 @@
 #include "layers.h"
 #include "model.h"
 #include "profile.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace keras_int8nmt {
 
 struct Sentence {
   const int32_t* ids = nullptr;  // checked against the vocabulary by whoever feeds
   int64_t length = 0;            // at least 1
-  void* request = nullptr;       // the feed's own
+  void* request = nullptr;       // the queue's own
   int64_t index = 0;             // likewise
 };
 
 // Where sentences come from and go to. Called by the stream's thread.
-class Feed {
+class RequestQueue {
  public:
-  virtual ~Feed() = default;
+  virtual ~RequestQueue() = default;
   // Appends up to `most` sentences. With `wait` it gives at least one, or returns false: none will
   // come.
   virtual bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) = 0;
@@ -51,27 +51,27 @@ class Stream {
  public:
   // Everything that the loop needs is allocated and prepared here. Model and search options must
   // outlive the stream.
-  Stream(const Model& model, const SearchOptions& search, const StreamOptions& options, Team* team,
-         Profile* profile);
+  Stream(const Model& model, const SearchOptions& search, const StreamOptions& options,
+         ThreadTeam* team, Profile* profile);
 
-  // Translates until `feed` has no more.
-  void Run(Feed* feed);
+  // Translates until `queue` has no more.
+  void Run(RequestQueue* queue);
 
  private:
-  struct Seat {
-    explicit Seat(Beam beam) : beam(std::move(beam)) {}
+  struct Slot {
+    explicit Slot(Beam beam) : beam(std::move(beam)) {}
     Sentence sentence;
     SentenceCache cache;
     Beam beam;
   };
 
-  void Admit(Feed* feed, std::vector<Sentence>* arrived);
+  void Admit(RequestQueue* queue, std::vector<Sentence>* arrived);
   void Place(const Sentence& sentence);
   void Encode(size_t first);
-  void Step(Feed* feed);
+  void Step(RequestQueue* queue);
   void ForbidAfter(int64_t row, std::vector<int32_t>* ids);
   void Leave(size_t i);
-  void FailAll(Feed* feed, const std::string& why);
+  void FailAll(RequestQueue* queue, const std::string& why);
 
   const Model& model_;
   const SearchOptions& search_;
@@ -81,8 +81,8 @@ class Stream {
   BlockPool self_pool_, cross_pool_;
   Layers layers_;
   const Forbid forbid_;
-  // The first `active_` seats are taken.
-  std::vector<std::unique_ptr<Seat>> seats_;
+  // The first `active_` slots are taken.
+  std::vector<std::unique_ptr<Slot>> slots_;
   size_t active_ = 0;
   std::vector<int32_t> tokens_;
   std::vector<SentenceRows> rows_;

@@ -22,7 +22,7 @@ template <class... Parts>
 }
 
 // The rows as sentences, and what is found for each.
-class Rows : public Feed {
+class Rows : public RequestQueue {
  public:
   Rows(const RowsToTranslate& rows, int32_t pad_id) : ids_(rows.ids), stride_(rows.columns) {
     for (int64_t i = 0; i < rows.rows; ++i) {

@@ -50,19 +50,19 @@ class Workspace {
 
   const Key& key() const { return key_; }
 
-  // Translates in the calling thread what `feed` has. Model and search are of the key.
-  void Run(const Model& model, const SearchOptions& search, Feed* feed) {
+  // Translates in the calling thread what `queue` has. Model and search are of the key.
+  void Run(const Model& model, const SearchOptions& search, RequestQueue* queue) {
     model_ = model;
     search_ = search;
     SetFloatThreads(team_.size());
-    stream_.Run(feed);
+    stream_.Run(queue);
   }
 
  private:
   Key key_;
   Model model_;
   SearchOptions search_;
-  Team team_;
+  ThreadTeam team_;
   Profile profile_;
   Stream stream_;
 };

@@ -1,7 +1,7 @@
 // The threads of one stream that share each large product: they spin while there is work and sleep
 // when there is none.
-#ifndef KERAS_INT8NMT_DECODER_TEAM_H_
-#define KERAS_INT8NMT_DECODER_TEAM_H_
+#ifndef KERAS_INT8NMT_DECODER_THREAD_TEAM_H_
+#define KERAS_INT8NMT_DECODER_THREAD_TEAM_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -12,14 +12,14 @@
 
 namespace keras_int8nmt {
 
-class Team {
+class ThreadTeam {
  public:
   // `begin(i)` runs first in member i (1 and up), for example to pin it. Member 0 is whoever calls
   // Run.
-  Team(int size, const std::function<void(int)>& begin);
-  ~Team();
-  Team(const Team&) = delete;
-  Team& operator=(const Team&) = delete;
+  ThreadTeam(int size, const std::function<void(int)>& begin);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
@@ -55,4 +55,4 @@ class Team {
 
 }  // namespace keras_int8nmt
 
-#endif  // KERAS_INT8NMT_DECODER_TEAM_H_
+#endif  // KERAS_INT8NMT_DECODER_THREAD_TEAM_H_

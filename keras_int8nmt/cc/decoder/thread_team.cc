@@ -1,4 +1,4 @@
-#include "team.h"
+#include "thread_team.h"
 
 namespace keras_int8nmt {
 namespace {
@@ -16,7 +16,7 @@ void Pause() {
 
 }  // namespace
 
-Team::Team(int size, const std::function<void(int)>& begin) {
+ThreadTeam::ThreadTeam(int size, const std::function<void(int)>& begin) {
   try {
     for (int member = 1; member < size; ++member) {
       threads_.emplace_back([this, member, begin] {
@@ -31,9 +31,9 @@ Team::Team(int size, const std::function<void(int)>& begin) {
   }
 }
 
-Team::~Team() { Stop(); }
+ThreadTeam::~ThreadTeam() { Stop(); }
 
-void Team::Stop() {
+void ThreadTeam::Stop() {
   {
     const std::lock_guard<std::mutex> hold(lock_);
     stop_ = true;
@@ -42,7 +42,7 @@ void Team::Stop() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Team::Start(void (*call)(const void*, int), const void* f) {
+void ThreadTeam::Start(void (*call)(const void*, int), const void* f) {
   call_ = call;
   argument_ = f;
   busy_ = static_cast<int>(threads_.size());
@@ -55,14 +55,14 @@ void Team::Start(void (*call)(const void*, int), const void* f) {
   wake_.notify_all();
 }
 
-void Team::Wait() const {
+void ThreadTeam::Wait() const {
   for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
     // The others may have lost their core to another process.
     spins < kSpins ? Pause() : std::this_thread::yield();
   }
 }
 
-void Team::Work(int member) {
+void ThreadTeam::Work(int member) {
   for (uint64_t seen = 0;; ++seen) {
     for (int spins = 0; spins < kSpins && round_.load() == seen; ++spins) Pause();
     if (round_.load() == seen) {
