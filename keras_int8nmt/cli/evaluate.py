@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keras_int8nmt.cli.opening import open_translator, start_keras
+from keras_int8nmt.cli.opening import open_translator
 from keras_int8nmt.cli.options import add_search, positive
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.evaluation.metrics import make_metrics
@@ -92,7 +92,6 @@ def run(
         recognise(model)
         if record:
             read_card(model)
-    start_keras()
     found, comparison = evaluate_models(
         models, data, lambda path: open_translator(path, search), paired=paired, samples=samples
     )

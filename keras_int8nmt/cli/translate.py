@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_int8nmt._version import __version__
 from keras_int8nmt.cli.errors import UsageError
-from keras_int8nmt.cli.opening import open_translator, start_keras
+from keras_int8nmt.cli.opening import open_translator
 from keras_int8nmt.cli.options import add_force, add_search, positive
 from keras_int8nmt.files.journal import JournaledOutput
 from keras_int8nmt.files.output import ON_ERROR, Output, open_output
@@ -17,7 +17,6 @@ from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_
 from keras_int8nmt.files.source import WINDOW, LineSource, count_lines
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.card import fingerprint
-from keras_int8nmt.storage.recognition import recognise
 
 SUMMARY = "Translate text: as many lines out as in, in their order."
 
@@ -148,9 +147,6 @@ def _translated(
     on_error: str,
 ) -> dict[str, Any]:
     """Translates what is not in the output yet."""
-    recognise(model)
-    start_keras()
-
     from keras_int8nmt.evaluation.measure import gemm_of, precision_of
     from keras_int8nmt.translation.files import find_place, translate_lines
 
@@ -168,8 +164,6 @@ def _finished(file: str | None, output: str | None) -> dict[str, Any]:
     """What `--resume` says of an output that is there already."""
     assert file is not None
     assert output is not None
-    start_keras()
-
     from keras_int8nmt.translation.files import Done
 
     lines, expected = count_lines(output), count_lines(file)

@@ -35,6 +35,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 from keras_int8nmt.cli import main
 
+exec(sys.argv[2])
 statuses = []
 for words in json.loads(sys.argv[1]):
     try:
@@ -45,11 +46,11 @@ print(json.dumps(statuses))
 """
 
 
-def run_light(*commands):
-    """Exit statuses and stderr of commands that must need nothing heavy."""
+def run_light(*commands, before=""):
+    """Exit statuses and stderr of commands that must need nothing heavy; `before`: a program."""
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT, words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIGHT, words, before], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
@@ -104,6 +105,45 @@ def test_what_is_asked_wrongly_is_told_before_tensorflow_is_imported(tmp_path):
         assert line.startswith(f"keras-int8nmt {words[0]}: ")
         assert message in line
     assert not (tmp_path / "out").exists()
+
+
+# A model that says everything in capitals, run by the commands of the run side.
+CAPITALS = """
+from types import SimpleNamespace
+from keras_int8nmt.cli import evaluate, translate
+from keras_int8nmt.translation.results import Hypothesis, Translation
+
+class Capitals:
+    errors, batch_size, path = (), 2, "fast"
+    model = SimpleNamespace(precision="int8")
+
+    def translate(self, texts, progress=None):
+        return [Translation([Hypothesis(text.upper(), [2, 1], 0.0)]) for text in texts]
+
+    def begin(self, texts, name=None):
+        return SimpleNamespace(results=lambda progress=None: self.translate(texts))
+
+translate.open_translator = evaluate.open_translator = lambda path, search: Capitals()
+"""
+
+
+def test_with_a_translator_of_the_run_side_no_command_of_it_needs_tensorflow(tmp_path):
+    model, text, out, figures = (tmp_path / name for name in ("m", "text", "out", "f.json"))
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    text.write_text("One.\n\nTwo or three.\n")
+    capitals = tmp_path / "capitals"
+    capitals.write_text("ONE.\n\nTWO OR THREE.\n")
+    statuses, err = run_light(
+        ["translate", model, text, "-o", out],
+        ["translate", model, text, "-o", out, "--resume"],
+        ["evaluate", model, "--src", text, "--ref", capitals, "--json", figures],
+        before=CAPITALS,
+    )
+    assert statuses == [0, 0, 0], err
+    assert err == f"{out} is finished: 3 lines.\n"
+    assert out.read_text() == capitals.read_text()
+    assert json.loads(figures.read_text())["bleu"] == pytest.approx(100.0)
 
 
 def test_choices_and_defaults_are_those_of_the_library():
