@@ -10,6 +10,7 @@ namespace {
 
 typedef float Float4 __attribute__((vector_size(16)));
 typedef int32_t Int4 __attribute__((vector_size(16)));
+typedef uint32_t Word4 __attribute__((vector_size(16)));
 
 struct Floats {
   Float4 v[4];
@@ -31,6 +32,9 @@ INLINE Out Each(F f) {
 
 INLINE Float4 AsFloats(Int4 x) { return reinterpret_cast<Float4>(x); }
 INLINE Int4 AsInts(Float4 x) { return reinterpret_cast<Int4>(x); }
+// Sums of unsigned numbers wrap around; of signed ones the language leaves that open.
+INLINE Word4 AsWords(Int4 x) { return reinterpret_cast<Word4>(x); }
+INLINE Int4 AsInts(Word4 x) { return reinterpret_cast<Int4>(x); }
 
 INLINE Floats Set(float x) {
   return Each<Floats>([&](int) { return Float4{x, x, x, x}; });
@@ -51,10 +55,10 @@ INLINE Floats operator/(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] / b.v[i]; });
 }
 INLINE Ints operator+(Ints a, Ints b) {
-  return Each<Ints>([&](int i) { return a.v[i] + b.v[i]; });
+  return Each<Ints>([&](int i) { return AsInts(AsWords(a.v[i]) + AsWords(b.v[i])); });
 }
 INLINE Ints operator-(Ints a, Ints b) {
-  return Each<Ints>([&](int i) { return a.v[i] - b.v[i]; });
+  return Each<Ints>([&](int i) { return AsInts(AsWords(a.v[i]) - AsWords(b.v[i])); });
 }
 INLINE Floats Max(Floats a, Floats b) {
   return Each<Floats>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
