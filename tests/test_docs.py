@@ -67,7 +67,13 @@ def test_names_that_a_pages_examples_import_are_exported(page):
 def test_the_table_of_costs_names_tests_that_are_there():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = text.partition("## Cost of change")[2].partition("\n## ")[0]
-    proofs = (ROOT / "tests" / "test_cost_of_change.py").read_text(encoding="utf-8")
-    named = re.findall(r"`(test_\w+)`", table)
-    assert named
-    assert not [name for name in named if f"def {name}(" not in proofs]
+    tests = [ROOT / "tests" / "test_cost_of_change.py", *(ROOT / "tests" / "cc").glob("test_*.py")]
+    proofs = "".join(path.read_text(encoding="utf-8") for path in tests)
+    functions, classes = re.findall(r"`(test_\w+)`", table), re.findall(r"`(Test\w+)`", table)
+    files = re.findall(r"`(tests/cc/\w+\.cc)`", table)
+    assert functions
+    assert classes
+    assert files
+    assert not [name for name in functions if f"def {name}(" not in proofs]
+    assert not [name for name in classes if f"class {name}:" not in proofs]
+    assert not [name for name in files if not (ROOT / name).is_file()]
