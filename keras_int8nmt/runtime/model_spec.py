@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt import native
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.quantization import QuantParams
 
 FORMAT_VERSION = 2
@@ -24,7 +25,7 @@ Setting = int | float | str
 Part = dict[str, Any]
 
 
-class NotDescribableError(ValueError):
+class NotDescribableError(KerasInt8nmtError, ValueError):
     """The native decoder can't run this model; the message says why."""
 
 
