@@ -64,7 +64,8 @@ void ModelReader::End() const {
       RefuseEntry(settings_[i].name, "no part of this model has such a setting");
   }
   for (const auto& [name, place] : tensor_places_) {
-    if (!tensor_read_[place]) RefuseEntry(name, "no part of this model has such a tensor");
+    if (!tensor_read_[place])
+      RefuseEntry(std::string(name), "no part of this model has such a tensor");
   }
 }
 

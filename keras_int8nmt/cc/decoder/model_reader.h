@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -42,7 +43,7 @@ struct Setting {
 
 class ModelReader {
  public:
-  // `settings` must outlive the reader. Throws if a name is there twice.
+  // Settings and names must outlive the reader. Throws if a name is there twice.
   ModelReader(const std::vector<Setting>& settings, const std::vector<std::string>& tensor_names,
               std::vector<TensorView> tensors);
 
@@ -64,7 +65,7 @@ class ModelReader {
 
   const std::vector<Setting>& settings_;
   std::vector<TensorView> tensors_;
-  std::unordered_map<std::string, size_t> setting_places_, tensor_places_;
+  std::unordered_map<std::string_view, size_t> setting_places_, tensor_places_;
   std::vector<bool> setting_read_, tensor_read_;
 };
 
