@@ -34,6 +34,7 @@ _HOMES = {
     "Tokenizer": "tokenizers.protocol",
     "MarianTokenizer": "tokenizers.marian",
     "Translator": "translation.translator",
+    "load_translator": "translation.translator",
     "evaluate": "evaluation.measure",
     "measure_quality": "report.quality",
     "write_report": "report.write",
@@ -85,6 +86,7 @@ __all__ = [
     "load_folder",
     "load_marian",
     "load_saved_model",
+    "load_translator",
     "measure_quality",
     "prepare_training",
     "save_folder",
@@ -128,7 +130,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.thresholds.errors import CalibrationError
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.tokenizers.protocol import Tokenizer
-    from keras_int8nmt.translation.translator import Translator
+    from keras_int8nmt.translation.translator import Translator, load_translator
 else:
     __getattr__, __dir__ = lazy_face(
         __name__, _HOMES, unlisted=_FROZEN_LAYERS, present=["__version__"]

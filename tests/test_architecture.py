@@ -54,11 +54,8 @@ ROOMS = [
         Room("tokenizers", "sentencepiece", run_side=True),
         Room("runtime", "numpy", run_side=True),
     ],
-    [
-        Room("translation", "numpy", run_side=True),
-        Room("storage.folders", run_side=True),
-        Room("storage.card", run_side=True),
-    ],
+    [Room("storage.folders", run_side=True), Room("storage.card", run_side=True)],
+    [Room("translation", "numpy", run_side=True)],
     [Room("evaluation", "numpy sacrebleu", run_side=True)],
     # ---- the build side
     [Room("ops", "numpy tensorflow"), Room("ops.integer_rules", "numpy")],

@@ -39,6 +39,7 @@ NAMES = {
     "load_folder",
     "load_marian",
     "load_saved_model",
+    "load_translator",
     "measure_quality",
     "prepare_training",
     "save_folder",
@@ -70,7 +71,7 @@ ROOMS = {
         "save_folder",
     },
     "tokenizers": {"MarianTokenizer", "Tokenizer", "TokenizerError"},
-    "translation": {"Hypothesis", "Translation", "Translator"},
+    "translation": {"Hypothesis", "Translation", "Translator", "load_translator"},
 }
 # Faces whose names other tests hold.
 OTHER_FACES = {"calibration", "conversion", "evaluation", "layers", "ops", "report"}

@@ -17,7 +17,9 @@ from keras_int8nmt.cli import (
     convert,
     demo,
     evaluate,
+    info,
     report,
+    resave,
     translate,
 )
 
@@ -50,4 +52,6 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "bench": bench,
     "report": report,
+    "info": info,
+    "resave": resave,
 }

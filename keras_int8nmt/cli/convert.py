@@ -71,6 +71,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"which MatMuls become INT8: {all_int8} (all, the default), {', '.join(others)}, or a "
         "file: what autotune wrote, or JSON from names of MatMuls to int8 or float32",
     )
+    parser.add_argument(
+        "--runtime-only",
+        action="store_true",
+        help="save what translating needs and no Keras model: half the size",
+    )
     add_output(parser, "DIR", required=True)
 
 
@@ -85,7 +90,12 @@ def weight_bits(text: str) -> int | None:
 
 
 def run(
-    model: str, output: str, force: bool, policy: str | None = None, **options: Any
+    model: str,
+    output: str,
+    force: bool,
+    policy: str | None = None,
+    runtime_only: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
     from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError
@@ -121,7 +131,7 @@ def run(
         kept.update(thresholds_mode=tuned.mode, unsigned=tuned.unsigned)
     # The bits of the weights stand in the conversion report.
     kept.update({k: v for k, v in options.items() if k != "weight_bits"})
-    save_folder(int8, output, tokenizer, kept, force)
+    save_folder(int8, output, tokenizer, kept, force, keras=not runtime_only)
     report = int8.conversion_report
     done = sum(row.precision == "int8" for row in report.rows)
     bits = report.weight_bits

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_int8nmt.cli.opening import open_translator
-from keras_int8nmt.cli.options import add_search, positive
+from keras_int8nmt.cli.options import add_search, add_verbose, positive
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.evaluation.metrics import make_metrics
 from keras_int8nmt.evaluation.test_sets import load_named_set
@@ -69,6 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--record", action="store_true", help="write the scores into the model card of each MODEL"
     )
     add_search(parser)
+    add_verbose(parser)
 
 
 def run(
@@ -81,6 +82,7 @@ def run(
     paired: str | None,
     samples: int | None,
     record: bool,
+    verbose: bool = False,
     **search: Any,
 ) -> dict[str, Any]:
     """Measures BLEU, chrF, TER, speed and memory; with several models also how they differ."""
@@ -93,7 +95,11 @@ def run(
         if record:
             read_card(model)
     found, comparison = evaluate_models(
-        models, data, lambda path: open_translator(path, search), paired=paired, samples=samples
+        models,
+        data,
+        lambda path: open_translator(path, search, verbose),
+        paired=paired,
+        samples=samples,
     )
     figures = {model: one.to_dict() for model, one in found.items()}
     for model, one in figures.items():

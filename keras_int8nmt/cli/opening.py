@@ -9,21 +9,37 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from keras_int8nmt import native
 from keras_int8nmt.cli.errors import UsageError
+from keras_int8nmt.storage.card import has_spec, read_card
 from keras_int8nmt.storage.recognition import recognise
 
 
-def open_translator(path: str, search: Mapping[str, Any]) -> Any:
+def open_translator(path: str, search: Mapping[str, Any], verbose: bool = False) -> Any:
     """A `Translator` of the model in a folder; a float model translates without its observers.
+
+    A folder that holds a model spec is opened without Keras, any other with it.
 
     Args:
         path: A folder of ours or of Marian.
         search: Arguments of `Translator`.
+        verbose: Whether stderr is told which it is.
 
     Raises:
         UsageError: where there is no tokenizer.
         ModelFolderError, MarianFormatError: see `open_model`.
     """
+    without_keras = recognise(path) is None and has_spec(read_card(path)) and not native.reason()
+    if verbose:
+        how = "without Keras and TensorFlow, by its model spec" if without_keras else "with Keras"
+        print(f"keras-int8nmt: {path} is opened {how}.", file=sys.stderr)
+    if without_keras:
+        from keras_int8nmt.translation.translator import load_translator
+
+        translator = load_translator(path, return_scores=False, **search)
+        if translator.tokenizer is None:
+            raise UsageError(f"{path} has no tokenizer.")
+        return translator
     model, tokenizer, _ = open_with_tokenizer(path, quant=False)
 
     from keras_int8nmt.models.plain import plain_model

@@ -38,6 +38,12 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="tell on stderr how the model is opened"
+    )
+
+
 def positive(text: str) -> int:
     return _whole(1, text)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from keras_int8nmt._version import __version__
 from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import open_translator
-from keras_int8nmt.cli.options import add_force, add_search, positive
+from keras_int8nmt.cli.options import add_force, add_search, add_verbose, positive
 from keras_int8nmt.files.journal import JournaledOutput
 from keras_int8nmt.files.output import ON_ERROR, Output, open_output
 from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_format
@@ -40,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_lines(parser)
     add_search(parser)
     _add_batches(parser)
+    add_verbose(parser)
 
 
 def _add_lines(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +106,7 @@ def run(
     output_field: str | None = None,
     on_error: str = ON_ERROR[0],
     window: int = WINDOW,
+    verbose: bool = False,
     **search: Any,
 ) -> dict[str, Any]:
     """Translates a file of any size, line by line."""
@@ -130,7 +134,8 @@ def run(
             return _finished(file, output)
         with closing(sink):
             try:
-                return _translated(model, search, source, sink, form, output, on_error)
+                translator = partial(open_translator, model, search, verbose)
+                return _translated(translator, source, sink, form, output, on_error)
             except KeyboardInterrupt:
                 if isinstance(sink, JournaledOutput) and (lines := sink.safe_lines):
                     print(f"{lines} lines are safe; --resume goes on after them.", file=sys.stderr)
@@ -138,8 +143,7 @@ def run(
 
 
 def _translated(
-    model: str,
-    search: dict[str, Any],
+    open_it: Callable[[], Any],
     source: LineSource,
     sink: Output,
     form: LineFormat,
@@ -151,7 +155,7 @@ def _translated(
     from keras_int8nmt.translation.files import find_place, translate_lines
 
     find_place(source, sink)
-    translator = open_translator(model, search)
+    translator = open_it()
     done = translate_lines(translator, source, sink, form, path=output, on_error=on_error)
     return {
         **done.figures(),

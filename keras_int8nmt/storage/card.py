@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._version import __version__
+from keras_int8nmt.runtime.spec_file import SPEC_FILES
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable
 from keras_int8nmt.tokenizers.kinds import tokenizer_files
 
 CARD_FILE = "model_card.json"
 MODEL_FILE = "model.keras"
 FORMAT = "keras-int8nmt model"
-FORMAT_VERSION = 1
+# Version 2 is a folder with a model spec. One without is what the release before wrote and reads.
+FORMAT_VERSIONS = (1, 2)
 
 # What is found out when a folder is saved; a caller's card can't set these.
 _OWN_KEYS = (
@@ -34,6 +36,11 @@ _OWN_KEYS = (
 def check_replaceable(folder: str | os.PathLike[str], force: bool = False) -> None:
     """Raises ModelFolderError where `save_folder` would refuse to write; changes nothing."""
     check_writable(folder, force, CARD_FILE)
+
+
+def own_entries(card: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a card that its caller gave to `save_folder`."""
+    return {name: value for name, value in card.items() if name not in _OWN_KEYS}
 
 
 def refuse_own_keys(entries: Iterable[str], why: str) -> None:
@@ -66,7 +73,7 @@ def write_card(
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": 2 if files.keys() >= set(SPEC_FILES) else 1,
         "keras_int8nmt_version": __version__,
         "state": state,
         "precision": precision,
@@ -90,10 +97,10 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFolderError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelFolderError(f"{str(path)!r} is not the card of a keras-int8nmt model.")
-    if card.get("format_version") != FORMAT_VERSION:
+    if card.get("format_version") not in FORMAT_VERSIONS:
         raise ModelFolderError(
             f"{str(path)!r} has format version {card.get('format_version')!r}; this release reads "
-            f"version {FORMAT_VERSION}."
+            f"versions {' and '.join(map(str, FORMAT_VERSIONS))}."
         )
     if card.get("card_sha256") != _card_sha256(card):
         raise ModelFolderError(
@@ -119,10 +126,20 @@ def seal_card(folder: Path, content: dict[str, Any]) -> None:
     os.replace(draft, folder / CARD_FILE)
 
 
+def has_spec(card: dict[str, Any]) -> bool:
+    """Whether a folder holds a model spec: it translates without Keras."""
+    return card["files"].keys() >= set(SPEC_FILES)
+
+
 def check_files(folder: Path, card: dict[str, Any]) -> None:
     """Raises ModelFolderError naming a file that is missing, truncated, changed or put in."""
-    for name, expected in card["files"].items():
-        _check_file(folder / name, expected)
+    for name in card["files"]:
+        check_file(folder, card, name)
+    check_nothing_put_in(folder, card)
+
+
+def check_nothing_put_in(folder: Path, card: dict[str, Any]) -> None:
+    """Raises ModelFolderError naming a tokenizer's file that was not saved with the model."""
     for name in tokenizer_files():
         if name not in card["files"] and (folder / name).exists():
             raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
@@ -154,26 +171,37 @@ def _check_content(path: Path, card: dict[str, Any]) -> None:
         if key not in card:
             raise ModelFolderError(f"{str(path)!r} lacks the entry {key!r}.")
     files, optional = card["files"], tokenizer_files()
-    known = {MODEL_FILE, *optional}
-    if not isinstance(files, dict) or MODEL_FILE not in files or not files.keys() <= known:
+    known = {MODEL_FILE, *SPEC_FILES, *optional}
+    whole = isinstance(files, dict) and (MODEL_FILE in files or files.keys() >= set(SPEC_FILES))
+    if not whole or not files.keys() <= known:
         raise ModelFolderError(
-            f'"files" of {str(path)!r} must list {MODEL_FILE} and may list {", ".join(optional)}.'
+            f'"files" of {str(path)!r} must list {MODEL_FILE} or {" and ".join(SPEC_FILES)}, and '
+            f"may list {', '.join(optional)}."
         )
     for name, entry in files.items():
         if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
             raise ModelFolderError(f"{str(path)!r} lacks the size or the SHA-256 of {name}.")
 
 
-def _check_file(path: Path, expected: dict[str, Any]) -> None:
+def check_file(folder: Path, card: dict[str, Any], name: str, *, size_only: bool = False) -> None:
+    """Raises ModelFolderError where a file of a folder is missing, truncated or changed.
+
+    Args:
+        folder: The folder.
+        card: Its card.
+        name: One of its files.
+        size_only: Whether the content is not looked at.
+    """
+    path, expected = folder / name, card["files"][name]
     if not path.is_file():
         raise ModelFolderError(f"{str(path.parent)!r} has no file {path.name}.")
-    found = _sha256(path)
-    if found["bytes"] != expected["bytes"]:
+    size = path.stat().st_size
+    if size != expected["bytes"]:
         raise ModelFolderError(
-            f"{str(path)!r} has {found['bytes']} bytes and should have {expected['bytes']}: it is "
+            f"{str(path)!r} has {size} bytes and should have {expected['bytes']}: it is "
             "truncated or was replaced."
         )
-    if found["sha256"] != expected["sha256"]:
+    if not size_only and _sha256(path)["sha256"] != expected["sha256"]:
         raise ModelFolderError(
             f"{str(path)!r} was changed after it was written: its SHA-256 differs."
         )

@@ -1,6 +1,7 @@
 """One folder per model: `save_folder` and `load_folder`, for float, calibrated and INT8 models.
 
     model.keras        the Keras model
+    spec.json spec.safetensors    of a converted Transformer: what the run side needs of it
     source.spm target.spm vocab.json ...    the tokenizer, where there is one
     model_card.json    what the model is, and the SHA-256 of every file
 
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.importers.table import open_foreign
+from keras_int8nmt.runtime.model_spec import ModelSpec
+from keras_int8nmt.runtime.spec_file import write_spec
 from keras_int8nmt.storage.card import (
     CARD_FILE,
     MODEL_FILE,
@@ -36,8 +39,12 @@ def save_folder(
     tokenizer: Any = None,
     card: dict[str, Any] | None = None,
     force: bool = False,
+    *,
+    keras: bool = True,
 ) -> None:
     """Saves a model, its tokenizer and a model card as one folder.
+
+    A converted Transformer is saved with its model spec, so that `load_translator` needs no Keras.
 
     Args:
         model: A float, calibrated or converted Keras model.
@@ -46,10 +53,13 @@ def save_folder(
         card: More entries for the model card, JSON values: by custom `thresholds_mode`, `data`
             (what it was calibrated on) and `bleu`.
         force: Replace `folder` if it is a model folder already.
+        keras: False: the folder holds the model spec alone and no Keras model: half the size, for
+            `load_translator` and the command line, and nothing that Keras can load.
 
     Raises:
-        ModelFolderError: when the folder exists and `force` is not set, when it is something else
-            than a model folder, or when `card` has a key that is found out here.
+        ModelFolderError: for `keras=False` and a model that has no spec; when the folder exists
+            and `force` is not set, when it is something else than a model folder, or when `card`
+            has a key that is found out here.
 
     Example:
 
@@ -59,8 +69,17 @@ def save_folder(
     folder = Path(folder)
     check_replaceable(folder, force)
     refuse_own_keys(card or (), "set by save_folder itself")
+    spec = _spec_of(model)
+    if spec is None and not keras:
+        raise ModelFolderError(
+            "Without Keras a folder holds a converted Transformer; this model is a "
+            f"{state_of(model)} {type(model).__name__}."
+        )
     with new_folder(folder) as draft:
-        model.save(draft / MODEL_FILE)
+        if keras:
+            model.save(draft / MODEL_FILE)
+        if spec is not None:
+            write_spec(spec, draft)
         if tokenizer is not None:
             tokenizer.save(draft)
         report = report_of(model)
@@ -71,6 +90,15 @@ def save_folder(
             conversion_report=None if report is None else json.loads(report.to_json()),
             entries=card or {},
         )
+
+
+def _spec_of(model: Any) -> ModelSpec | None:
+    """The spec that is saved with a model: of a converted Transformer, since it is frozen."""
+    if state_of(model) != "converted":
+        return None
+    from keras_int8nmt.models.int8_transformer import Int8Transformer
+
+    return model.spec(packed=False) if isinstance(model, Int8Transformer) else None
 
 
 def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any]]:
@@ -95,6 +123,11 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
     folder = Path(folder)
     card = read_card(folder)
     check_files(folder, card)
+    if MODEL_FILE not in card["files"]:
+        raise ModelFolderError(
+            f"{str(folder)!r} was saved without Keras and holds no {MODEL_FILE}; load_translator "
+            "translates with it."
+        )
     import keras
 
     try:

@@ -10,17 +10,19 @@ _HOMES = {
     "Hypothesis": "runtime.results",
     "Translation": "translation.results",
     "Translator": "translation.translator",
+    "load_translator": "translation.translator",
 }
 
 __all__ = [
     "Hypothesis",
     "Translation",
     "Translator",
+    "load_translator",
 ]
 
 if TYPE_CHECKING:
     from keras_int8nmt.runtime.results import Hypothesis
     from keras_int8nmt.translation.results import Translation
-    from keras_int8nmt.translation.translator import Translator
+    from keras_int8nmt.translation.translator import Translator, load_translator
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_int8nmt import native
 from keras_int8nmt.files.source import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions, whole
+from keras_int8nmt.runtime.spec_file import forget, read_spec
 from keras_int8nmt.runtime.token_filters import TokenFilter
+from keras_int8nmt.storage.card import (
+    MODEL_FILE,
+    check_file,
+    check_nothing_put_in,
+    has_spec,
+    read_card,
+)
+from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.tokenizers.kinds import load_tokenizer
 from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.translation.datasets import map_strings
 from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
 from keras_int8nmt.translation.native_engine import NativeEngine, native_refusal
 from keras_int8nmt.translation.results import AsyncTranslations, Translation
+from keras_int8nmt.translation.spec_model import SpecModel
 from keras_int8nmt.translation.windows import cut, overlapped
 
+VERIFY = ("full", "size")
 _PATHS = ("auto", "fast", "layers")
 # Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.
 _BATCH_TOKENS = 16384
@@ -135,6 +151,69 @@ class Translator:
             if ours != theirs:
                 raise ValueError(f"`{name}` of the model is {ours}, of the tokenizer {theirs}.")
         self._warned = False
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], *, verify: str = "full", **options: Any
+    ) -> Translator:
+        """A translator of a folder that holds a model spec; needs neither Keras nor TensorFlow.
+
+        `save_folder` writes the spec of every converted Transformer. Weights are mapped and packed
+        for this CPU on all cores, while the checksums of the files are compared.
+
+        Args:
+            folder: The folder.
+            verify: "full": the checksum of every file that is read is compared; "size": its size.
+            **options: Arguments of `Translator`.
+
+        Raises:
+            ModelFolderError: for a folder without a spec, and naming a file that is missing,
+                truncated or changed.
+            SpecFileError: naming a file of the spec that is damaged or of another version.
+            TokenizerError: naming a file of the tokenizer that is damaged.
+            RuntimeError: without the native library: the message says what to install.
+            ValueError: for another `verify`, and as `Translator`.
+
+        Example:
+
+            >>> with Translator.load("en-de-int8", beam_size=4) as translator:
+            ...     translator(["Where is the station?"])
+        """
+        if verify not in VERIFY:
+            raise ValueError(f"`verify` must be one of {', '.join(VERIFY)}; received {verify!r}.")
+        place = Path(folder)
+        card = read_card(place)
+        if not has_spec(card):
+            raise ModelFolderError(
+                f"{str(place)!r} holds no model spec: load_folder opens it with Keras, and "
+                "save_folder saves a converted Transformer with its spec."
+            )
+        if native.reason() is not None:
+            raise RuntimeError(
+                f"A translator without Keras needs the native library: {native.reason()}. Install "
+                "keras-int8nmt from a wheel for this platform, or translate with "
+                "Translator(load_folder(...)), which takes TensorFlow's operations."
+            )
+        names = [name for name in card["files"] if name != MODEL_FILE]
+        with ThreadPoolExecutor(len(names)) as threads:
+            # Hashing lets go of the interpreter, as packing does.
+            check = partial(check_file, place, card, size_only=verify == "size")
+            checked = [threads.submit(check, name) for name in names]
+            for name in names:
+                check_file(place, card, name, size_only=True)
+            model: Any = None
+            failure: Exception | None = None
+            try:
+                model = SpecModel(read_spec(place), card["precision"], forget)
+            except ValueError as error:
+                failure = error
+            # A file that was changed is the better reason.
+            for one in checked:
+                one.result()
+        if failure is not None:
+            raise failure
+        check_nothing_put_in(place, card)
+        return cls(model, load_tokenizer(place, card["files"]), **options)
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text."""
@@ -351,3 +430,16 @@ class Translator:
 
 def _sentence(i: int) -> str:
     return f"Sentence {i}"
+
+
+def load_translator(
+    folder: str | os.PathLike[str], *, verify: str = "full", **options: Any
+) -> Translator:
+    """`Translator.load`: a translator without Keras and TensorFlow.
+
+    Example:
+
+        >>> load_translator("en-de-int8")(["Where is the station?"])
+        ['Wo ist der Bahnhof?']
+    """
+    return Translator.load(folder, verify=verify, **options)

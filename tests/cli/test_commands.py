@@ -6,14 +6,18 @@ import argparse
 import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
+from helpers.models import tiny_model
 
+from keras_int8nmt import MarianTokenizer, convert, load_translator, save_folder
 from keras_int8nmt.autotuning.candidates import KNOWN
 from keras_int8nmt.bench.benchmarks import BENCHMARKS
 from keras_int8nmt.bench.corpus import options as corpus_options
 from keras_int8nmt.bench.corpus.run import PARTS
-from keras_int8nmt.cli.command_line import make_parser
+from keras_int8nmt.cli.command_line import main, make_parser
 from keras_int8nmt.cli.commands import COMMANDS
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.evaluation.significance import TESTS
@@ -21,6 +25,9 @@ from keras_int8nmt.files.output import ON_ERROR
 from keras_int8nmt.files.records import FORMATS
 from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
 from keras_int8nmt.runtime.batching import SORTS
+from keras_int8nmt.runtime.spec_file import SPEC_FILES
+from keras_int8nmt.storage.builtin import FOLDER
+from keras_int8nmt.storage.card import own_entries, read_card
 from keras_int8nmt.thresholds.modes import MODES
 
 # Runs commands where Keras, TensorFlow and JAX can't be imported.
@@ -123,7 +130,10 @@ class Capitals:
     def begin(self, texts, name=None):
         return SimpleNamespace(results=lambda progress=None: self.translate(texts))
 
-translate.open_translator = evaluate.open_translator = lambda path, search: Capitals()
+def open_translator(path, search, verbose):
+    return Capitals()
+
+translate.open_translator = evaluate.open_translator = open_translator
 """
 
 
@@ -183,3 +193,35 @@ def test_options_of_a_command_are_added_once(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["demo", "--data", "x"])
     assert "--data" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_spec_is_translated_and_told_of_without_tensorflow(tmp_path):
+    save_folder(
+        convert(tiny_model(), activations="dynamic"), tmp_path / "int8", MarianTokenizer(FOLDER)
+    )
+    text, out = tmp_path / "text", tmp_path / "out"
+    text.write_text("One.\n\nTwo or three.\n")
+    statuses, err = run_light(
+        ["translate", tmp_path / "int8", text, "-o", out, "--verbose"],
+        ["evaluate", tmp_path / "int8", "--src", text, "--ref", text],
+        ["info", tmp_path / "int8", "--json", tmp_path / "info.json"],
+    )
+    assert statuses == [0, 0, 0], err
+    assert "opened without Keras and TensorFlow" in err
+    assert len(out.read_text().splitlines()) == 3
+    told = json.loads((tmp_path / "info.json").read_text())
+    assert told["opened by"] == ["load_translator", "Keras"]
+    assert (told["state"], told["precision"]) == ("converted", "mixed")
+
+
+def test_resave_gives_a_folder_of_the_release_before_its_spec(tmp_path):
+    archive = Path(__file__).parents[1] / "data" / "release_0_1_0" / "int8.zip"
+    with zipfile.ZipFile(archive) as folder:
+        folder.extractall(tmp_path / "old")
+    old = next(path.parent for path in (tmp_path / "old").rglob("model_card.json"))
+    assert main(["resave", str(old), "-o", str(tmp_path / "new"), "--runtime-only"]) == 0
+    before, after = read_card(old), read_card(tmp_path / "new")
+    assert own_entries(after) == own_entries(before)
+    assert set(SPEC_FILES) <= set(after["files"])
+    assert "model.keras" not in after["files"]
+    load_translator(tmp_path / "new").close()

@@ -1,0 +1,193 @@
+"""A `ModelSpec` on disk: `spec.json` holds the settings, `spec.safetensors` the tensors.
+
+Read without a package of its own: a safetensors file is the length of a header, the header in JSON,
+and the tensors' bytes one after another. Tensors are mapped, not read; nothing in either file is
+run. Every number in the header is checked against the file before it is used; docs/model_spec.md
+says what else a reader must check.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
+
+SETTINGS_FILE, TENSORS_FILE = "spec.json", "spec.safetensors"
+SPEC_FILES = (SETTINGS_FILE, TENSORS_FILE)
+FORMAT = "keras-int8nmt spec"
+
+_DTYPES = {"F32": "<f4", "I8": "|i1", "U8": "|u1"}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+# Of a header and of the settings; those of a model of a hundred layers are a tenth of it.
+_MOST_JSON = 16 << 20
+_LENGTH_BYTES = 8
+
+
+class SpecFileError(KerasInt8nmtError, ValueError):
+    """A spec can't be read; the message names the file and what is wrong."""
+
+
+def write_spec(spec: ModelSpec, folder: str | os.PathLike[str]) -> None:
+    """Writes a spec with plain weights into a folder.
+
+    Args:
+        spec: Its weights are not packed, so that any CPU can load them.
+        folder: Is there; files of these names are replaced.
+
+    Raises:
+        ValueError: for packed weights.
+    """
+    if spec.packed:
+        raise ValueError("A spec is written with plain weights; this one's are packed.")
+    folder = Path(folder)
+    content = {"format": FORMAT, "settings": dict(spec.settings)}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    header: dict[str, Any] = {}
+    # Types of more bytes first: each tensor begins at a multiple of the bytes of its elements.
+    ordered = sorted(spec.tensors.items(), key=lambda item: -item[1].itemsize)
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        shape = list(tensor.shape)
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": [begin, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    # So do the first, for whoever maps the file.
+    encoded += b" " * (-(len(encoded) + _LENGTH_BYTES) % 64)
+    with (folder / TENSORS_FILE).open("wb") as file:
+        file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(encoded)
+        for _, tensor in ordered:
+            file.write(tensor.data)
+
+
+def read_spec(folder: str | os.PathLike[str]) -> ModelSpec:
+    """The spec of a folder, its tensors mapped from the file.
+
+    Raises:
+        SpecFileError: for a file that is missing, damaged, of another format or version, or holds
+            what no spec may hold.
+    """
+    settings = _read_settings(Path(folder) / SETTINGS_FILE)
+    tensors = _read_tensors(Path(folder) / TENSORS_FILE)
+    try:
+        return ModelSpec(settings, tensors, packed=False)
+    except TypeError as error:
+        raise SpecFileError(f"{str(Path(folder) / SETTINGS_FILE)!r}: {error}") from error
+
+
+def forget(tensor: np.ndarray) -> None:
+    """Gives back the memory of a mapped tensor that is not needed any more; it can still be read.
+
+    What was read of a file counts as memory of the process until then.
+    """
+    base: Any = tensor
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    start = tensor.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (start + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if length > 0:
+        base.madvise(mmap.MADV_DONTNEED, first, length)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    content = _json(path, _bytes(path, _MOST_JSON))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SpecFileError(f"{str(path)!r} holds no settings of a {FORMAT}.")
+    settings = content.get("settings")
+    if not isinstance(settings, dict):
+        raise SpecFileError(f'{str(path)!r} lacks the entry "settings".')
+    version = settings.get("format_version")
+    if version != FORMAT_VERSION:
+        raise SpecFileError(
+            f"{str(path)!r} has format version {version!r}; this release reads {FORMAT_VERSION}."
+        )
+    return settings
+
+
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise SpecFileError(f"There is no file {str(path)!r}.")
+    size = path.stat().st_size
+    if size < _LENGTH_BYTES:
+        raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
+    content = np.memmap(path, np.uint8, mode="r")
+    length = int.from_bytes(content[:_LENGTH_BYTES].tobytes(), "little")
+    if length > min(_MOST_JSON, size - _LENGTH_BYTES):
+        raise SpecFileError(f"{str(path)!r} has a header of {length} bytes in a file of {size}.")
+    start = _LENGTH_BYTES + length
+    header = _json(path, content[_LENGTH_BYTES:start].tobytes())
+    if not isinstance(header, dict):
+        raise SpecFileError(f"{str(path)!r} has a header that is no JSON object.")
+    header.pop("__metadata__", None)
+    data = np.asarray(content[start:])
+    tensors, spans = {}, []
+    for name, entry in header.items():
+        dtype, shape, (begin, end) = _entry(path, name, entry)
+        if end > len(data) or end - begin != math.prod(shape) * dtype.itemsize:
+            raise SpecFileError(
+                f"{str(path)!r}: the tensor {name} of shape {shape} takes bytes {begin} to {end} "
+                f"of {len(data)}, which does not fit."
+            )
+        spans.append((begin, end))
+        piece = data[begin:end]
+        if piece.ctypes.data % dtype.itemsize:
+            piece = piece.copy()
+        tensors[name] = piece.view(dtype).reshape(shape)
+    # Every byte belongs to one tensor: what is not told could hide anything.
+    position = 0
+    for begin, end in sorted(spans):
+        if begin != position:
+            raise SpecFileError(f"{str(path)!r}: tensors overlap or leave a gap at byte {begin}.")
+        position = end
+    if position != len(data):
+        raise SpecFileError(
+            f"{str(path)!r} has {len(data) - position} bytes more than its tensors: it was changed."
+        )
+    return tensors
+
+
+def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tuple[int, int]]:
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
+
+    wrong = SpecFileError(f"{str(path)!r}: the entry {name!r} of the header is no tensor.")
+    if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
+        raise wrong
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    for numbers in (shape, offsets):
+        if not isinstance(numbers, list) or len(numbers) > 8 or not all(map(whole, numbers)):
+            raise wrong
+    assert isinstance(shape, list)
+    assert isinstance(offsets, list)
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise wrong
+    return np.dtype(_DTYPES[entry["dtype"]]), shape, (offsets[0], offsets[1])
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    if not path.is_file():
+        raise SpecFileError(f"There is no file {str(path)!r}.")
+    if path.stat().st_size > most:
+        raise SpecFileError(
+            f"{str(path)!r} has {path.stat().st_size} bytes; at most {most} are read."
+        )
+    return path.read_bytes()
+
+
+def _json(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SpecFileError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
