@@ -83,7 +83,8 @@ def test_outputs_are_bit_equal_after_loading(tmp_path, models, inputs, kind, sta
     assert (card["state"], card["precision"]) == (state, precision)
     assert card["thresholds_mode"] == "symmetric"
     assert sorted(os.listdir(tmp_path)) == ["m"]
-    assert sorted(os.listdir(tmp_path / "m")) == ["model.keras", "model_card.json"]
+    spec = ["spec.json", "spec.safetensors"] if state == "converted" else []
+    assert sorted(os.listdir(tmp_path / "m")) == ["model.keras", "model_card.json", *spec]
 
 
 def test_a_calibrated_model_can_be_converted_after_loading(tmp_path, models, inputs):
@@ -214,7 +215,10 @@ def test_a_changed_card_is_noticed(folder):
     [
         (lambda card: card.update(format_version=99), "format version 99"),
         (lambda card: card.update(format="another"), "not the card"),
-        (lambda card: card["files"].pop("model.keras"), "must list model.keras"),
+        (
+            lambda card: [card["files"].pop(name) for name in ("model.keras", "spec.json")],
+            "must list model.keras or spec.json and spec.safetensors",
+        ),
         (lambda card: card["files"].update({"../x": {}}), "may list"),
         (lambda card: card["files"].update({"vocab.json": 1}), "vocab.json"),
         (lambda card: card.pop("state"), "state"),
