@@ -14,7 +14,9 @@ from keras_int8nmt.layers.matmuls import matrix
 _NEVER = -1e9
 
 
-def write_ctranslate2(model: Any, folder: Path, unk_id: int | None = None) -> None:
+def write_ctranslate2(
+    model: Any, folder: Path, unk_id: int | None = None, quantization: str | None = None
+) -> None:
     """Writes `model` for `ctranslate2.Translator`, which quantizes it when it loads.
 
     Tokens are named by their ids, `"0"`, `"1"` and so on. Sources must end with the end token.
@@ -24,6 +26,7 @@ def write_ctranslate2(model: Any, folder: Path, unk_id: int | None = None) -> No
         folder: Made; must not exist.
         unk_id: The unknown token; None: there is none, and a token that means something else has
             the name, which changes nothing unless a search is told to avoid it.
+        quantization: "int8": quantized on disk already.
     """
     from ctranslate2.specs import TransformerSpec
     from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
@@ -51,7 +54,7 @@ def write_ctranslate2(model: Any, folder: Path, unk_id: int | None = None) -> No
     spec.config.eos_token = str(s["eos_id"])
     spec.config.unk_token = str(s["pad_id"] if unk_id is None else unk_id)
     spec.validate()
-    spec.optimize(quantization=None)
+    spec.optimize(quantization=quantization)
     folder.mkdir(parents=True)
     spec.save(str(folder))
 
