@@ -128,7 +128,12 @@ def test_an_importer_is_its_file_that_of_its_tokenizer_and_their_rows(monkeypatc
         assert (tmp_path / written).read_text().split("\n")[:-1] == expected
         assert len(set(expected)) > 1
     # Its tokenizer is saved with the models that come out of it.
-    assert sorted(card["files"]) == ["model.keras", "toy_letters.txt"]
+    assert sorted(card["files"]) == [
+        "model.keras",
+        "spec.json",
+        "spec.safetensors",
+        "toy_letters.txt",
+    ]
 
     np.savez(toy / "toy.npz", vocabulary_size=11)
     capfd.readouterr()
