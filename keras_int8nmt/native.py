@@ -214,5 +214,5 @@ def _open(path: Path) -> _Loaded:
 __getattr__, __dir__ = lazy_face(
     __name__,
     {"library": "ops.library", "require": "ops.library"},
-    present=[name for name in globals() if not name.startswith("_")],
+    present=[name for name, of in globals().items() if getattr(of, "__module__", "") == __name__],
 )

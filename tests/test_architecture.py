@@ -90,8 +90,14 @@ ROOMS = [
 ROWS = {room.name: row for row, rooms in enumerate(ROOMS) for room in rooms}
 BY_NAME = {room.name: room for rooms in ROOMS for room in rooms}
 RUN_SIDE = [room.name for rooms in ROOMS for room in rooms if room.run_side]
-# What the package's own face and those of rooms export is loaded on first use, from anywhere.
-FACES = {"", "layers", "calibration"}
+
+
+# Files that load what others define on first use, for whoever asks.
+FACES = {
+    path.relative_to(PACKAGE).as_posix()
+    for path in PACKAGE.rglob("__init__.py")
+    if "lazy_face(" in path.read_text(encoding="utf-8")
+}
 
 
 class Import(NamedTuple):
@@ -159,7 +165,7 @@ IMPORTS = all_imports()
 
 def is_face(one: Import) -> bool:
     """Whether the importing file is a package's face, which loads names for whoever asks."""
-    return one.file.endswith("__init__.py")
+    return one.file in FACES
 
 
 def own(one: Import) -> str | None:
@@ -300,6 +306,58 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     assert done.stdout.strip() == "[]"
     print(f"import keras_int8nmt: {1000 * float(done.stderr):.0f} ms")
+
+
+# What names one member of each table: its own file, its row, and what the cost of change allows.
+COSTS = {
+    "a search option": (
+        r"no_repeat_ngram",
+        {
+            "runtime/no_repeat_ngram.py",
+            "runtime/search_options.py",
+            "translation/translator.py",
+            "cc/decoder/token_filters.cc",
+        },
+    ),
+    "a threshold mode": (r"thresholds\.entropy", {"thresholds/modes.py"}),
+    "an importer": (r"importers\.marian", {"importers/table.py", *sorted(FACES)}),
+    # Its own row, and that of the format whose folders it reads.
+    "a tokenizer": (
+        r"tokenizers\.marian",
+        {"tokenizers/kinds.py", "importers/table.py", *sorted(FACES)},
+    ),
+    "a command": (r"cli\.resave|\bresave\b", {"cli/resave.py", "cli/commands.py"}),
+    "a benchmark": (r"run_startup", {"bench/startup.py", "bench/benchmarks.py"}),
+    "a GEMM back end": (
+        r"MklGemm",
+        {"cc/kernels/gemm/mkl.cc", "cc/kernels/gemm/backends.def"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COSTS)
+def test_a_new_one_of_a_table_touches_no_more_files_than_the_cost_of_change_says(what):
+    pattern, allowed = COSTS[what]
+    # Benchmarks and the demo work with one format that they know, the built-in model's.
+    apart = ("bench/accuracy/", "bench/translation/", "bench/corpus/", "bench/paper/", "cli/demo")
+    if what == "a tokenizer":
+        apart = ("bench/", "cli/demo")
+    sources = [*MODULES.values(), *native_sources(), *(PACKAGE / "cc").rglob("*.def")]
+    naming = {
+        name
+        for path in sources
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+        and not (name := _below(path)).startswith(apart)
+    }
+    assert naming
+    assert naming <= allowed
+
+
+def _below(path: Path) -> str:
+    for root in (PACKAGE, SOURCES / NAME):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    raise AssertionError(path)
 
 
 def native_sources() -> list[Path]:

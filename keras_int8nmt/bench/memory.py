@@ -41,11 +41,6 @@ def peak_memory(program: str) -> int:
     return int(finished.stdout.split()[-1]) * 1024
 
 
-def loading_memory(folder: Path) -> int:
-    """Peak of a process that loads the model in `folder`, less that of one that only imports."""
-    return peak_memory(_IMPORT + _LOAD.format(path=str(folder))) - peak_memory(_IMPORT)
-
-
 def translating_memory(folder: Path, job: dict[str, Any]) -> int:
     """Peak of a process that loads the model in `folder` and does `job`, less that of imports.
 

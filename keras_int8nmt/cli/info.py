@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_int8nmt import native
 from keras_int8nmt.cli.calibrate import CARD_ENTRIES
+from keras_int8nmt.cli.opening import check_native
 from keras_int8nmt.runtime.spec_file import read_spec
 from keras_int8nmt.storage.card import MODEL_FILE, has_spec, read_card
 from keras_int8nmt.storage.recognition import recognise
@@ -21,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(model: str) -> dict[str, Any]:
     """Prints the facts of a folder, a line each; reads no weights."""
+    check_native()
     found = recognise(model)
     figures = _foreign(model, found.name) if found is not None else _ours(model)
     figures["native"] = native.info()

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_int8nmt import native
 from keras_int8nmt.cli.errors import UsageError
-from keras_int8nmt.storage.card import has_spec, read_card
+from keras_int8nmt.storage.card import MODEL_FILE, has_spec, read_card
 from keras_int8nmt.storage.recognition import recognise
 
 
@@ -29,7 +29,14 @@ def open_translator(path: str, search: Mapping[str, Any], verbose: bool = False)
         UsageError: where there is no tokenizer.
         ModelFolderError, MarianFormatError: see `open_model`.
     """
-    without_keras = recognise(path) is None and has_spec(read_card(path)) and not native.reason()
+    check_native()
+    foreign = recognise(path) is not None
+    card = None if foreign else read_card(path)
+    without_keras = card is not None and has_spec(card) and native.reason() is None
+    if card is not None and MODEL_FILE not in card["files"] and not without_keras:
+        raise UsageError(
+            f"{path} was saved without Keras, so it needs the native library: {native.reason()}."
+        )
     if verbose:
         how = "without Keras and TensorFlow, by its model spec" if without_keras else "with Keras"
         print(f"keras-int8nmt: {path} is opened {how}.", file=sys.stderr)
@@ -83,10 +90,20 @@ def start_keras() -> None:
         with _silent_stderr():
             _import()
 
+    check_native()
+
     from keras_int8nmt.ops import functions as ops
 
     try:
         ops.native_info()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def check_native() -> None:
+    """Raises a UsageError where a setting of the native library is wrong, or it does not load."""
+    try:
+        native.info()
     except (RuntimeError, ValueError) as error:
         raise UsageError(str(error)) from error
 

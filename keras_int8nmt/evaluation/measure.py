@@ -176,8 +176,9 @@ def precision_of(translator: Any) -> str:
 def gemm_of(translator: Any) -> str:
     """What multiplies the matrices of a translator's model."""
     if precision_of(translator) == "float32":
-        # The native decoder multiplies float32 by oneDNN, whatever INT8 runs on.
-        return "onednn" if translator.path == "fast" else "tensorflow"
+        # The native decoder has a back end for float32 beside that for INT8.
+        name = native.info().get("float_gemm") if translator.path == "fast" else None
+        return str(name or "tensorflow")
     return str(native.info().get("gemm", "tensorflow"))
 
 

@@ -29,7 +29,8 @@ def translate(
         source_ids: int32 `[b, s]`. A sentence is the tokens of a row up to the last that is not
             padding, at least one.
         divisors: float32 `[max_length + 1]`, of `SearchOptions.divisors`.
-        tensors, ints, floats: A model, as `model.spec()` gives it.
+        spec: A model, as `model.spec()` gives it.
+        tensors: What stands for some of its tensors, by name: variables of a graph, say.
         beam_size, num_hypotheses, min_length: As in `Translator`.
         batch_size: Sentences that are computed together.
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras_int8nmt import native
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.model_spec import ModelSpec
+from keras_int8nmt.runtime.spec_file import SpecFileError
 
 _TABLE = "source_embedding.table"
 _SETTINGS = ("max_length", "pad_id", "eos_id", "start_id")
@@ -25,7 +26,7 @@ class SpecModel:
         done_with: Called with each plain weight once it is packed, by the thread that packed it.
 
     Raises:
-        ValueError: when the spec lacks what a translator asks of it.
+        SpecFileError: when the spec lacks what a translator asks of it.
         RuntimeError: without the native library.
     """
 
@@ -39,7 +40,7 @@ class SpecModel:
         if _TABLE not in spec.tensors or spec.tensors[_TABLE].ndim != 2:
             missing.append(_TABLE)
         if missing:
-            raise ValueError(f"The model spec lacks {', '.join(missing)}.")
+            raise SpecFileError(f"The model spec lacks {', '.join(missing)}.")
         self.max_length, self.pad_id, self.eos_id, self.start_id = (
             int(spec.settings[name]) for name in _SETTINGS
         )

@@ -192,7 +192,7 @@ class Translator:
             raise RuntimeError(
                 f"A translator without Keras needs the native library: {native.reason()}. Install "
                 "keras-int8nmt from a wheel for this platform, or translate with "
-                "Translator(load_folder(...)), which takes TensorFlow's operations."
+                "the model that load_folder gives, which takes TensorFlow's operations."
             )
         names = [name for name in card["files"] if name != MODEL_FILE]
         with ThreadPoolExecutor(len(names)) as threads:

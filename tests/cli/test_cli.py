@@ -297,15 +297,16 @@ def test_the_command_reads_stdin_and_is_quiet(folders):
     assert done.stdout.split(b"\n")[1] == b""
 
 
-def test_a_wrong_setting_of_the_native_library_is_one_line(folders):
+@pytest.mark.parametrize("command", ["report", "translate", "info"])
+def test_a_wrong_setting_of_the_native_library_is_one_line(folders, command):
     done = subprocess.run(
-        [sys.executable, "-m", "keras_int8nmt.cli", "report", folders / "int8"],
+        [sys.executable, "-m", "keras_int8nmt.cli", command, folders / "int8"],
         env=user_environment(KERAS_INT8NMT_NATIVE="perhaps"),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("keras-int8nmt report: KERAS_INT8NMT_NATIVE is 'perhaps'")
+    assert done.stderr.startswith(f"keras-int8nmt {command}: KERAS_INT8NMT_NATIVE is 'perhaps'")
     assert done.stderr.count("\n") == 1
 
 
