@@ -126,7 +126,11 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+# Two that differ in most; all of them together take minutes.
+ALL_SETTINGS = [*SETTINGS[:2], *(pytest.param(s, marks=pytest.mark.slow) for s in SETTINGS[2:])]
+
+
+@pytest.mark.parametrize("settings", ALL_SETTINGS, ids=str)
 def test_every_configuration_takes_the_fast_path(settings):
     model = small_model(**settings)
     ids = random_ids(model)
