@@ -84,8 +84,10 @@ class _WhenKerasIsImported:
     ) -> ModuleSpec | None:
         if name != "keras":
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
+        for finder in list(sys.meta_path):
+            # Never another hook of ours, which would ask this one; old finders have no such method.
+            find = None if _is_hook(finder) else getattr(finder, "find_spec", None)
+            spec = None if find is None else find(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
                     self._follow(spec.loader)
@@ -98,17 +100,26 @@ class _WhenKerasIsImported:
         def load_and_register(module: ModuleType) -> None:
             del loader.exec_module
             load(module)
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
+            _take_hooks_out()
             register(module)
 
         loader.exec_module = load_and_register
+
+
+def _is_hook(finder: Any) -> bool:
+    # By name: after a reload there are two classes of it.
+    return type(finder).__name__ == _WhenKerasIsImported.__name__
+
+
+def _take_hooks_out() -> None:
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _is_hook(finder)]
 
 
 def register_with_keras() -> None:
     """Makes the classes known to Keras now or, where it is not imported yet, as soon as it is."""
     keras = sys.modules.get("keras")
     if keras is None:
+        _take_hooks_out()
         sys.meta_path.insert(0, _WhenKerasIsImported())
     elif hasattr(keras, "saving"):
         register(keras)

@@ -26,6 +26,7 @@ ORDERS = {
     "imported by TensorFlow": (
         "import keras_int8nmt, tensorflow; tensorflow.keras.layers; import keras"
     ),
+    "reloaded": "import importlib, keras_int8nmt; importlib.reload(keras_int8nmt); import keras",
 }
 
 

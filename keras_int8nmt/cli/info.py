@@ -43,7 +43,7 @@ def _ours(model: str) -> dict[str, Any]:
     files = {name: entry["bytes"] for name, entry in card["files"].items()}
     figures = {
         "format": f"{card['format']}, version {card['format_version']}",
-        "saved by": f"keras-int8nmt {card['keras_int8nmt_version']}",
+        "saved by": f"keras-int8nmt {card.get('keras_int8nmt_version', 'of an unknown release')}",
         "state": card["state"],
         "precision": card["precision"],
         **{name: card[name] for name in CARD_ENTRIES if name in card},

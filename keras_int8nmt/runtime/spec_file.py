@@ -29,6 +29,7 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 # Of a header and of the settings; those of a model of a hundred layers are a tenth of it.
 _MOST_JSON = 16 << 20
 _LENGTH_BYTES = 8
+_MOST_ELEMENTS = 1 << 48
 
 
 class SpecFileError(KerasInt8nmtError, ValueError):
@@ -109,11 +110,22 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise SpecFileError(f'{str(path)!r} lacks the entry "settings".')
     version = settings.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise SpecFileError(
             f"{str(path)!r} has format version {version!r}; this release reads {FORMAT_VERSION}."
         )
+    for name, value in settings.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not _is_plain(name) or (isinstance(value, str) and not _is_plain(value)):
+            raise SpecFileError(f"{str(path)!r}: the setting {name!r} is not of plain letters.")
+        if whole and not -(1 << 63) <= value < 1 << 63:
+            raise SpecFileError(f"{str(path)!r}: the setting {name!r} has more than 64 bits.")
     return settings
+
+
+def _is_plain(text: str) -> bool:
+    """Whether C reads the same text: names and words of a spec are ASCII."""
+    return text.isascii() and "\0" not in text
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -163,7 +175,10 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tupl
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
 
     wrong = SpecFileError(f"{str(path)!r}: the entry {name!r} of the header is no tensor.")
-    if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
+    if not isinstance(entry, dict) or not _is_plain(name):
+        raise wrong
+    dtype = entry.get("dtype")
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise wrong
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     for numbers in (shape, offsets):
@@ -173,7 +188,10 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tupl
     assert isinstance(offsets, list)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise wrong
-    return np.dtype(_DTYPES[entry["dtype"]]), shape, (offsets[0], offsets[1])
+    # NumPy refuses a shape of too much, an empty one too.
+    if math.prod(size or 1 for size in shape) >= _MOST_ELEMENTS:
+        raise wrong
+    return np.dtype(_DTYPES[dtype]), shape, (offsets[0], offsets[1])
 
 
 def _bytes(path: Path, most: int) -> bytes:

@@ -93,7 +93,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFolderError(f"{str(path.parent)!r} has no file {CARD_FILE}.")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFolderError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelFolderError(f"{str(path)!r} is not the card of a keras-int8nmt model.")

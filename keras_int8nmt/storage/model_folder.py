@@ -122,12 +122,12 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
     ops.native_available()
     folder = Path(folder)
     card = read_card(folder)
-    check_files(folder, card)
     if MODEL_FILE not in card["files"]:
         raise ModelFolderError(
             f"{str(folder)!r} was saved without Keras and holds no {MODEL_FILE}; load_translator "
             "translates with it."
         )
+    check_files(folder, card)
     import keras
 
     try:

@@ -86,7 +86,11 @@ def packed_spec(
 
     def pack(name: str) -> np.ndarray:
         plain = spec.tensors[name]
-        packed = (native.pack_weights if plain.dtype == np.int8 else native.pack_float)(plain)
+        pack_one = native.pack_weights if plain.dtype == np.int8 else native.pack_float
+        try:
+            packed = pack_one(plain)
+        except ValueError as error:
+            raise SpecFileError(f"The tensor {name} of the model spec: {error}") from error
         if done_with is not None:
             done_with(plain)
         return packed

@@ -17,7 +17,7 @@ from keras_int8nmt.files.source import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions, whole
-from keras_int8nmt.runtime.spec_file import forget, read_spec
+from keras_int8nmt.runtime.spec_file import SpecFileError, forget, read_spec
 from keras_int8nmt.runtime.token_filters import TokenFilter
 from keras_int8nmt.storage.card import (
     MODEL_FILE,
@@ -205,15 +205,21 @@ class Translator:
             failure: Exception | None = None
             try:
                 model = SpecModel(read_spec(place), card["precision"], forget)
-            except ValueError as error:
-                failure = error
+            except SpecFileError as error:
+                failure = SpecFileError(f"In {str(place)!r}: {error}")
             # A file that was changed is the better reason.
             for one in checked:
                 one.result()
         if failure is not None:
             raise failure
         check_nothing_put_in(place, card)
-        return cls(model, load_tokenizer(place, card["files"]), **options)
+        translator = cls(model, load_tokenizer(place, card["files"]), **options)
+        if translator.path == "fast":
+            try:
+                translator.native_engine.decoder()
+            except RuntimeError as error:
+                raise SpecFileError(f"The model spec in {str(place)!r}: {error}") from error
+        return translator
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text."""

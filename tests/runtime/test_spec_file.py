@@ -103,6 +103,8 @@ def test_a_changed_byte_of_the_header_is_an_error_or_changes_no_bounds(folder):
     "change",
     [
         {"dtype": "F64"},
+        {"dtype": []},
+        {"shape": [0, 1 << 47, 1 << 47], "data_offsets": [0, 0]},
         {"shape": [-5, -3]},
         {"shape": [5.0, 3]},
         {"shape": [1 << 40, 1 << 40]},
@@ -141,10 +143,11 @@ def test_settings_of_another_form_are_refused(folder, text, says):
         read_spec(folder)
 
 
-def test_a_setting_that_is_neither_a_number_nor_a_word_is_refused(folder):
+@pytest.mark.parametrize("value", [[1], None, True, 1 << 70, "\ud800", "a\0b"])
+def test_a_setting_that_is_neither_a_number_nor_a_word_is_refused(folder, value):
     path = folder / SETTINGS_FILE
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["settings"]["scale"] = [1]
+    content["settings"]["scale"] = value
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(SpecFileError, match="scale"):
         read_spec(folder)
