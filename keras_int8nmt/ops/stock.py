@@ -93,7 +93,8 @@ def dynamic_matmul(
 def _as_rows_of(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """`y` `[rows, n]` with the leading axes of `x`."""
     n = y.shape[-1]
-    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [n]], 0))
+    # Where weights come as a graph's inputs, only the graph knows their columns.
+    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], tf.shape(y)[-1:]], 0))
     y.set_shape([*x.shape[:-1], n])
     return y
 
