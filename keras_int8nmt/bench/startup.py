@@ -21,9 +21,10 @@ from keras_int8nmt.bench.timing import Measurement, machine, row
 from keras_int8nmt.bench.translation.models import build_in_process
 from keras_int8nmt.bench.translation.session import say
 from keras_int8nmt.storage.builtin import FOLDER
+from keras_int8nmt.translation.translator import load_translator
 
 _SENTENCE = "Where is the station?"
-_IDS = [*range(10, 36), 0]
+_WORDS = range(10, 36)
 _TURNS = 7
 
 _PREPARE = """
@@ -139,7 +140,8 @@ def run_startup(turns: int = _TURNS, models: Sequence[str] = ("tiny", "base")) -
 def _commands(name: str, folder: Path) -> dict[str, list[Any]]:
     python = [sys.executable, "-c"]
     with_text = name == "tiny"
-    what = _SENTENCE if with_text else str(_IDS)
+    eos_id = load_translator(folder / "runtime").model.eos_id
+    what = _SENTENCE if with_text else str([*_WORDS, eos_id])
     programs = (
         (_OURS_TEXT, _KERAS_TEXT, _PEER_TEXT) if with_text else (_OURS_IDS, _KERAS_IDS, _PEER_IDS)
     )
