@@ -1,4 +1,4 @@
-"""Finds and loads the native core library, on first use and once; NumPy and ctypes, no TensorFlow.
+"""Finds and loads the native core library, on first use and once; ctypes alone, no TensorFlow.
 
 It is not used where it was not built, or with `KERAS_INT8NMT_NATIVE=0`; then `reason()` says why,
 and the same layers run on stock TensorFlow operations, slower. A library that is there and does not
@@ -14,13 +14,14 @@ import ctypes
 import json
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_int8nmt._faces import lazy_face
+from keras_int8nmt._memory import address_of, dtype_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FOLDER = Path(__file__).resolve().parent / "_native"
 SWITCH = "KERAS_INT8NMT_NATIVE"
@@ -28,8 +29,7 @@ _LIBRARY = FOLDER / "libkeras_int8nmt_core.so"
 _ALIGNMENT = 64
 
 
-@dataclass(frozen=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """The outcome of the search: the library's functions, or why there are none."""
 
     reason: str | None = None
@@ -116,6 +116,41 @@ def int8_peak(seconds: float = 0.2) -> float:
     return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))
 
 
+def packed_bytes(dtype: str, k: int, n: int) -> int:
+    """Bytes that weights `[k, n]` of "int8" or "float32" take once they are packed.
+
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty or too large.
+    """
+    functions = require_functions()
+    name = "packed_bytes" if dtype == "int8" else "packed_float_bytes"
+    count = getattr(functions, f"keras_int8nmt_{name}")(k, n)
+    if count < 0:
+        raise ValueError(f"{functions.keras_int8nmt_last_error().decode()}.")
+    return int(count)
+
+
+def pack_into(weights: Any, packed: Any) -> None:
+    """Packs weights as the products of the library read them on this CPU.
+
+    Args:
+        weights: int8 or float32 `[k, n]`, C-contiguous.
+        packed: uint8 `[packed_bytes]`, written; begins at a multiple of 64 bytes.
+
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty, too large or, of int8, -128 somewhere.
+    """
+    functions = require_functions()
+    pack = "pack" if dtype_of(weights) == "int8" else "pack_float"
+    done = getattr(functions, f"keras_int8nmt_{pack}")(
+        address_of(weights), *weights.shape, address_of(packed)
+    )
+    if not done:
+        raise ValueError(f"{functions.keras_int8nmt_last_error().decode()}.")
+
+
 def pack_weights(weights: np.ndarray) -> np.ndarray:
     """int8 weights `[k, n]` as the INT8 products of the library read them on this CPU: uint8 bytes.
 
@@ -123,7 +158,7 @@ def pack_weights(weights: np.ndarray) -> np.ndarray:
         RuntimeError: Without the native library.
         ValueError: For weights that are empty, too large or -128 somewhere.
     """
-    return _packed("pack", "packed_bytes", weights, np.int8)
+    return _packed(weights, "int8")
 
 
 def pack_float(weights: np.ndarray) -> np.ndarray:
@@ -133,32 +168,26 @@ def pack_float(weights: np.ndarray) -> np.ndarray:
         RuntimeError: Without the native library.
         ValueError: For weights that are empty or too large.
     """
-    return _packed("pack_float", "packed_float_bytes", weights, np.float32)
+    return _packed(weights, "float32")
 
 
-def _packed(pack: str, size: str, weights: np.ndarray, dtype: Any) -> np.ndarray:
-    functions = require_functions()
+def _packed(weights: np.ndarray, dtype: str) -> np.ndarray:
+    # Here: translating needs no NumPy.
+    import numpy as np
+
+    require_functions()
     if weights.ndim != 2 or weights.dtype != dtype:
         raise ValueError(
-            f"weights are {weights.dtype.name} of shape {list(weights.shape)}; expected "
-            f"{np.dtype(dtype).name} [k, n]."
+            f"weights are {weights.dtype.name} of shape {list(weights.shape)}; expected {dtype} "
+            "[k, n]."
         )
-    weights = np.ascontiguousarray(weights)
-    count = getattr(functions, f"keras_int8nmt_{size}")(*weights.shape)
-    packed = _aligned(max(count, 0))
-    done = count >= 0 and getattr(functions, f"keras_int8nmt_{pack}")(
-        weights.ctypes.data, *weights.shape, packed.ctypes.data
-    )
-    if not done:
-        raise ValueError(f"{functions.keras_int8nmt_last_error().decode()}.")
-    return packed
-
-
-def _aligned(count: int) -> np.ndarray:
-    """Bytes that begin where a line of the cache does, as TensorFlow's tensors do."""
+    count = packed_bytes(dtype, *weights.shape)
+    # Begins where a line of the cache does, as TensorFlow's tensors do.
     memory = np.empty(count + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + count]
+    packed = memory[start : start + count]
+    pack_into(np.ascontiguousarray(weights), packed)
+    return packed
 
 
 def _load() -> _Loaded:

@@ -41,8 +41,10 @@ ROOMS = [
     [
         Room("_version", run_side=True),
         Room("_faces", run_side=True),
+        Room("_memory", run_side=True),
         Room("_progress", run_side=True),
         Room("_registration", run_side=True),
+        Room("_threads", run_side=True),
         Room("_tables", run_side=True),
         Room("errors", run_side=True),
         Room("quantization", "numpy", run_side=True),

@@ -52,6 +52,8 @@ def _ours(model: str) -> dict[str, Any]:
     }
     if has_spec(card):
         spec = read_spec(model)
-        figures["parameters"] = sum(tensor.size for tensor in spec.tensors.values())
+        figures["parameters"] = sum(
+            tensor.nbytes // tensor.itemsize for tensor in spec.tensors.values()
+        )
     ways = {"load_translator": has_spec(card), "Keras": MODEL_FILE in files}
     return {**figures, "opened by": [name for name, there in ways.items() if there]}

@@ -98,7 +98,7 @@ def search(
         A `SearchResult`.
     """
     beam_size, max_length = options.beam_size, options.max_length
-    divisors = tf.constant(options.divisors())
+    divisors = tf.constant(np.asarray(options.divisors()))
     filters = options.filters()
     filtering = Filtering(filters, eos_id, pad_id) if filters else None
 

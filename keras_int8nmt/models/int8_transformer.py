@@ -20,8 +20,9 @@ from keras_int8nmt.models.spec import Stack, transformer_spec
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.cores import usable_cores
-from keras_int8nmt.runtime.model_spec import ModelSpec, Part, written
+from keras_int8nmt.runtime.model_spec import ModelSpec, Part
 from keras_int8nmt.runtime.search_options import SearchOptions
+from keras_int8nmt.runtime.spec_parts import written
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.int8_dense import require_fused
-from keras_int8nmt.runtime.model_spec import ModelSpec, Part, float_product, norm, written
+from keras_int8nmt.runtime.model_spec import ModelSpec, Part
+from keras_int8nmt.runtime.spec_parts import float_product, norm, written
 
 # What of a model's settings the native decoder reads.
 _SETTINGS = ("model_dim", "max_length", "pad_id", "eos_id", "start_id")

@@ -15,13 +15,8 @@ from keras_int8nmt.models.spec import (
     norm_part,
     transformer_spec,
 )
-from keras_int8nmt.runtime.model_spec import (
-    ModelSpec,
-    NotDescribableError,
-    Part,
-    float_product,
-    written,
-)
+from keras_int8nmt.runtime.model_spec import ModelSpec, NotDescribableError, Part
+from keras_int8nmt.runtime.spec_parts import float_product, written
 
 # Query, key and value as one product where they read one input, else the query by itself.
 _OF_ONE_INPUT = (("query", "key", "value"),)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SORTS = ("tokens", "words", "none")
 
@@ -74,6 +76,9 @@ def make_batches(
 
 def pad_batch(sentences: Sequence[Sequence[int]], pad_id: int) -> np.ndarray:
     """int32 `[sentences, longest]`, with `pad_id` after the end of the shorter ones."""
+    # Here: translating needs no NumPy.
+    import numpy as np
+
     width = max((len(sentence) for sentence in sentences), default=0)
     batch = np.full((len(sentences), width), pad_id, np.int32)
     for row, sentence in zip(batch, sentences, strict=True):

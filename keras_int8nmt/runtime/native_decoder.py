@@ -7,14 +7,14 @@ import json
 import os
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
-import numpy as np
-
 from keras_int8nmt import native
+from keras_int8nmt._memory import address_of, dtype_of
 from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
 from keras_int8nmt.runtime.results import Hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
@@ -122,17 +122,7 @@ class NativeDecoder:
         # The library reads its tensors where they are, as long as the pool lives.
         self._spec = spec
         settings = [_setting(name.encode(), value) for name, value in spec.settings.items()]
-        dims = [np.array(array.shape, np.int64) for array in spec.tensors.values()]
-        tensors = [
-            _Tensor(
-                name.encode(),
-                DTYPES.index(array.dtype.name),
-                array.ndim,
-                _pointer(shape, ctypes.c_int64),
-                array.ctypes.data,
-            )
-            for (name, array), shape in zip(spec.tensors.items(), dims, strict=True)
-        ]
+        tensors = [_tensor(name.encode(), tensor) for name, tensor in spec.tensors.items()]
         handed = _Spec(
             ctypes.sizeof(_Spec),
             (_Setting * len(settings))(*settings),
@@ -149,7 +139,7 @@ class NativeDecoder:
             num_hypotheses=search.num_hypotheses,
             max_length=search.max_length,
             min_length=search.min_length,
-            divisors=_pointer(divisors, ctypes.c_float),
+            divisors=(ctypes.c_float * len(divisors)).from_buffer(divisors),
             scores=search.return_scores,
             num_filters=len(filters),
             filters=filters,
@@ -213,17 +203,17 @@ class NativeDecoder:
             RuntimeError: when it was closed.
             ValueError: for ids or lengths that the model has not.
         """
-        offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
-        ids = np.fromiter(chain.from_iterable(sentences), np.int32, int(offsets[-1]))
-        ranks = np.array(order, np.int64)
+        offsets = array("q", accumulate(map(len, sentences), initial=0))
+        ids = array("i", chain.from_iterable(sentences))
+        ranks = array("q", order)
         with self._changed:
             if not self.usable:
                 raise RuntimeError("The native decoder: it was closed.")
             request = self._functions.keras_int8nmt_request_submit(
                 self._pool,
-                _pointer(ids, ctypes.c_int32),
-                _pointer(offsets, ctypes.c_int64),
-                _pointer(ranks, ctypes.c_int64),
+                _pointer(ids),
+                _pointer(offsets),
+                _pointer(ranks),
                 len(sentences),
             )
             if not request:
@@ -333,25 +323,20 @@ class NativeResult:
             self._decoder.drop(self, request)
 
     def _read(self, request: int) -> list[list[Hypothesis]]:
-        sizes = np.zeros(2, np.int64)
-        self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes, ctypes.c_int64))
-        counts = np.empty(self._count, np.int64)
-        lengths, scores = np.empty(sizes[0], np.int64), np.empty(sizes[0], np.float32)
-        tokens = np.empty(sizes[1], np.int32)
+        sizes = _zeros("q", 2)
+        self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes))
+        counts = _zeros("q", self._count)
+        lengths, scores = _zeros("q", sizes[0]), _zeros("f", sizes[0])
+        tokens = _zeros("i", sizes[1])
         self._functions.keras_int8nmt_request_results(
-            request,
-            _pointer(counts, ctypes.c_int64),
-            _pointer(lengths, ctypes.c_int64),
-            _pointer(scores, ctypes.c_float),
-            _pointer(tokens, ctypes.c_int32),
+            request, _pointer(counts), _pointer(lengths), _pointer(scores), _pointer(tokens)
         )
-        ends = np.cumsum(lengths)
+        every = tokens.tolist()
         found = [
-            Hypothesis(None, tokens[end - length : end].tolist(), float(score))
-            for end, length, score in zip(ends, lengths, scores, strict=True)
+            Hypothesis(None, every[end - length : end], score)
+            for end, length, score in zip(accumulate(lengths), lengths, scores, strict=True)
         ]
-        lasts = np.cumsum(counts)
-        return [found[last - n : last] for last, n in zip(lasts, counts, strict=True)]
+        return [found[last - n : last] for last, n in zip(accumulate(counts), counts, strict=True)]
 
 
 def _native_filters(search: SearchOptions) -> Any:
@@ -384,8 +369,20 @@ def _setting(name: bytes, value: int | float | str) -> _Setting:
     return _Setting(name, _TEXT, 0, 0.0, value.encode())
 
 
-def _pointer(array: np.ndarray, kind: Any) -> Any:
-    return array.ctypes.data_as(ctypes.POINTER(kind))
+def _tensor(name: bytes, tensor: Any) -> _Tensor:
+    dtype, rank = dtype_of(tensor), len(tensor.shape)
+    assert dtype is not None, "a ModelSpec has no others"
+    dims = (ctypes.c_int64 * rank)(*tensor.shape)
+    return _Tensor(name, DTYPES.index(dtype), rank, dims, address_of(tensor))
+
+
+def _zeros(form: str, count: int) -> array[Any]:
+    return array(form, bytes(array(form).itemsize * count))
+
+
+def _pointer(numbers: array[Any]) -> int:
+    """Where the numbers lie; as long as nobody makes more of them."""
+    return numbers.buffer_info()[0]
 
 
 def _prepared(functions: Any) -> Any:

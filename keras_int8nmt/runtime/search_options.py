@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any, NamedTuple
 
 from keras_int8nmt.runtime.no_repeat_ngram import NoRepeatNgram
 from keras_int8nmt.runtime.token_filters import TokenFilter
@@ -107,13 +105,10 @@ class SearchOptions:
         """The same for a model whose sequences have at most `max_length` tokens."""
         return replace(self, max_length=min(self.max_length, max_length))
 
-    def divisors(self) -> np.ndarray:
+    def divisors(self) -> array[float]:
         """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by."""
-        # Here, since the command line reads the fields before it imports anything.
-        import numpy as np
-
-        lengths = np.maximum(np.arange(self.max_length + 1), 1).astype(np.float64)
-        return (lengths**self.length_penalty).astype(np.float32)
+        lengths = range(self.max_length + 1)
+        return array("f", [float(max(n, 1)) ** self.length_penalty for n in lengths])
 
     def filters(self) -> tuple[TokenFilter, ...]:
         """All token filters: those that numbers stand for, and `token_filters`."""

@@ -13,10 +13,9 @@ import math
 import mmap
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-
+from keras_int8nmt._memory import address_of, dtype_of
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
 
@@ -24,8 +23,9 @@ SETTINGS_FILE, TENSORS_FILE = "spec.json", "spec.safetensors"
 SPEC_FILES = (SETTINGS_FILE, TENSORS_FILE)
 FORMAT = "keras-int8nmt spec"
 
-_DTYPES = {"F32": "<f4", "I8": "|i1", "U8": "|u1"}
-_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+# What safetensors calls a type, the letter that Python has for it, and its bytes.
+_FORMS = {"F32": ("f", 4), "I8": ("b", 1), "U8": ("B", 1)}
+_NAMES = {"float32": "F32", "int8": "I8", "uint8": "U8"}
 # Of a header and of the settings; those of a model of a hundred layers are a tenth of it.
 _MOST_JSON = 16 << 20
 _LENGTH_BYTES = 8
@@ -58,8 +58,9 @@ def write_spec(spec: ModelSpec, folder: str | os.PathLike[str]) -> None:
     end = 0
     for name, tensor in ordered:
         begin, end = end, end + tensor.nbytes
-        shape = list(tensor.shape)
-        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": [begin, end]}
+        dtype, shape = dtype_of(tensor), list(tensor.shape)
+        assert dtype is not None, "a ModelSpec has no others"
+        header[name] = {"dtype": _NAMES[dtype], "shape": shape, "data_offsets": [begin, end]}
     encoded = json.dumps(header, separators=(",", ":")).encode()
     # So do the first, for whoever maps the file.
     encoded += b" " * (-(len(encoded) + _LENGTH_BYTES) % 64)
@@ -67,7 +68,7 @@ def write_spec(spec: ModelSpec, folder: str | os.PathLike[str]) -> None:
         file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
         file.write(encoded)
         for _, tensor in ordered:
-            file.write(tensor.data)
+            file.write(memoryview(tensor))
 
 
 def read_spec(folder: str | os.PathLike[str]) -> ModelSpec:
@@ -85,21 +86,19 @@ def read_spec(folder: str | os.PathLike[str]) -> ModelSpec:
         raise SpecFileError(f"{str(Path(folder) / SETTINGS_FILE)!r}: {error}") from error
 
 
-def forget(tensor: np.ndarray) -> None:
+def forget(tensor: memoryview) -> None:
     """Gives back the memory of a mapped tensor that is not needed any more; it can still be read.
 
     What was read of a file counts as memory of the process until then.
     """
-    base: Any = tensor
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+    mapped = tensor.obj
+    if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
         return
-    start = tensor.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+    start = address_of(tensor) - address_of(memoryview(mapped))
     first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
     length = (start + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
     if length > 0:
-        base.madvise(mmap.MADV_DONTNEED, first, length)
+        mapped.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -128,35 +127,38 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and "\0" not in text
 
 
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+def _read_tensors(path: Path) -> dict[str, memoryview]:
     if not path.is_file():
         raise SpecFileError(f"There is no file {str(path)!r}.")
     size = path.stat().st_size
     if size < _LENGTH_BYTES:
         raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
-    content = np.memmap(path, np.uint8, mode="r")
-    length = int.from_bytes(content[:_LENGTH_BYTES].tobytes(), "little")
+    with path.open("rb") as file:
+        # Private: ctypes takes an address of nothing that can't be written; nobody writes.
+        content = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
     if length > min(_MOST_JSON, size - _LENGTH_BYTES):
         raise SpecFileError(f"{str(path)!r} has a header of {length} bytes in a file of {size}.")
     start = _LENGTH_BYTES + length
-    header = _json(path, content[_LENGTH_BYTES:start].tobytes())
+    header = _json(path, bytes(content[_LENGTH_BYTES:start]))
     if not isinstance(header, dict):
         raise SpecFileError(f"{str(path)!r} has a header that is no JSON object.")
     header.pop("__metadata__", None)
-    data = np.asarray(content[start:])
+    data = content[start:]
     tensors, spans = {}, []
     for name, entry in header.items():
-        dtype, shape, (begin, end) = _entry(path, name, entry)
-        if end > len(data) or end - begin != math.prod(shape) * dtype.itemsize:
+        (form, itemsize), shape, (begin, end) = _entry(path, name, entry)
+        if end > len(data) or end - begin != math.prod(shape) * itemsize:
             raise SpecFileError(
                 f"{str(path)!r}: the tensor {name} of shape {shape} takes bytes {begin} to {end} "
                 f"of {len(data)}, which does not fit."
             )
         spans.append((begin, end))
         piece = data[begin:end]
-        if piece.ctypes.data % dtype.itemsize:
-            piece = piece.copy()
-        tensors[name] = piece.view(dtype).reshape(shape)
+        # A mapping begins at a page.
+        if (start + begin) % itemsize:
+            piece = memoryview(bytearray(piece))
+        tensors[name] = piece.cast(cast(Any, form), shape)
     # Every byte belongs to one tensor: what is not told could hide anything.
     position = 0
     for begin, end in sorted(spans):
@@ -170,7 +172,7 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tuple[int, int]]:
+def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, int], list[int], tuple[int, int]]:
     def whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
 
@@ -178,7 +180,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tupl
     if not isinstance(entry, dict) or not _is_plain(name):
         raise wrong
     dtype = entry.get("dtype")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _FORMS:
         raise wrong
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     for numbers in (shape, offsets):
@@ -188,10 +190,10 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[np.dtype, list[int], tupl
     assert isinstance(offsets, list)
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise wrong
-    # NumPy refuses a shape of too much, an empty one too.
-    if math.prod(size or 1 for size in shape) >= _MOST_ELEMENTS:
+    # What has no elements or no dimension is nothing that a model is made of.
+    if not 0 < math.prod(shape) < _MOST_ELEMENTS or not shape:
         raise wrong
-    return np.dtype(_DTYPES[dtype]), shape, (offsets[0], offsets[1])
+    return _FORMS[dtype], shape, (offsets[0], offsets[1])
 
 
 def _bytes(path: Path, most: int) -> bytes:

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.ops import functions as ops
@@ -132,7 +133,7 @@ def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Pa
     weights = set(spec.weights)
     module = tf.Module()
     module.keras_int8nmt_format = tf.Variable(_FORMAT_VERSION, trainable=False)
-    module.divisors = tf.Variable(options.divisors(), trainable=False)
+    module.divisors = tf.Variable(np.asarray(options.divisors()), trainable=False)
     module.variables_by_name = _variables(spec, weights)
     # Empty in the file: `_Packing` fills them.
     packed = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 # One window is with the streams while the next is tokenized.
 _AT_ONCE = 2
@@ -45,6 +46,9 @@ def _tensorflow_of(dataset: Any) -> Any:
 
 
 def _mapped(tf: Any, dataset: Any, translate: Callable[[list[str]], list[str]]) -> Any:
+    # Here: translating needs no NumPy, and whoever has a dataset has it already.
+    import numpy as np
+
     def in_python(texts: np.ndarray) -> np.ndarray:
         return np.array(translate([text.decode("utf-8") for text in texts]), object)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
-import numpy as np
-
 from keras_int8nmt import native
+from keras_int8nmt._memory import dtype_of, new_memory
+from keras_int8nmt._threads import for_each
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.spec_file import SpecFileError
@@ -34,10 +33,10 @@ class SpecModel:
         self,
         spec: ModelSpec,
         precision: str,
-        done_with: Callable[[np.ndarray], None] | None = None,
+        done_with: Callable[[memoryview], None] | None = None,
     ) -> None:
         missing = [name for name in _SETTINGS if not isinstance(spec.settings.get(name), int)]
-        if _TABLE not in spec.tensors or spec.tensors[_TABLE].ndim != 2:
+        if _TABLE not in spec.tensors or len(spec.tensors[_TABLE].shape) != 2:
             missing.append(_TABLE)
         if missing:
             raise SpecFileError(f"The model spec lacks {', '.join(missing)}.")
@@ -75,7 +74,7 @@ class SpecModel:
 
 
 def packed_spec(
-    spec: ModelSpec, done_with: Callable[[np.ndarray], None] | None = None
+    spec: ModelSpec, done_with: Callable[[memoryview], None] | None = None
 ) -> ModelSpec:
     """A spec with plain weights, packed for this CPU on all cores.
 
@@ -84,20 +83,44 @@ def packed_spec(
         done_with: See `SpecModel`.
     """
 
-    def pack(name: str) -> np.ndarray:
+    # The largest first: the output projection would else be begun last and end alone.
+    names = sorted(spec.weights, key=lambda name: -spec.tensors[name].nbytes)
+    places: dict[str, memoryview] = {}
+    counts = [_packed_bytes(spec, name) for name in names]
+    # One piece of memory for all: few large pages, and all of it is given back at once.
+    memory, start = new_memory(sum(map(_rounded, counts))), 0
+    for name, count in zip(names, counts, strict=True):
+        places[name] = memory[start : start + count]
+        start += _rounded(count)
+
+    def pack(name: str) -> None:
         plain = spec.tensors[name]
-        pack_one = native.pack_weights if plain.dtype == np.int8 else native.pack_float
         try:
-            packed = pack_one(plain)
+            native.pack_into(plain, places[name])
         except ValueError as error:
             raise SpecFileError(f"The tensor {name} of the model spec: {error}") from error
         if done_with is not None:
             done_with(plain)
-        return packed
 
-    # The largest first: the output projection would else be begun last and end alone.
-    names = sorted(spec.weights, key=lambda name: -spec.tensors[name].nbytes)
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        packed = dict(zip(names, threads.map(pack, names), strict=True))
-    tensors = {name: packed.get(name, tensor) for name, tensor in spec.tensors.items()}
+    for_each(pack, names, usable_cores())
+    tensors = {name: places.get(name, tensor) for name, tensor in spec.tensors.items()}
     return ModelSpec(spec.settings, tensors)
+
+
+def _packed_bytes(spec: ModelSpec, name: str) -> int:
+    plain = spec.tensors[name]
+    dtype, shape = dtype_of(plain), list(plain.shape)
+    if dtype not in ("int8", "float32") or len(shape) != 2:
+        raise SpecFileError(
+            f"The tensor {name} of the model spec is {dtype} of shape {shape}; expected int8 or "
+            "float32 [rows, columns]."
+        )
+    try:
+        return native.packed_bytes(dtype, *shape)
+    except ValueError as error:
+        raise SpecFileError(f"The tensor {name} of the model spec: {error}") from error
+
+
+def _rounded(count: int) -> int:
+    """Packed weights begin where a line of the cache does."""
+    return -(-count // 64) * 64

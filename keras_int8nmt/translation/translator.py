@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_int8nmt import native
+from keras_int8nmt._threads import Task
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.source import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
@@ -195,25 +195,27 @@ class Translator:
                 "the model that load_folder gives, which takes TensorFlow's operations."
             )
         names = [name for name in card["files"] if name != MODEL_FILE]
-        with ThreadPoolExecutor(len(names)) as threads:
-            # Hashing lets go of the interpreter, as packing does.
-            check = partial(check_file, place, card, size_only=verify == "size")
-            checked = [threads.submit(check, name) for name in names]
-            for name in names:
-                check_file(place, card, name, size_only=True)
-            model: Any = None
-            failure: Exception | None = None
-            try:
-                model = SpecModel(read_spec(place), card["precision"], forget)
-            except SpecFileError as error:
-                failure = SpecFileError(f"In {str(place)!r}: {error}")
-            # A file that was changed is the better reason.
-            for one in checked:
-                one.result()
+        for name in names:
+            check_file(place, card, name, size_only=True)
+        # Hashing lets go of the interpreter, as packing does.
+        hashed = None if verify == "size" else Task(_check_content, place, card, names)
+        model: Any = None
+        tokenizer: Any = None
+        failure: Exception | None = None
+        try:
+            model = SpecModel(read_spec(place), card["precision"], forget)
+            tokenizer = load_tokenizer(place, card["files"])
+        except SpecFileError as error:
+            failure = SpecFileError(f"In {str(place)!r}: {error}")
+        except KerasInt8nmtError as error:
+            failure = error
+        # A file that was changed is the better reason.
+        if hashed is not None:
+            hashed.result()
         if failure is not None:
             raise failure
         check_nothing_put_in(place, card)
-        translator = cls(model, load_tokenizer(place, card["files"]), **options)
+        translator = cls(model, tokenizer, **options)
         if translator.path == "fast":
             try:
                 translator.native_engine.decoder()
@@ -320,9 +322,9 @@ class Translator:
 
     def _translation(self, found: list[Hypothesis]) -> Translation:
         """An empty hypothesis stands where there is none."""
-        hypotheses = found or [Hypothesis(None, [], -np.inf)]
+        hypotheses = found or [Hypothesis(None, [], -math.inf)]
         if not self.options.return_scores:
-            hypotheses = [Hypothesis(None, h.tokens, np.nan) for h in hypotheses]
+            hypotheses = [Hypothesis(None, h.tokens, math.nan) for h in hypotheses]
         return Translation(hypotheses)
 
     def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
@@ -432,6 +434,12 @@ class Translator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_content(folder: Path, card: dict[str, Any], names: Sequence[str]) -> None:
+    # What takes longest is begun first.
+    for name in sorted(names, key=lambda name: -card["files"][name]["bytes"]):
+        check_file(folder, card, name)
 
 
 def _sentence(i: int) -> str:

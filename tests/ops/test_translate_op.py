@@ -36,7 +36,7 @@ def arguments():
     spec = model.spec()
     return {
         "source_ids": np.int32([[5, 6, model.eos_id], [7, model.eos_id, model.pad_id]]),
-        "divisors": SearchOptions(beam_size=2, max_length=6).divisors(),
+        "divisors": np.asarray(SearchOptions(beam_size=2, max_length=6).divisors()),
         "tensors": list(spec.tensors.values()),
         "tensor_names": list(spec.tensors),
         **settings_as_attributes(spec),

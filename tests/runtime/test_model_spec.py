@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.runtime.model_spec import (
-    FORMAT_VERSION,
-    ModelSpec,
-    codes,
-    float_product,
-    written,
-)
+from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
+from keras_int8nmt.runtime.spec_parts import codes, float_product, written
 
 
 def test_parts_are_joined_by_dots_and_the_version_is_a_setting():
@@ -33,6 +28,7 @@ def test_settings_of_other_types_are_refused_by_name(value):
         (np.zeros(3), "no array of float32, int8, uint8"),
         ([1, 2], "no array of float32, int8, uint8"),
         (np.zeros((3, 2), np.int8).T, "not C-contiguous"),
+        (np.zeros((0, 2), np.int8), "not C-contiguous, or has no elements"),
     ],
 )
 def test_tensors_of_other_kinds_are_refused_by_name(tensor, message):

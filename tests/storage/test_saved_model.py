@@ -86,7 +86,7 @@ def unpacked(found):
 def search_arguments(kind):
     options = Translator(model_of(kind), None, **SEARCH).options
     return {
-        "divisors": options.divisors(),
+        "divisors": np.asarray(options.divisors()),
         "spec": model_of(kind).spec(),
         **SEARCH,
     }
@@ -121,7 +121,9 @@ def test_padding_order_and_company_never_change_an_answer(kind):
 def test_the_bounds_of_the_search_are_kept():
     settings = {"min_length": 12, "max_length": 14, "length_penalty": 0.5}
     options = Translator(model_of("int8"), None, **SEARCH, **settings).options
-    found = search("int8", padded(sentences()), divisors=options.divisors(), min_length=12)
+    found = search(
+        "int8", padded(sentences()), divisors=np.asarray(options.divisors()), min_length=12
+    )
     assert {len(tokens) for each in found for tokens, _ in each} <= {12, 13, 14}
     assert found == translated("int8", "fast", **settings)
 
@@ -129,7 +131,7 @@ def test_the_bounds_of_the_search_are_kept():
 def test_places_without_a_hypothesis_are_empty():
     """One step ends fewer hypotheses than the beam has places."""
     options = Translator(model_of("int8"), None, **SEARCH, max_length=1).options
-    arguments = search_arguments("int8") | {"divisors": options.divisors()}
+    arguments = search_arguments("int8") | {"divisors": np.asarray(options.divisors())}
     tokens, lengths, scores = translate(padded(sentences()[:2]), **arguments)
     np.testing.assert_array_equal(lengths, [[1, 0], [1, 0]])
     assert np.isneginf(scores[:, 1]).all()

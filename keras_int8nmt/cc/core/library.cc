@@ -1,5 +1,6 @@
 // The C functions that are not the decoder's: what the library runs on, threads, and weights packed
 // for this CPU.
+#include <cstring>
 #include <exception>
 #include <string>
 
@@ -82,8 +83,9 @@ KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, i
                                              void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
     keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth);
-    for (int64_t i = 0; i < k * n; ++i) {
-      if (weights[i] != -128) continue;
+    // The library's search is many times as fast as a loop that may leave.
+    if (const void* found = std::memchr(weights, 0x80, static_cast<size_t>(k * n))) {
+      const int64_t i = static_cast<const int8_t*>(found) - weights;
       throw std::invalid_argument("weights has -128 at [" + std::to_string(i / n) + ", " +
                                   std::to_string(i % n) + "]; expected -127 to 127");
     }

@@ -13,7 +13,8 @@ from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.product_plan import Product
 from keras_int8nmt.layers.projections import ProjectionGroup
 from keras_int8nmt.ops import functions as ops
-from keras_int8nmt.runtime.model_spec import Part, written
+from keras_int8nmt.runtime.model_spec import Part
+from keras_int8nmt.runtime.spec_parts import written
 
 # What stored weights of the output projection are named by.
 _OUTPUT = "output_"

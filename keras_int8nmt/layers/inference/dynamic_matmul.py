@@ -11,7 +11,8 @@ from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.layers.inference.packed_matmul import PackedMatmul
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import inverse_weight_scales, quantize_weights
-from keras_int8nmt.runtime.model_spec import Part, int8_product
+from keras_int8nmt.runtime.model_spec import Part
+from keras_int8nmt.runtime.spec_parts import int8_product
 
 # A float kernel `[k, n]` and its bias `[n]` or None.
 Weights = tuple[np.ndarray, np.ndarray | None]

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.runtime.model_spec import Part, float_product
+from keras_int8nmt.runtime.model_spec import Part
+from keras_int8nmt.runtime.spec_parts import float_product
 
 
 class FloatMatmul:

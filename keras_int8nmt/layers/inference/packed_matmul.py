@@ -17,7 +17,8 @@ from keras_int8nmt.quantization import (
     fold_output_scale,
     quantize_weights,
 )
-from keras_int8nmt.runtime.model_spec import Part, int8_product, written
+from keras_int8nmt.runtime.model_spec import Part
+from keras_int8nmt.runtime.spec_parts import int8_product, written
 
 # Activations that commute with a positive factor: the output scale can be folded into the scales
 # and the bias, and the back end then writes int8 by itself.

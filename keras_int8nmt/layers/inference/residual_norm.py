@@ -13,7 +13,8 @@ from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, optional_pa
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.quantization import QuantParams
-from keras_int8nmt.runtime.model_spec import Part, norm
+from keras_int8nmt.runtime.model_spec import Part
+from keras_int8nmt.runtime.spec_parts import norm
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "gemm/backends.h"
 
@@ -40,16 +41,49 @@ int64_t PlaceOf(int64_t i, int64_t j, int64_t groups) {
   return ((j / kPanel) * groups + i / 4) * kPanel * 4 + j % kPanel * 4 + i % 4;
 }
 
+// Rows that are packed together: what they make of a panel is one page, and their lines are found
+// again by the panel after it.
+constexpr int64_t kPackedRows = 64;
+
+// Four rows of a panel, each `columns` long; the sums of their columns are added to `sums`.
+template <typename Columns>
+void PackGroup(const int8_t* w, int64_t n, Columns columns, int8_t* group, int32_t* sums) {
+  const int8_t *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
+  for (int64_t j = 0; j < columns; ++j) {
+    group[j * 4] = w0[j];
+    group[j * 4 + 1] = w1[j];
+    group[j * 4 + 2] = w2[j];
+    group[j * 4 + 3] = w3[j];
+    sums[j] += w0[j] + w1[j] + w2[j] + w3[j];
+  }
+}
+
 void PackBody(const int8_t* weights, int64_t k, int64_t n, void* body) {
   auto* starts = static_cast<int32_t*>(body);
   auto* panels = reinterpret_cast<int8_t*>(starts + Panels(n) * kPanel);
-  for (int64_t i = 0; i < k; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      const int8_t w = weights[i * n + j];
-      panels[PlaceOf(i, j, Groups(k))] = w;
-      starts[j] -= 128 * w;
+  const int64_t whole = k / 4 * 4;
+  for (int64_t row = 0; row < whole; row += kPackedRows) {
+    const int64_t end = std::min(row + kPackedRows, whole);
+    for (int64_t first = 0; first < n; first += kPanel) {
+      const int64_t columns = std::min(n - first, kPanel);
+      int8_t* group = panels + PlaceOf(row, first, Groups(k));
+      for (int64_t i = row; i < end; i += 4, group += kPanel * 4) {
+        const int8_t* w = weights + i * n + first;
+        if (columns == kPanel) {
+          PackGroup(w, n, std::integral_constant<int64_t, kPanel>(), group, starts + first);
+        } else {
+          PackGroup(w, n, columns, group, starts + first);
+        }
+      }
     }
   }
+  for (int64_t i = whole; i < k; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      panels[PlaceOf(i, j, Groups(k))] = weights[i * n + j];
+      starts[j] += weights[i * n + j];
+    }
+  }
+  for (int64_t j = 0; j < n; ++j) starts[j] *= -128;
 }
 
 void UnpackBody(const void* body, int64_t k, int64_t n, int8_t* weights) {
