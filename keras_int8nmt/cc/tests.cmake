@@ -27,8 +27,13 @@ foreach(_name kernels gemm float_gemm toy_backend decoder)
   target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
 endforeach()
 
-# It looks at oneDNN's own sums, too.
+# oneDNN does not lie beside these programs, so they bring it along.
 if(ONEDNN_FOUND)
+  foreach(_name kernels gemm float_gemm toy_backend decoder)
+    target_link_libraries(${_name}_test PRIVATE -Wl,--no-as-needed ${ONEDNN_LIBRARY}
+                          ${GOMP_LIBRARY} -Wl,--as-needed)
+  endforeach()
+  # It looks at oneDNN's own sums, too.
   target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
 endif()
 

@@ -6,8 +6,9 @@
 #define KERAS_INT8NMT_KERNELS_GEMM_ONEDNN_H_
 
 #include <cstdint>
-#include <dnnl.hpp>
 #include <memory>
+
+#include "gemm/onednn_library.h"
 
 namespace keras_int8nmt {
 namespace onednn {

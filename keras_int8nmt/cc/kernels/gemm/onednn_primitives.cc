@@ -6,9 +6,6 @@
 #include "gemm/gemm.h"
 #include "gemm/onednn.h"
 
-// The one function that is needed: not every compiler finds omp.h of the library that oneDNN uses.
-extern "C" void omp_set_num_threads(int threads);
-
 namespace keras_int8nmt {
 namespace onednn {
 namespace {
@@ -112,7 +109,7 @@ int ApplyThreads() { return ApplyThreads(GemmThreads()); }
 int ApplyThreads(int wanted) {
   thread_local int applied = 0;
   if (applied != wanted) {
-    omp_set_num_threads(wanted);
+    Library().omp_set_num_threads(wanted);
     applied = wanted;
   }
   return wanted;
