@@ -58,11 +58,12 @@ def add_toy_options(parser):
     parser.add_argument("--times", type=int, default=2)
 
 
-TOY = SimpleNamespace(SUMMARY="Say a word.", add_options=add_toy_options, run=say)
+TOY = SimpleNamespace(add_options=add_toy_options, run=say)
 
 
 def test_a_command_is_a_file_and_a_row(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(COMMANDS, "say", TOY)
+    monkeypatch.setitem(COMMANDS, "say", "Say a word.")
+    monkeypatch.setitem(sys.modules, "keras_int8nmt.cli.say", TOY)
     assert main(["say", "Guten", "--json", str(tmp_path / "f.json")]) == 0
     assert capsys.readouterr().out == "Guten Guten\n"
     assert json.loads((tmp_path / "f.json").read_text()) == {"said": 2}

@@ -10,8 +10,6 @@ from keras_int8nmt.cli.opening import open_with_tokenizer
 from keras_int8nmt.cli.options import add_output, add_search, mode, not_negative, positive
 from keras_int8nmt.files.lines import check_writable_file, read_pairs, write_lines
 
-SUMMARY = "Find the fastest precision of each MatMul within a tolerance."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.autotuning.candidates import CANDIDATES, KNOWN

@@ -9,8 +9,6 @@ from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import start_keras
 from keras_int8nmt.cli.options import positive
 
-SUMMARY = "Measure speed on this machine, or what INT8 costs in BLEU."
-
 # Options that may be repeated: their words in the singular, by the arguments that they fill.
 _WORDS = {
     "cases": "case",

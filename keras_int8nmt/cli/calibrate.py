@@ -13,8 +13,6 @@ from keras_int8nmt.cli.options import add_output, mode, positive, share
 from keras_int8nmt.files.lines import read_pairs
 from keras_int8nmt.storage.card import check_replaceable
 
-SUMMARY = "Find the thresholds of a float model on sample sentences."
-
 # What a model card tells of calibration.
 CARD_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
 

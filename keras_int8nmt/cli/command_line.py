@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_int8nmt._version import __version__
-from keras_int8nmt.cli.commands import COMMANDS, Command
+from keras_int8nmt.cli.commands import COMMANDS, command_file
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.lines import check_writable_file, write_lines
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             check_writable_file(json_path, force=True)
-            figures = COMMANDS[name].run(**options)
+            figures = command_file(name).run(**options)
         if json_path is not None:
             write_lines(json_path, [json.dumps(figures, indent=1, ensure_ascii=False)])
     except BrokenPipeError:
@@ -61,27 +61,25 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
     )
-    for name, command in COMMANDS.items():
-        commands.add_parser(
-            name, command=command, help=command.SUMMARY, description=command.SUMMARY
-        )
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, command=name, help=summary, description=summary)
     return parser
 
 
 class _CommandParser(argparse.ArgumentParser):
     """The parser of one command, whose options are added when it is the one that is asked for.
 
-    So no command waits for what the options of another one import.
+    So no command waits for what another one imports.
     """
 
-    def __init__(self, *args: Any, command: Command, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, command: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._command: Command | None = command
+        self._command: str | None = command
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self._command is not None:
             self.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
-            self._command.add_options(self)
+            command_file(self._command).add_options(self)
             self._command = None
         return super().parse_known_args(args, namespace)
 

@@ -13,8 +13,6 @@ from keras_int8nmt.cli.options import add_output
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.storage.card import check_replaceable
 
-SUMMARY = "Make the INT8 model of a calibrated one."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.conversion.options import WEIGHT_SCALES, ConversionOptions

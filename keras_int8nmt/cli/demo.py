@@ -13,7 +13,6 @@ from keras_int8nmt.cli.opening import start_keras
 if TYPE_CHECKING:
     from keras_int8nmt.evaluation.measure import Evaluation
 
-SUMMARY = "Translate with the built-in model: INT8 beside float."
 
 _SHOWN = 12
 _SEARCH: dict[str, Any] = {"beam_size": 4, "batch_size": 32}

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from keras_int8nmt.evaluation.measure import Evaluation
     from keras_int8nmt.evaluation.significance import Comparison
 
-SUMMARY = "Measure BLEU, chrF, TER, speed and memory; of several models also whether they differ."
-
 
 class EvaluationRequestError(KerasInt8nmtError, ValueError):
     """What the user asked to evaluate does not fit together; the message says why."""

@@ -13,8 +13,6 @@ from keras_int8nmt.runtime.spec_file import read_spec
 from keras_int8nmt.storage.card import MODEL_FILE, has_spec, read_card
 from keras_int8nmt.storage.recognition import recognise
 
-SUMMARY = "Tell what a model folder holds, and what would run it here."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a Marian folder, or one of ours")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from keras_int8nmt.report.data import ReportData
     from keras_int8nmt.report.quality import Quality
 
-SUMMARY = "Say what conversion or calibration did to each MatMul."
 
 # Sentences of the test set on which the SQNR of outputs is measured.
 _SAMPLE = 32

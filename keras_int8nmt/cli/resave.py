@@ -10,8 +10,6 @@ from keras_int8nmt.cli.opening import open_folder
 from keras_int8nmt.cli.options import add_output
 from keras_int8nmt.storage.card import check_replaceable, own_entries, read_card
 
-SUMMARY = "Save a model folder anew: with a model spec, so that translating needs no Keras."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="DIR", help="a folder that a command or save_folder wrote")

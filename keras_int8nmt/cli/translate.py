@@ -13,14 +13,13 @@ from keras_int8nmt._version import __version__
 from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import open_translator
 from keras_int8nmt.cli.options import add_force, add_search, add_verbose, positive
+from keras_int8nmt.files import WINDOW
 from keras_int8nmt.files.journal import JournaledOutput
 from keras_int8nmt.files.output import ON_ERROR, Output, open_output
 from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_format
-from keras_int8nmt.files.source import WINDOW, LineSource, count_lines
+from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.card import fingerprint
-
-SUMMARY = "Translate text: as many lines out as in, in their order."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from keras_int8nmt.files import WINDOW
 from keras_int8nmt.files.compression import open_input
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.records import BadLineError, LineFormat, Record
 
-# Lines that are sorted together. More would hardly pad less, and wait longer for the first.
-WINDOW = 2048
 # A window ends at so many bytes even if it has few lines.
 _WINDOW_BYTES = 4 << 20
 # A longer line is no sentence, and must not fill the memory.

@@ -54,7 +54,10 @@ class MarianTokenizer:
                 self.files[name] = _read(folder / name)
 
         self._source = _sentencepiece(folder / "source.spm", self.files["source.spm"])
-        self._target = _sentencepiece(folder / "target.spm", self.files["target.spm"])
+        self._target = self._source
+        # Many models have one for both; making one takes milliseconds.
+        if self.files["target.spm"] != self.files["source.spm"]:
+            self._target = _sentencepiece(folder / "target.spm", self.files["target.spm"])
         self._ids = _vocabulary(folder / "vocab.json", self.files["vocab.json"])
         target_ids = self._ids
         if "target_vocab.json" in self.files:

@@ -7,13 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
-from keras_int8nmt._progress import byte_bar
 from keras_int8nmt.files.compression import packer
 from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError
@@ -105,8 +102,7 @@ def translate_lines(
     before = output.progress.lines
     done = Done(before, before, output.progress.failed)
     start = time.perf_counter()
-    bar_of_bytes = byte_bar(source.size, "translating", source.position, enabled=bar)
-    with bar_of_bytes as shown, _old_objects_left_alone():
+    with _bar(source, bar) as shown, _old_objects_left_alone():
         windows = overlapped(
             source.windows(),
             lambda window: _Careful(translator, window, source.name),
@@ -131,6 +127,16 @@ def translate_lines(
         _finish(output)
     done.seconds = time.perf_counter() - start
     return done
+
+
+def _bar(source: LineSource, wanted: bool) -> Any:
+    """A bar for the bytes of a source, as a context; of None where nobody would see it."""
+    if not wanted or not sys.stderr.isatty():
+        return nullcontext()
+    # Importing tqdm takes longer than opening a small model.
+    from keras_int8nmt._progress import byte_bar
+
+    return byte_bar(source.size, "translating", source.position)
 
 
 @contextmanager
@@ -224,7 +230,8 @@ class _Writer:
         self.failed += 1
         treated = "copied" if self._on_error == "copy" else "left empty"
         # Around the bar, if there is one.
-        tqdm.write(f"keras-int8nmt: {where}; {treated}", file=sys.stderr)
+        write = sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else print
+        write(f"keras-int8nmt: {where}; {treated}", file=sys.stderr)
 
 
 def _append(output: Output, content: bytes, **progress: Any) -> None:
@@ -252,7 +259,7 @@ def _raise_with_hint(output: Output, error: OSError) -> None:
 
 def _shower(bar: Any) -> Callable[[Window, int], None] | None:
     """Moves the bar by the share of a window that is finished; None where nobody sees it."""
-    if bar.disable:
+    if bar is None:
         return None
 
     def show(window: Window, finished: int) -> None:
@@ -263,5 +270,7 @@ def _shower(bar: Any) -> Callable[[Window, int], None] | None:
 
 
 def _show(bar: Any, window: Window, done: Done) -> None:
+    if bar is None:
+        return
     bar.set_postfix_str(f"{done.target_tokens / done.seconds:.0f} tokens/s", refresh=False)
     bar.update(window.position - bar.n)

@@ -13,7 +13,7 @@ from typing import Any
 from keras_int8nmt import native
 from keras_int8nmt._threads import Task
 from keras_int8nmt.errors import KerasInt8nmtError
-from keras_int8nmt.files.source import WINDOW
+from keras_int8nmt.files import WINDOW
 from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions, whole
@@ -29,7 +29,6 @@ from keras_int8nmt.storage.card import (
 from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
 from keras_int8nmt.tokenizers.protocol import Tokenizer
-from keras_int8nmt.translation.datasets import map_strings
 from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
 from keras_int8nmt.translation.native_engine import NativeEngine, native_refusal
 from keras_int8nmt.translation.results import AsyncTranslations, Translation
@@ -315,6 +314,8 @@ class Translator:
             >>> sources = tf.data.TextLineDataset("news.en")
             >>> translator.map_dataset(sources).batch(100)
         """
+        from keras_int8nmt.translation.datasets import map_strings
+
         return map_strings(dataset, self, window)
 
     def _translation_of(self, found: list[Hypothesis]) -> Translation:

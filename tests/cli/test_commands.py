@@ -18,7 +18,7 @@ from keras_int8nmt.bench.benchmarks import BENCHMARKS
 from keras_int8nmt.bench.corpus import options as corpus_options
 from keras_int8nmt.bench.corpus.run import PARTS
 from keras_int8nmt.cli.command_line import main, make_parser
-from keras_int8nmt.cli.commands import COMMANDS
+from keras_int8nmt.cli.commands import COMMANDS, command_file
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.evaluation.significance import TESTS
 from keras_int8nmt.files.output import ON_ERROR
@@ -66,7 +66,7 @@ def run_light(*commands, before=""):
 def options_of(name):
     """The options of a command by what they fill."""
     parser = argparse.ArgumentParser()
-    COMMANDS[name].add_options(parser)
+    command_file(name).add_options(parser)
     return {action.dest: action for action in parser._actions}
 
 
