@@ -12,11 +12,15 @@ from typing import Any
 
 from keras_int8nmt._tables import format_table
 from keras_int8nmt.autotuning.candidates import KNOWN, PLAIN, Candidate, find_candidates
+from keras_int8nmt.autotuning.chance import CONFIDENCE
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.quantization import PRECISIONS
 
 FORMAT = "keras-int8nmt policy"
-FORMAT_VERSION = 1
+# Version 1 knew no chance.
+FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)
+_SINCE_2 = {"confidence", "sentences", "sentences_needed"}
 # Names of float MatMuls in a row of the text; of more only the number is told.
 _NAMED = 2
 
@@ -39,7 +43,10 @@ class Trial:
         score: By the metric.
         loss: The float model's score less this one.
         time: Estimated time of the MatMuls, as a part of what they take in float32.
-        good: Whether the loss is within the tolerance.
+        good: Whether the loss is within the tolerance, or can't be told from none.
+        error: Standard error of the loss, by paired bootstrap over the sentences; None: the metric
+            tells no more than a score.
+        margin: How much of the loss may be chance at the confidence asked for; None as in `error`.
     """
 
     number: int
@@ -51,6 +58,24 @@ class Trial:
     loss: float
     time: float
     good: bool
+    error: float | None = None
+    margin: float | None = None
+
+    def verdict(self, tolerance: float) -> str:
+        """In words."""
+        if not self.good:
+            return "too lossy"
+        return "good" if self.loss <= tolerance else "within chance"
+
+    def loss_text(self) -> str:
+        """The loss and how much of it may be chance."""
+        return f"{self.loss:+.2f}" + (f" ± {self.margin:.2f}" if self.margin else "")
+
+
+def showing_chance(chosen: Trial | None, trials: Iterable[Trial]) -> Trial | None:
+    """The trial that shows what chance does: the chosen one, or the first where some is known."""
+    both = trials if chosen is None else (chosen, *trials)
+    return next((trial for trial in both if trial.margin), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +102,10 @@ class AutotuneResult(Mapping[str, str]):
         sensitivities: For each MatMul how much its INT8 is thought to harm; empty where everything
             was good enough in INT8.
         sensitivity_unit: What these numbers are.
+        confidence: How sure it had to be that a loss beyond the tolerance is one.
+        sentences: How many the metric told numbers of; 0: it gave scores alone.
+        sentences_needed: About how many would show a loss of the size of the tolerance, four times
+            of five; None: not known, or the tolerance is 0.
 
     Example:
 
@@ -98,6 +127,9 @@ class AutotuneResult(Mapping[str, str]):
     trials: tuple[Trial, ...] = ()
     sensitivities: dict[str, float] = field(default_factory=dict)
     sensitivity_unit: str = ""
+    confidence: float = CONFIDENCE
+    sentences: int = 0
+    sentences_needed: int | None = None
 
     def __getitem__(self, name: str) -> str:
         return self.assignment[name]
@@ -167,11 +199,36 @@ class AutotuneResult(Mapping[str, str]):
         else:
             text += (
                 f", {_setting(trial)}: {self.metric} {trial.score:.2f}, float32 "
-                f"{self.baseline:.2f}, loss {trial.loss:.2f} of {self.tolerance:g}; estimated time "
+                f"{self.baseline:.2f}, loss {self._loss(trial)}; estimated time "
                 f"of MatMuls {trial.time:.2f} of float32"
             )
         end = ", which is all of the budget" if self.exhausted else ""
         return f"{text}; {len(self.trials)} evaluations{end}"
+
+    def _loss(self, trial: Trial) -> str:
+        chance = f" ± {trial.margin:.2f}" if trial.margin else ""
+        small = ", which can't be told from none" if trial.loss > self.tolerance else ""
+        return f"{trial.loss:.2f}{chance} of {self.tolerance:g}{small}"
+
+    def chance(self) -> str:
+        """What the sentences can show, one line; empty where the metric tells no more than scores.
+
+        ± is how much of a loss may be chance.
+        """
+        trial = showing_chance(self.trial, self.trials)
+        if trial is None:
+            return ""
+        margin = trial.margin or 0.0
+        text = (
+            f"± at {100 * self.confidence:g} %: on {self.sentences} sentences a loss of up to "
+            f"{margin:.2f} {self.metric} can't be told from none"
+        )
+        if margin <= self.tolerance or self.sentences_needed is None:
+            return text + "."
+        return (
+            f"{text}; to see one of {self.tolerance:g} takes about {self.sentences_needed:,} "
+            "sentences."
+        )
 
     def to_text(self) -> str:
         """The trials, the sensitivities where they were needed, and what was chosen."""
@@ -182,10 +239,9 @@ class AutotuneResult(Mapping[str, str]):
                 _setting(trial),
                 _listed(trial.floats),
                 f"{trial.score:.2f}",
-                f"{trial.loss:+.2f}",
+                trial.loss_text(),
                 f"{trial.time:.3f}",
-                ("good" if trial.good else "too lossy")
-                + (", chosen" if trial.number == self.chosen else ""),
+                trial.verdict(self.tolerance) + (", chosen" if trial.number == self.chosen else ""),
             )
             for trial in self.trials
         ]
@@ -195,7 +251,8 @@ class AutotuneResult(Mapping[str, str]):
             table = [("MatMul", f"harm of INT8 ({self.sensitivity_unit})", "chosen")]
             table += [(name, f"{harm:.4g}", self[name]) for name, harm in ranked]
             parts.append(format_table(table))
-        return "\n\n".join([*parts, self.summary()])
+        last = "\n".join(filter(None, (self.chance(), self.summary())))
+        return "\n\n".join([*parts, last])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; of the candidate's `prepare` only whether there is one."""
@@ -275,13 +332,16 @@ def read_policy(path: str | os.PathLike[str]) -> AutotuneResult | dict[str, str]
 def _checked(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise PolicyFileError(f'A policy is a JSON object with "format": "{FORMAT}".')
-    if content.get("format_version") != FORMAT_VERSION:
+    version = content.get("format_version")
+    if version not in _READ_VERSIONS:
         raise PolicyFileError(
-            f"The policy has format version {content.get('format_version')!r}; this release reads "
-            f"version {FORMAT_VERSION}."
+            f"The policy has format version {version!r}; this release reads "
+            f"{' and '.join(map(str, _READ_VERSIONS))}."
         )
     content = {k: v for k, v in content.items() if k not in ("format", "format_version")}
     known = {entry.name for entry in fields(AutotuneResult)}
+    if version == 1:
+        known -= _SINCE_2
     if content.keys() != known:
         raise PolicyFileError(
             f"A policy must have the entries {sorted(known)}; found {sorted(content)}."

@@ -8,8 +8,9 @@
 3. MatMuls of the set that was found go back to INT8, many at a time first, where that is still good
    enough: the harm was an estimate. After a number of trials in vain that ends.
 
-Only a score decides; estimates decide in which order sets are tried. What is a subset of a set that
-was too lossy is not tried: more in INT8 is taken to be no better.
+Only scores decide; estimates decide in which order sets are tried. Good enough is a loss within the
+tolerance, and one that can't be told from none (chance.py). What is a subset of a set that was too
+lossy is not tried: more in INT8 is taken to be no better.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from keras_int8nmt.autotuning.chance import CONFIDENCE, margin
 from keras_int8nmt.autotuning.frontier import Frontier
 from keras_int8nmt.autotuning.result import Trial
 from keras_int8nmt.errors import KerasInt8nmtError
@@ -56,6 +58,21 @@ class Setting:
 Floats = frozenset[str]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A score and how sure its loss is.
+
+    Attributes:
+        score: By the metric.
+        error: Standard error of the loss; None: not known, and the loss counts as it is.
+        differing: How many sentences score differently from the float model's.
+    """
+
+    score: float
+    error: float | None = None
+    differing: int = 0
+
+
 @dataclass
 class Problem:
     """What is searched.
@@ -69,6 +86,8 @@ class Problem:
         evaluate: The score of a setting with some MatMuls in float.
         harms: An estimate of the harm that the INT8 of each MatMul does in a setting; None: the
             loss with that one alone in INT8, which takes an evaluation each.
+        confidence: How sure it must be that a loss beyond the tolerance is one, see `margin`.
+        tell: Is told each trial when it was made.
     """
 
     times: Mapping[str, Times]
@@ -76,8 +95,10 @@ class Problem:
     baseline: float
     tolerance: float
     budget: int
-    evaluate: Callable[[Setting, Floats], float]
+    evaluate: Callable[[Setting, Floats], Scored]
     harms: Callable[[Setting], Mapping[str, float]] | None
+    confidence: float = CONFIDENCE
+    tell: Callable[[Trial], None] = lambda trial: None
 
 
 @dataclass
@@ -129,20 +150,29 @@ class Search:
         if key not in self._tried:
             if len(self.outcome.trials) >= self.problem.budget:
                 raise _BudgetSpentError
-            score = self.problem.evaluate(setting, floats)
+            scored = self.problem.evaluate(setting, floats)
+            loss = self.problem.baseline - scored.score
+            chance = (
+                None
+                if scored.error is None
+                else margin(loss, scored.error, scored.differing, self.problem.confidence)
+            )
             trial = Trial(
                 number=len(self.outcome.trials) + 1,
                 purpose=purpose,
                 candidate=setting.candidate,
                 mode=setting.mode,
                 floats=tuple(name for name in self.problem.times if name in floats),
-                score=score,
-                loss=self.problem.baseline - score,
+                score=scored.score,
+                loss=loss,
                 time=self._time(setting, floats),
-                good=self.problem.baseline - score <= self.problem.tolerance,
+                good=loss <= max(self.problem.tolerance, chance or 0.0),
+                error=scored.error,
+                margin=chance,
             )
             self._tried[key] = trial
             self.outcome.trials.append(trial)
+            self.problem.tell(trial)
             if trial.good and (self.outcome.chosen is None or _better(trial, self.outcome.chosen)):
                 self.outcome.chosen = trial
         return self._tried[key]
@@ -209,9 +239,10 @@ class Search:
     def _bracket(self, setting: Setting, frontier: Frontier) -> tuple[int, int]:
         """Two places on the frontier: one that is too lossy, and one after it that is good."""
         low, left = 0, 1.0
-        loss = self._tried[setting, frozenset()].loss
+        trial = self._tried[setting, frozenset()]
         while True:
-            step = self.problem.tolerance / loss if loss > 0 else 0.0
+            allowed = max(self.problem.tolerance, trial.margin or 0.0)
+            step = allowed / trial.loss if trial.loss > 0 else 0.0
             left *= min(max(step, _LARGEST_STEP), _SMALLEST_STEP)
             high = max(frontier.first_with(left if left > _NO_HARM else 0.0), low + 1)
             if high >= len(frontier) - 1:
@@ -219,8 +250,7 @@ class Search:
             if self._good(setting, frontier[high], "frontier"):
                 return low, high
             low, left = high, frontier.left(high)
-            trial = self._tried.get((setting, frontier[high]))
-            loss = loss if trial is None else trial.loss
+            trial = self._tried.get((setting, frontier[high]), trial)
 
     def _bisect(self, setting: Setting, frontier: Frontier, low: int, high: int) -> Floats:
         while high - low > 1 and frontier.cost(high) - frontier.cost(low) > _RESOLUTION:

@@ -16,6 +16,8 @@ from typing import Any
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files.jsonl import append_entries, read_entries
 
+_OWN = ("run", "of", "number")
+
 
 class StateError(KerasInt8nmtError, ValueError):
     """The file is not one of `autotune`; the message names it."""
@@ -37,6 +39,7 @@ class State:
         self._path = None if path is None else Path(path)
         self._run = run
         self._numbers: dict[str, float] = {}
+        self._more: dict[str, dict[str, Any]] = {}
         if self._path is None or not self._path.exists():
             return
         known = [self._take(entry) for entry in read_entries(self._path)]
@@ -53,23 +56,39 @@ class State:
         number = entry["number"]
         if isinstance(number, bool) or not isinstance(number, int | float):
             return False
-        if entry["run"] == self._run and math.isfinite(number):
-            self._numbers[_key(entry["of"])] = float(number)
+        more = {name: value for name, value in entry.items() if name not in _OWN}
+        if (
+            entry["run"] == self._run
+            and math.isfinite(number)
+            and _are_numbers(list(more.values()))
+        ):
+            key = _key(entry["of"])
+            self._numbers[key], self._more[key] = float(number), more
         return True
 
     def get(self, of: Any) -> float | None:
         """The number of `of`, JSON values; None where it was not measured."""
         return self._numbers.get(_key(of))
 
-    def add(self, of: Any, number: float) -> None:
-        """Keeps a number."""
-        self._numbers[_key(of)] = number
+    def more(self, of: Any) -> dict[str, Any]:
+        """What was kept beside the number of `of`."""
+        return self._more.get(_key(of), {})
+
+    def add(self, of: Any, number: float, **more: Any) -> None:
+        """Keeps a number, and by names what belongs to it: other numbers, or lists of them."""
+        self._numbers[_key(of)], self._more[_key(of)] = number, more
         if self._path is not None:
-            append_entries(self._path, [{"run": self._run, "of": of, "number": number}])
+            append_entries(self._path, [{"run": self._run, "of": of, "number": number, **more}])
 
 
 def _key(of: Any) -> str:
     return json.dumps(of, sort_keys=True)
+
+
+def _are_numbers(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_are_numbers, value))
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def digest(content: Any) -> str:

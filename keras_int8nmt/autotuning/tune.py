@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,24 @@ import numpy as np
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt._version import __version__
 from keras_int8nmt.autotuning.candidates import CANDIDATES, PLAIN, Candidate
+from keras_int8nmt.autotuning.chance import CONFIDENCE, sentences_needed
 from keras_int8nmt.autotuning.costs import Workload, matmul_times
-from keras_int8nmt.autotuning.metric import Bleu, Metric, metric_name
-from keras_int8nmt.autotuning.result import AutotuneResult
+from keras_int8nmt.autotuning.metric import (
+    Bleu,
+    Measured,
+    Metric,
+    measure,
+    metric_name,
+    uncertainty,
+)
+from keras_int8nmt.autotuning.result import AutotuneResult, Trial, showing_chance
 from keras_int8nmt.autotuning.search import (
     BUDGET,
     TOLERANCE,
     Floats,
     Outcome,
     Problem,
+    Scored,
     Search,
     Setting,
 )
@@ -34,6 +44,10 @@ from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids
 from keras_int8nmt.thresholds.modes import parse_mode
 
+# Seconds after which a line of progress may come where there is no terminal: an evaluation mostly
+# takes longer.
+_LINE = 5.0
+
 
 def autotune(
     model: Any,
@@ -42,6 +56,7 @@ def autotune(
     *,
     tokenizer: Any = None,
     tolerance: float = TOLERANCE,
+    confidence: float = CONFIDENCE,
     metric: Metric | None = None,
     modes: Sequence[str] | None = None,
     candidates: Iterable[Candidate] = CANDIDATES,
@@ -55,8 +70,13 @@ def autotune(
 
     Everything in INT8 is tried first, in every mode and for every candidate; mostly that is good
     enough, and then nothing is faster. Otherwise MatMuls are put into float32, those first whose
-    INT8 does much harm for the time it saves, until the loss is within the tolerance, and as many
-    as possible of them back into INT8.
+    INT8 does much harm for the time it saves, until the loss is good enough, and as many as
+    possible of them back into INT8.
+
+    Good enough is a loss within the tolerance, and one that a paired test on the sample can't tell
+    from none: so chance puts nothing into float32. A loss beyond the tolerance that the sample does
+    show is never good enough. The result says how large a loss the sample hides, and how many
+    sentences would show one of the size of the tolerance.
 
     Harm is estimated by KL(float || converted) with one MatMul alone in INT8, teacher-forced on the
     sample (without a tokenizer: by the metric, an evaluation a MatMul). Time is estimated by
@@ -64,7 +84,8 @@ def autotune(
     Estimates decide what is tried first, the metric alone decides what is good enough.
 
     Choose on held-out sentences that are no test set, and not on too few: two models of equal
-    quality differ by some tenths of BLEU on a few hundred sentences.
+    quality differ by some tenths of BLEU on a few hundred sentences, and what is smaller than that
+    is not seen.
 
     Args:
         model: A calibrated model, as for `convert`. It is left as it was, thresholds included.
@@ -73,10 +94,14 @@ def autotune(
         tokenizer: As for `Translator`; needed with `sample`.
         tolerance: How much less than the float model's score is good enough, at least 0, in units
             of the metric.
+        confidence: How sure it must be, one-sided, that a loss beyond the tolerance is none of
+            chance: at least 0.5 and below 1. At 0.5 every loss counts as it is measured.
         metric: A function from a model (the float one without observers, or a converted one) to a
-            number, higher is better. Default: corpus BLEU by sacreBLEU of the translations of
-            `sample`. Its attribute `name`, or the function's own, stands in reports and tells
-            metrics apart in `state`.
+            number, higher is better, or to a 1-dimensional array with a number for each sentence,
+            of which the mean counts. With the array chance is told from loss; a bare number counts
+            as it is. Default: corpus BLEU by sacreBLEU of the translations of `sample`. Its
+            attribute `name`, or the function's own, stands in reports and tells metrics apart in
+            `state`.
         modes: How thresholds are chosen, see `find_thresholds`: each of them is tried. The model
             must hold its histograms, as after calibration. None: thresholds stay as they are.
         candidates: Conversions to try, see `Candidate`.
@@ -88,7 +113,7 @@ def autotune(
             now and then a score with them; `{"streams": 1}` rules that out.
         state: A file that keeps every number as it is measured. Started again with it, the same
             call goes on where it stopped; another tolerance or budget uses the numbers again.
-        progress: Show progress bars on stderr if that is a terminal.
+        progress: Show progress bars on stderr if that is a terminal, else lines.
 
     Returns:
         An `AutotuneResult`: a policy of `convert`, and a report of what was tried.
@@ -106,7 +131,7 @@ def autotune(
         >>> int8 = convert(model, policy=result)
     """
     candidates = _checked_candidates(candidates)
-    _check_numbers(tolerance, budget)
+    _check_numbers(tolerance, confidence, budget)
     _check_modes(modes)
     options = dict(search or {})
     pairs = _token_pairs(model, tokenizer, sample, references)
@@ -118,19 +143,30 @@ def autotune(
             )
         metric = Bleu(tokenizer, sample, references, options)
     settings = [Setting(c.name, mode, c.cost) for c in candidates for mode in modes or (None,)]
-    run = digest([__version__, _digest(model), metric_name(metric), pairs, references, options])
+    run = digest(
+        ["paired", __version__, _digest(model), metric_name(metric), pairs, references, options]
+    )
     bench = Workbench(model, candidates, unsigned)
-    with bench, progress_bar(budget, "autotune", progress) as bar:
+    with bench, progress_bar(budget, "autotune", progress, seconds=_LINE) as bar:
         found = {c.name: bench.int8_matmuls(c, settings[0]) for c in candidates}
         matmuls = found[settings[0].candidate][0]
         int8 = {name: able for name, (_, able) in found.items()}
         names = [name for name in matmuls if any(name in able for able in int8.values())]
         times = matmul_times(model, _workload(pairs, options))
-        measuring = _Measuring(bench, metric, State(state, run), bar)
+        measuring = _Measuring(bench, metric, State(state, run))
+
+        def tell(trial: Trial) -> None:
+            bar.set_postfix_str(
+                f"{measuring.name} {trial.score:.2f}, loss {trial.loss_text()}, "
+                f"{len(trial.floats)} MatMuls in float32: {trial.verdict(tolerance)}",
+                refresh=False,
+            )
+            bar.update(1)
+
         problem = Problem(
             times={name: times[name] for name in names},
             settings=settings,
-            baseline=measuring.baseline(),
+            baseline=measuring.baseline.score,
             tolerance=tolerance,
             budget=budget,
             evaluate=measuring.score,
@@ -140,6 +176,8 @@ def autotune(
                 dict.fromkeys(names, 0.0)
                 | measuring.harms(s, pairs, names, int8[s.candidate], progress)
             ),
+            confidence=confidence,
+            tell=tell,
         )
         outcome = Search(problem).run()
     chosen = outcome.chosen
@@ -150,7 +188,7 @@ def autotune(
         {name: "int8" if name in able else "float32" for name in matmuls},
         candidates,
         unsigned,
-        metric_name(metric),
+        measuring,
         pairs is not None,
     )
 
@@ -158,23 +196,40 @@ def autotune(
 class _Measuring:
     """Numbers from the state file, or measured and kept there."""
 
-    def __init__(self, bench: Workbench, metric: Metric, state: State, bar: Any) -> None:
-        self.bench, self.metric, self.state, self.bar = bench, metric, state, bar
+    def __init__(self, bench: Workbench, metric: Metric, state: State) -> None:
+        self.bench, self.metric, self.state = bench, metric, state
+        self.name = metric_name(metric)
+        self.baseline = self._baseline()
 
-    def baseline(self) -> float:
+    @property
+    def sentences(self) -> int:
+        """How many the metric tells numbers of; 0: it gives scores alone."""
+        return 0 if self.baseline.rows is None else len(self.baseline.rows)
+
+    def _baseline(self) -> Measured:
         """The float model's score."""
-        return self._kept(["float32"], lambda: self._finite(plain_model(self.bench.model)))
+        of = ["float32"]
+        score = self.state.get(of)
+        if score is not None:
+            rows = self.state.more(of).get("sentences")
+            return Measured(score, None if rows is None else np.array(rows))
+        found = measure(self.metric, plain_model(self.bench.model))
+        rows = {} if found.rows is None else {"sentences": found.rows.tolist()}
+        self.state.add(of, found.score, **rows)
+        return found
 
-    def score(self, setting: Setting, floats: Floats) -> float:
+    def score(self, setting: Setting, floats: Floats) -> Scored:
         policy = dict.fromkeys(sorted(floats), "float32")
-        score = self._kept(
-            [*self._described(setting), sorted(floats)],
-            lambda: self._finite(self.bench.convert(setting, policy)),
-        )
-        self.bar.update(1)
+        of = [*self._described(setting), sorted(floats)]
+        score = self.state.get(of)
+        if score is None:
+            found = measure(self.metric, self.bench.convert(setting, policy))
+            sure = uncertainty(self.metric, self.baseline, found)
+            score = found.score
+            self.state.add(of, score, **({} if sure is None else asdict(sure)))
         # Layers refer to each other in circles, and a model's packed weights go with them.
         gc.collect()
-        return score
+        return Scored(score, **self.state.more(of))
 
     def harms(
         self,
@@ -212,15 +267,6 @@ class _Measuring:
             self.state.add(of, number)
         return number
 
-    def _finite(self, model: Any) -> float:
-        score = float(self.metric(model))
-        if not math.isfinite(score):
-            raise ValueError(
-                f"The metric {metric_name(self.metric)!r} must give a finite number; it gave "
-                f"{score}."
-            )
-        return score
-
 
 def _result(
     problem: Problem,
@@ -228,10 +274,11 @@ def _result(
     assignment: dict[str, str],
     candidates: tuple[Candidate, ...],
     unsigned: bool,
-    metric: str,
+    measuring: _Measuring,
     by_divergence: bool,
 ) -> AutotuneResult:
-    chosen = outcome.chosen
+    chosen, metric, sentences = outcome.chosen, measuring.name, measuring.sentences
+    telling = showing_chance(chosen, outcome.trials)
     by_name = {candidate.name: candidate for candidate in candidates}
     return AutotuneResult(
         assignment=assignment,
@@ -247,6 +294,11 @@ def _result(
         trials=tuple(outcome.trials),
         sensitivities=outcome.sensitivities,
         sensitivity_unit="KL, nats a token" if by_divergence else f"loss of {metric}",
+        confidence=problem.confidence,
+        sentences=sentences,
+        sentences_needed=None
+        if telling is None or telling.error is None
+        else sentences_needed(sentences, telling.error, problem.tolerance, problem.confidence),
     )
 
 
@@ -263,9 +315,13 @@ def _checked_candidates(candidates: Iterable[Candidate]) -> tuple[Candidate, ...
     return found
 
 
-def _check_numbers(tolerance: float, budget: int) -> None:
+def _check_numbers(tolerance: float, confidence: float, budget: int) -> None:
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"`tolerance` must be a number of at least 0; received {tolerance!r}.")
+    if not 0.5 <= confidence < 1:
+        raise ValueError(
+            f"`confidence` must be a number from 0.5 to below 1; received {confidence!r}."
+        )
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise ValueError(f"`budget` must be a whole number of at least 1; received {budget!r}.")
 

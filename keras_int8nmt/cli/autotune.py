@@ -7,12 +7,20 @@ from typing import Any
 
 from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import open_with_tokenizer
-from keras_int8nmt.cli.options import add_output, add_search, mode, not_negative, positive
+from keras_int8nmt.cli.options import (
+    add_output,
+    add_search,
+    confidence,
+    mode,
+    not_negative,
+    positive,
+)
 from keras_int8nmt.files.lines import check_writable_file, read_pairs, write_lines
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.autotuning.candidates import CANDIDATES, KNOWN
+    from keras_int8nmt.autotuning.chance import CONFIDENCE
     from keras_int8nmt.autotuning.search import BUDGET, TOLERANCE
 
     parser.add_argument("model", metavar="DIR", help="a calibrated model")
@@ -24,6 +32,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=TOLERANCE,
         metavar="BLEU",
         help="how much less than the float model is good enough; default: %(default)s",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=confidence,
+        default=CONFIDENCE,
+        metavar="PART",
+        help="how sure it must be that a loss beyond that is none of chance, one-sided; 0.5: every "
+        "loss counts as it is measured. Default: %(default)s",
     )
     parser.add_argument(
         "--mode",
@@ -60,6 +76,7 @@ def run(
     output: str,
     force: bool,
     tolerance: float,
+    confidence: float,
     modes: list[str] | None,
     candidates: list[str] | None,
     budget: int,
@@ -89,6 +106,7 @@ def run(
         tokenizer=tokenizer,
         candidates=chosen,
         tolerance=tolerance,
+        confidence=confidence,
         modes=modes,
         unsigned=card.get("unsigned", True),
         budget=budget,

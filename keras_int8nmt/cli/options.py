@@ -72,6 +72,13 @@ def share(text: str) -> float:
     return _number(text, 1.0, "a number from 0 to 1")
 
 
+def confidence(text: str) -> float:
+    value = _number(text, 1.0, wanted := "a number from 0.5 to below 1")
+    if not 0.5 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
 def streams(text: str) -> int | str:
     return text if text == "auto" else positive(text)
 

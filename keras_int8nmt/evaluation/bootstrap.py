@@ -6,7 +6,7 @@ systems are scored on the same draw. BLEU and its counts are sacreBLEU's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +86,41 @@ def compare(
     value = bleu_of_sums(system.sum(0)) - bleu_of_sums(baseline.sum(0))
     if np.array_equal(system, baseline):
         return Difference(0.0, 0.0, 0.0, 1.0)
-    n = len(system)
+    differences = _resampled(system, baseline, bleu_of_sums, resamples, seed)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    sizes = np.abs(differences)
+    beyond = int(np.sum(sizes - sizes.mean() > abs(value)))
+    return Difference(value, float(low), float(high), (beyond + 1) / (resamples + 1))
+
+
+def standard_error(
+    system: np.ndarray,
+    baseline: np.ndarray,
+    of_sums: Callable[[np.ndarray], float] = bleu_of_sums,
+    resamples: int = RESAMPLES,
+    seed: int | None = SEED,
+) -> float:
+    """The standard error of a paired difference: its standard deviation over the draws.
+
+    Args:
+        system, baseline: A row of numbers for each sentence, of both on the same sentences.
+        of_sums: The score of rows that were summed up.
+        resamples, seed: As in `compare`.
+    """
+    if np.array_equal(system, baseline):
+        return 0.0
+    return float(np.std(_resampled(system, baseline, of_sums, resamples, seed), ddof=1))
+
+
+def _resampled(
+    system: np.ndarray,
+    baseline: np.ndarray,
+    of_sums: Callable[[np.ndarray], float],
+    resamples: int,
+    seed: int | None,
+) -> np.ndarray:
+    """The difference on each draw."""
+    n, width = system.shape
     both = np.concatenate([system, baseline], axis=1)
     rng = np.random.default_rng(seed)
     differences = np.empty(resamples)
@@ -94,8 +128,5 @@ def compare(
         # How often each sentence was drawn.
         times = np.bincount(rng.integers(n, size=n), minlength=n)
         sums = times @ both
-        differences[i] = bleu_of_sums(sums[:10]) - bleu_of_sums(sums[10:])
-    low, high = np.quantile(differences, [0.025, 0.975])
-    sizes = np.abs(differences)
-    beyond = int(np.sum(sizes - sizes.mean() > abs(value)))
-    return Difference(value, float(low), float(high), (beyond + 1) / (resamples + 1))
+        differences[i] = of_sums(sums[:width]) - of_sums(sums[width:])
+    return differences

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from helpers.models import make_transformer
@@ -53,6 +54,31 @@ def test_json_gives_it_back():
     assert again.candidate == PLAIN
 
 
+def test_what_an_earlier_release_wrote_is_read():
+    content = make_result().to_dict()
+    for name in ("confidence", "sentences", "sentences_needed"):
+        del content[name]
+    for trial in content["trials"]:
+        del trial["error"], trial["margin"]
+    again = AutotuneResult.from_dict({**content, "format_version": 1})
+    assert again.to_dict() == make_result().to_dict()
+
+
+def test_a_loss_within_chance_is_told_with_the_sentences_that_would_show_the_tolerance():
+    trial = Trial(1, "all INT8", "plain", None, (), 29.88, 0.12, 0.3, True, 0.15, 0.25)
+    result = make_result(trials=(trial,), chosen=1, sentences=400, sentences_needed=5563)
+    text = result.to_text()
+    assert "29.88  +0.12 ± 0.25  0.300  within chance, chosen" in text
+    assert (
+        "± at 95 %: on 400 sentences a loss of up to 0.25 BLEU can't be told from none; to see one "
+        "of 0.1 takes about 5,563 sentences.\n"
+    ) in text
+    assert "loss 0.12 ± 0.25 of 0.1, which can't be told from none; estimated" in result.summary()
+    seen = make_result(trials=(replace(trial, margin=0.05, loss=0.02),), chosen=1, sentences=9000)
+    assert "up to 0.05 BLEU can't be told from none.\n" in seen.to_text()
+    assert make_result().chance() == ""
+
+
 def test_a_candidate_that_prepares_is_found_again_by_its_name():
     balance = Candidate("balanced", prepare=lambda model: model, convert_options={"a": 1}, cost=1.5)
     text = make_result(candidate=balance).to_json()
@@ -85,7 +111,7 @@ def changed(**changes):
     [
         ([], "format"),
         (changed(format="other"), "format"),
-        (changed(format_version=2), "version 2; this release reads version 1"),
+        (changed(format_version=3), "version 3; this release reads 1 and 2"),
         ({k: v for k, v in changed().items() if k != "mode"}, "must have the entries"),
         (changed(more=1), "must have the entries"),
         (changed(assignment={"a": "int4"}), "'int8' or 'float32'"),

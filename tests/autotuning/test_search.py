@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from keras_int8nmt.autotuning.search import Problem, Search, Setting, Times
+from keras_int8nmt.autotuning.search import Problem, Scored, Search, Setting, Times
 
 PLAIN = Setting("plain")
 
@@ -27,7 +27,7 @@ class Toy:
     def evaluate(self, setting, floats):
         assert (setting, floats) not in self.asked
         self.asked.append((setting, floats))
-        return 30.0 - self.loss(floats, setting)
+        return Scored(30.0 - self.loss(floats, setting))
 
     def search(self, tolerance, budget=200, harms="known"):
         known = {"known": lambda setting: self.losses, "measured": None}

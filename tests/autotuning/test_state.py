@@ -70,3 +70,14 @@ def test_without_a_file_numbers_are_in_memory():
 
 def test_digests_tell_contents_apart():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_what_belongs_to_a_number_is_there_with_it(tmp_path):
+    path = tmp_path / "state.jsonl"
+    State(path, "run").add(OF, 1.5, error=0.25, sentences=[[1, 2], [3, 4]])
+    State(path, "run").add(["b"], 2.0)
+    state = State(path, "run")
+    assert state.more(OF) == {"error": 0.25, "sentences": [[1, 2], [3, 4]]}
+    assert state.more(["b"]) == state.more(["c"]) == {}
+    path.write_text(path.read_text().replace("[3, 4]", '[3, "x"]'))
+    assert State(path, "run").get(OF) is None

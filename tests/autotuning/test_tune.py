@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 
 import keras
 import numpy as np
@@ -102,6 +103,53 @@ def test_a_run_that_was_stopped_goes_on_and_repeats_nothing(tmp_path, stop_at):
     assert not set(more.calls) & set(whole.calls)
 
 
+class SentencesOfPoints(Losses):
+    """The same of 300 sentences each: 30 points, less what comes and goes with what is INT8."""
+
+    def __init__(self, losses, stop_at=None):
+        super().__init__(losses, stop_at)
+        self.effects = np.random.default_rng(1).normal(0, 2, (len(NAMES), 300))
+        self.effects -= self.effects.mean(axis=1, keepdims=True)
+
+    def __call__(self, model):
+        score = super().__call__(model)
+        return score + self.effects[[name in self.calls[-1] for name in NAMES]].sum(axis=0)
+
+
+def test_a_loss_within_chance_changes_nothing_and_one_that_shows_does(tmp_path):
+    model, state = make_model(), tmp_path / "state.jsonl"
+    chance = SentencesOfPoints(dict.fromkeys(NAMES, 0.05))
+    result = autotune(model, metric=chance, tolerance=0.1)
+    assert (result.floats, len(result.trials), len(chance.calls)) == ([], 1, 2)
+    trial = result.trials[0]
+    assert trial.loss == pytest.approx(0.3)
+    assert trial.loss < trial.margin
+    assert trial.error == pytest.approx(2 * np.sqrt(6 / 300), rel=0.1)
+    assert (result.sentences, result.confidence) == (300, 0.95)
+    assert 10_000 < result.sentences_needed < 20_000
+    # Taken as it was measured, it is no longer good enough.
+    by_score = autotune(model, metric=SentencesOfPoints(chance.losses), confidence=0.5)
+    assert len(by_score.floats) > 0
+    # Interrupted and gone on with, too: the float model is not scored again.
+    shown, stopped = {**chance.losses, "dense_1": 3.0}, 3
+    with pytest.raises(KeyboardInterrupt):
+        autotune(model, metric=SentencesOfPoints(shown, stopped), state=state)
+    rest = SentencesOfPoints(shown)
+    result = autotune(model, metric=rest, state=state)
+    assert result.floats == ["dense_1"]
+    assert frozenset() not in rest.calls
+    assert result.to_dict() == autotune(model, metric=SentencesOfPoints(shown)).to_dict()
+
+
+def test_outside_a_terminal_evaluations_are_told_in_lines(monkeypatch, capsys):
+    monkeypatch.setattr("keras_int8nmt.autotuning.tune._LINE", 0.0)
+    autotune(make_model(), metric=Losses(), tolerance=3.0, progress=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"autotune: 1 of 60, \d+ s, points 27\.64, loss \+2\.36, 0 MatMuls in float32: good", line
+    )
+
+
 def test_numbers_of_another_model_are_not_used(tmp_path):
     state = tmp_path / "state.jsonl"
     autotune(make_model(), metric=Losses(), state=state, tolerance=3.0)
@@ -195,6 +243,8 @@ def test_a_candidate_prepares_and_its_options_reach_convert(monkeypatch):
     [
         ({"tolerance": -0.1}, "`tolerance` must be a number of at least 0; received -0.1"),
         ({"tolerance": float("nan")}, "`tolerance`"),
+        ({"confidence": 1}, "`confidence` must be a number from 0.5 to below 1; received 1"),
+        ({"confidence": 0.4}, "`confidence`"),
         ({"budget": 0}, "`budget` must be a whole number of at least 1; received 0"),
         ({"budget": 2.5}, "`budget`"),
         ({"modes": "naive"}, "`modes` must be None or a list of modes; received 'naive'"),

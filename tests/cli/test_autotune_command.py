@@ -56,6 +56,7 @@ def test_a_policy_is_found_and_convert_takes_it(place, tmp_path, capfd):
     assert "23 of 23 MatMuls in INT8, plain, " in out
     content = json.loads(policy.read_text())
     assert content == json.loads(figures.read_text())
+    assert (content["confidence"], content["sentences"]) == (0.95, 4)
     assert [trial["mode"] for trial in content["trials"]] == ["naive", "independent"]
     assert (tmp_path / "state").read_text().count("\n{") == 3
     assert "exists already" in fails(capfd, *autotuning(place, "-o", policy))

@@ -13,6 +13,7 @@ from keras_int8nmt.evaluation.bootstrap import (
     bleu_of_sums,
     compare,
     sentence_statistics,
+    standard_error,
 )
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "sees", "likes", "takes", "big", "small", "."]
@@ -95,3 +96,12 @@ def test_sets_of_other_sizes_are_refused():
         compare(some[1:], some)
     with pytest.raises(ValueError, match="at least one"):
         compare(some[:0], some[:0])
+
+
+def test_the_standard_error_is_that_of_the_draws():
+    system, baseline = (sentence_statistics(lines, REFERENCES) for lines in (SYSTEM, BASELINE))
+    found = compare(system, baseline)
+    # Of a normal distribution 95 % lie within 1.96 of them.
+    error = standard_error(system, baseline)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert standard_error(system, system) == 0.0
