@@ -109,8 +109,10 @@ def set_num_threads(threads: int) -> None:
 def int8_peak(seconds: float = 0.2) -> float:
     """What one core's INT8 instructions can do: 10^9 operations a second, measured now.
 
-    A product and an addition are two operations. 0.0 without the native library, and on a CPU
-    without AVX512-VNNI.
+    A loop of the multiply-adds alone of the instruction set in force: vpdpbusd with AVX512-VNNI;
+    vpmaddubsw, vpmaddwd and vpaddd with AVX512 and AVX2. A product and an addition are two
+    operations. 0.0 without the native library, and where the set has no such instructions
+    (generic).
     """
     loaded = _load().functions
     return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))

@@ -97,6 +97,19 @@ def test_info_and_threads():
         native.set_num_threads(0)
 
 
+def test_every_instruction_set_with_products_of_bytes_has_a_peak():
+    needs_library()
+    code = "print(native.info()['isa'], native.int8_peak(0.01))"
+    names = ["avx512_vnni", "avx512", "avx2", "generic"]
+    lines = [last_line(code, KERAS_INT8NMT_ISA=name) for name in names]
+    # The best sets come first; what this CPU lacks is refused.
+    ran = [line for line in lines if not line.startswith("RuntimeError")]
+    assert [line.split()[0] for line in ran] == names[len(names) - len(ran) :]
+    peaks = [float(line.split()[1]) for line in ran]
+    assert peaks[-1] == 0.0
+    assert all(peak > 1.0 for peak in peaks[:-1])
+
+
 def test_first_use_from_many_threads(fresh):
     needs_library()
     fresh.setattr(native, "_loaded", None)

@@ -34,15 +34,17 @@ def run_profile() -> dict[str, Any]:
     """Profiles INT8 Transformer base, 32 sentences of 27 tokens, beam 4, one stream of one thread.
 
     Returns:
-        `machine` (with `int8_peak`, the 10^9 operations a second of one core) and `rows`: for each
-        path and kind of work, `ours` its milliseconds and `peer` those of the whole batch, so that
-        `1 / ratio` is its share. Products that are all GEMM have `gops`, 10^9 operations a second.
+        `machine` (with `int8_peak`, the 10^9 operations a second of one core; "-" where there is
+        none) and `rows`: for each path and kind of work, `ours` its milliseconds and `peer` those
+        of the whole batch, so that `1 / ratio` is its share. Products that are all GEMM have
+        `gops`, 10^9 operations a second.
     """
     require_native()
     ops.set_num_threads(1)
     int8, _ = make_models()
+    peak = native.int8_peak()
     return {
-        "machine": {**machine(), "int8_peak": round(native.int8_peak(), 1)},
+        "machine": {**machine(), "int8_peak": round(peak, 1) if peak else "-"},
         "rows": [*_fast_rows(int8), *_layer_rows(int8)],
     }
 

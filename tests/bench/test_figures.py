@@ -48,7 +48,16 @@ def test_shares_of_what_the_machine_can_do():
     assert found["gb_per_second"] == pytest.approx(500 * 38.4e6 / 1e9, rel=0.01)
     float32 = figures.figures_of(single, Result([1.0], 500), BASE, 460.0, int8=False)
     assert float32 == {"gb_per_second": pytest.approx(4 * found["gb_per_second"])}
-    assert figures.figures_of(CASE, Result([1.0], 500), BASE, None, int8=True) == {}
+
+
+@pytest.mark.parametrize("peak", [None, 0.0])
+def test_where_there_is_no_peak_there_is_a_dash(peak):
+    found = figures.figures_of(CASE, Result([1.0], 500), BASE, peak, int8=True)
+    assert found == {"percent_of_int8_peak": None}
+    rows = compared(CASE, results(), BASE, peak)
+    figures_of_run = {"machine": {}, "rows": rows, "formula": figures.FORMULA}
+    assert "ours - % of INT8 peak" in report.markdown(figures_of_run)
+    json.dumps(figures_of_run, allow_nan=False)
 
 
 def test_rows_compare_ours_with_each_peer():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from keras_int8nmt import cli
+from keras_int8nmt.bench.translation import run
+from keras_int8nmt.bench.translation.cases import Case
+from keras_int8nmt.bench.translation.rounds import Result
 from keras_int8nmt.bench.translation.sentences import VARIABLE, read_news, read_tatoeba
 
 
@@ -23,6 +27,46 @@ def test_without_shared_data_the_packages_own_sentences_serve(tmp_path, monkeypa
     assert len(corpus.sources) == len(corpus.references) > 100
     assert "no tatoeba-ende/test" in corpus.origin
     assert read_news().sources == corpus.sources
+
+
+@pytest.fixture
+def measuring(tmp_path, monkeypatch):
+    """Cases that are measured at once, in an empty folder; the names of those that were."""
+    measured = []
+
+    def results(session, case, specs, kept, rules):
+        if not kept.get(case):
+            measured.append(str(case))
+            kept.add(case, {name: Result([1.0], 500) for name in specs})
+        return kept.get(case)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "case_results", results)
+    monkeypatch.setattr(run, "_memory_row", lambda session: next(memory))
+    memory = iter([])
+    return measured
+
+
+def test_what_was_measured_before_something_failed_is_kept_for_the_next_run(measuring, monkeypatch):
+    with pytest.raises(StopIteration):
+        run.run_translate()
+    assert len(set(measuring)) == len(measuring) == 3
+    monkeypatch.setattr(run, "_memory_row", lambda session: {"name": "memory"})
+    rows = run.run_translate()["rows"]
+    assert len(measuring) == 3
+    assert rows[-1] == {"name": "memory"}
+    # Ended, it is measured anew.
+    assert list(Path().iterdir()) == []
+    run.run_translate()
+    assert len(measuring) == 6
+
+
+def test_without_a_peak_all_is_measured_and_told(measuring, monkeypatch):
+    monkeypatch.setattr(run.native, "int8_peak", lambda: 0.0)
+    found = run.run_translate(cases=[Case("base", 4, 32, 2, 27)])
+    figures = found["rows"][0]["figures"]["ours"]
+    assert figures["percent_of_int8_peak"] is None
+    assert "int8_peak_gops" not in found
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ FORMULA = (
     "Operations of a target token: 2 x the multiplications of MatMuls with weights. Decoder: beam "
     "x (layers x (6 d^2 + 2 d f) + d V); encoder, and the keys and values of cross-attention: "
     "source / target tokens x (layers x (4 d^2 + 2 d f) + decoder layers x 2 d^2). Peak: the bare "
-    "INT8 loop on one core x streams. GB/s at batch 1: the decoder's weights, read once a step."
+    "INT8 loop of the instruction set in force on one core x streams; - where it has none. "
+    "GB/s at batch 1: the decoder's weights, read once a step."
 )
 # Ours: the layer path where there is no fast path.
 _OURS = ("int8-fast", "int8-layers")
@@ -39,8 +40,12 @@ def operations_per_token(settings: dict[str, Any], case: Case) -> float:
     return 2.0 * (case.beam * decoder_weights(settings) + ratio * encoder_weights(settings))
 
 
-def percent_of_peak(speed: float, settings: dict[str, Any], case: Case, peak: float) -> float:
-    """Share of the INT8 peak of the case's cores; `peak`: GOP/s of one core."""
+def percent_of_peak(
+    speed: float, settings: dict[str, Any], case: Case, peak: float | None
+) -> float | None:
+    """Share of the INT8 peak of the case's cores; `peak`: GOP/s of one core. None without one."""
+    if not peak:
+        return None
     return 100.0 * speed * operations_per_token(settings, case) / (peak * 1e9 * case.streams)
 
 
@@ -106,7 +111,7 @@ def figures_of(
     if result.reason is not None or not case.forced:
         return {}
     found: dict[str, Any] = {}
-    if peak is not None and int8:
+    if int8:
         found["percent_of_int8_peak"] = percent_of_peak(result.speed, settings, case, peak)
     if case.batch == 1:
         found["gb_per_second"] = gigabytes_per_second(result.speed, settings, 1 if int8 else 4)

@@ -108,7 +108,8 @@ def _notes(row: dict[str, Any]) -> list[str]:
     notes = [row["reason"]] if row.get("reason") else []
     figures = row.get("figures", {}).get("ours", {})
     if "percent_of_int8_peak" in figures:
-        notes.append(f"ours {figures['percent_of_int8_peak']:.0f} % of INT8 peak")
+        percent = figures["percent_of_int8_peak"]
+        notes.append(f"ours {'-' if percent is None else f'{percent:.0f}'} % of INT8 peak")
     if "gb_per_second" in figures:
         notes.append(f"ours {figures['gb_per_second']:.1f} GB/s")
     return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from keras_int8nmt.bench.translation.session import Session, say
 from keras_int8nmt.bench.translation.state import State
 
 STATE_FILE = "bench-translate.jsonl"
+# Of a run that is to measure anew each time: it is there until the run has ended.
+UNFINISHED_FILE = "bench-translate-unfinished.jsonl"
 _FAST, _LAYERS = "int8-fast", "int8-layers"
 _PAIR = (_FAST, "ctranslate2-int8")
 _FIRST_CASE = (*_PAIR, "float32-fast", _LAYERS, "keras-float32")
@@ -49,7 +52,8 @@ def run_translate(
             written.
         cases: These cases and no others.
         engines: These engines and no others.
-        state: The state file; by default one in the working directory if `full`, else none.
+        state: The state file; by default one in the working directory. Unless `full` that is
+            removed when all has been measured, so that it serves a run alone that was interrupted.
 
     Returns:
         `machine`, `rows` (ours against each peer, target tokens/s; a peer that can't run has a
@@ -58,7 +62,9 @@ def run_translate(
     cores = available_cores()
     chosen = list(cases) or (all_cases(len(cores)) if full else headline_cases(len(cores)))
     found = machine_and_versions()
-    kept = State(Path(state or STATE_FILE) if full or state else None, found)
+    file = Path(state or (STATE_FILE if full else UNFINISHED_FILE))
+    passing = not full and not state
+    kept = State(None if passing and not os.access(".", os.W_OK) else file, found)
     rules = Rules(always=(*_PAIR, _LAYERS), least=1 if full else 3)
     peak = kept.figure("int8_peak_gops", int8_peak)
     rows: list[dict[str, Any]] = []
@@ -77,6 +83,8 @@ def run_translate(
         figures["int8_peak_gops"] = peak
     if docs is not None:
         write_docs(Path(docs), figures)
+    if passing:
+        file.unlink(missing_ok=True)
     return figures
 
 
@@ -93,10 +101,8 @@ def machine_and_versions() -> dict[str, Any]:
 
 
 def int8_peak() -> float | None:
-    """GOP/s of a bare INT8 loop on one core; None where the library can't tell."""
-    # Looked up by name: not every build of the native library has the loop.
-    peak = getattr(native, "int8_peak", None)
-    return None if peak is None else float(peak())
+    """GOP/s of a bare INT8 loop on one core; None without the library or such instructions."""
+    return native.int8_peak() or None
 
 
 def compared(

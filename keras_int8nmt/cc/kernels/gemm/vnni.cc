@@ -163,13 +163,7 @@ const GemmBackend& VnniGemm() {
   return vnni::kVnni;
 }
 
-double Int8PeakGops(double seconds) {
-  return KernelsFor("avx512_vnni") != nullptr ? vnni::PeakGops(seconds) : 0.0;
-}
-
 #else
-
-double Int8PeakGops(double) { return 0.0; }
 
 const GemmBackend& VnniGemm() { throw std::runtime_error("it needs an x86-64 CPU"); }
 

@@ -45,10 +45,6 @@ bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
 // last_panel are at whole chunks of kLogSumChunk columns, or at the end.
 void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 
-// The most operations (a product and an addition are two) a second, in 10^9, that a loop of the
-// instruction alone reaches on this core within `seconds`.
-double PeakGops(double seconds);
-
 }  // namespace vnni
 }  // namespace keras_int8nmt
 
