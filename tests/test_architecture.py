@@ -46,6 +46,7 @@ ROOMS = [
         Room("_registration", run_side=True),
         Room("_threads", run_side=True),
         Room("_tables", run_side=True),
+        Room("_untrusted", run_side=True),
         Room("errors", run_side=True),
         Room("quantization", "numpy", run_side=True),
         Room("native", "numpy", run_side=True),

@@ -85,14 +85,16 @@ def open_output(
         return StreamOutput(None if path is None else Path(path))
     output = JournaledOutput(Path(path))
     try:
-        if resume:
-            output.finish_if_complete()
+        run = None
         if resume and output.read() is not None:
-            output.resume(describe(), on_error)
-        elif resume and output.path.exists():
+            run = describe()
+            output.finish_if_complete(run)
+        if run is not None and output.read() is not None:
+            output.resume(run, on_error)
+        elif resume and output.path.exists() and not output.is_begun:
             return None
         else:
-            output.start(describe(), on_error, force)
+            output.start(run or describe(), on_error, force)
     except BaseException:
         output.close()
         raise

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
 from keras_int8nmt._version import __version__
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable
@@ -19,6 +20,12 @@ MODEL_FILE = "model.keras"
 FORMAT = "keras-int8nmt model"
 # Version 2 is a folder with a model spec. One without is what the release before wrote and reads.
 FORMAT_VERSIONS = (1, 2)
+
+# Of one file of a folder: a model of more is none that CPUs translate with.
+MOST_BYTES = 64 << 30
+# A card with the report of a model of a thousand layers is a tenth of it.
+_MOST_CARD = 16 << 20
+_PIECE = 1 << 18
 
 # What is found out when a folder is saved; a caller's card can't set these.
 _OWN_KEYS = (
@@ -92,8 +99,10 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise ModelFolderError(f"{str(path.parent)!r} has no file {CARD_FILE}.")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        card = parse_json(read_bytes(path, _MOST_CARD, ModelFolderError))
+    except ModelFolderError:
+        raise
+    except ValueError as error:
         raise ModelFolderError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelFolderError(f"{str(path)!r} is not the card of a keras-int8nmt model.")
@@ -141,14 +150,16 @@ def check_files(folder: Path, card: dict[str, Any]) -> None:
 def check_nothing_put_in(folder: Path, card: dict[str, Any]) -> None:
     """Raises ModelFolderError naming a tokenizer's file that was not saved with the model."""
     for name in tokenizer_files():
-        if name not in card["files"] and (folder / name).exists():
+        if name not in card["files"] and os.path.lexists(folder / name):
             raise ModelFolderError(f"{str(folder / name)!r} is not a file of the saved model.")
 
 
 def fingerprint(folder: str | os.PathLike[str]) -> str:
     """Tells one model folder from another by what is in its files, wherever it lies.
 
-    Of a folder that has no card the ends of large files are read, not all of them.
+    Of a folder that has no card all files are read, to their ends: a second or two for a gigabyte.
+    Of one that has a card, the card tells their checksums; loading finds out whether they are
+    right.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -156,7 +167,7 @@ def fingerprint(folder: str | os.PathLike[str]) -> str:
     if (folder / CARD_FILE).is_file():
         content = read_card(folder)["files"]
     else:
-        content = {p.name: _ends(p) for p in sorted(folder.iterdir()) if p.is_file()}
+        content = {p.name: _sha256(p) for p in sorted(folder.iterdir()) if p.is_file()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -179,8 +190,18 @@ def _check_content(path: Path, card: dict[str, Any]) -> None:
             f"may list {', '.join(optional)}."
         )
     for name, entry in files.items():
-        if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
-            raise ModelFolderError(f"{str(path)!r} lacks the size or the SHA-256 of {name}.")
+        entry = entry if isinstance(entry, dict) else {}
+        size, digest = entry.get("bytes"), entry.get("sha256")
+        if type(size) is not int or not 0 <= size <= MOST_BYTES or not isinstance(digest, str):
+            raise ModelFolderError(
+                f"{str(path)!r} lacks the size, at most {MOST_BYTES}, or the SHA-256 of {name}."
+            )
+    for key in ("state", "precision"):
+        if not isinstance(card[key], str):
+            raise ModelFolderError(f"{key!r} of {str(path)!r} must be text.")
+    report = card["conversion_report"]
+    if report is not None and not isinstance(report, dict):
+        raise ModelFolderError(f'"conversion_report" of {str(path)!r} must be an object or null.')
 
 
 def check_file(folder: Path, card: dict[str, Any], name: str, *, size_only: bool = False) -> None:
@@ -208,17 +229,11 @@ def check_file(folder: Path, card: dict[str, Any], name: str, *, size_only: bool
 
 
 def _sha256(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
-
-
-def _ends(path: Path) -> list[Any]:
-    size, end = path.stat().st_size, 1 << 20
-    with path.open("rb") as file:
-        content = file.read(end)
-        file.seek(max(len(content), size - end))
-        content += file.read()
-    return [size, hashlib.sha256(content).hexdigest()]
+    digest, size, piece = hashlib.sha256(), 0, memoryview(bytearray(_PIECE))
+    with open_regular(path, ModelFolderError) as file:
+        while count := file.readinto(piece):  # type: ignore[attr-defined]
+            digest.update(piece[:count])
+            size += count
+            if size > MOST_BYTES:
+                raise ModelFolderError(f"{str(path)!r} has more than {MOST_BYTES} bytes.")
+    return {"bytes": size, "sha256": digest.hexdigest()}

@@ -7,6 +7,7 @@ import errno
 import itertools
 import json
 import os
+from pathlib import Path
 
 import pytest
 from helpers.file_runs import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
@@ -30,14 +31,13 @@ class Crash:
         self.left = n
         for name in CALLS:
             monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
-        monkeypatch.setattr("pathlib.Path.unlink", self.counted(os.unlink))
+        monkeypatch.setattr(Path, "unlink", self.counted(Path.unlink))
 
     def counted(self, call):
         def counted(*arguments, **options):
             if self.left == 0:
                 raise Killed
             self.left -= 1
-            options.pop("missing_ok", None)
             return call(*arguments, **options)
 
         return counted
