@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keras_int8nmt._arguments import MOST_INT32, number, whole
 from keras_int8nmt._faces import lazy_face
 from keras_int8nmt._memory import address_of, dtype_of
 
@@ -27,6 +28,7 @@ FOLDER = Path(__file__).resolve().parent / "_native"
 SWITCH = "KERAS_INT8NMT_NATIVE"
 _LIBRARY = FOLDER / "libkeras_int8nmt_core.so"
 _ALIGNMENT = 64
+_MOST_THREADS = 1024
 
 
 class _Loaded(NamedTuple):
@@ -97,10 +99,10 @@ def set_num_threads(threads: int) -> None:
     """Threads of one matrix product, 1 unless set. Without the native library it does nothing.
 
     Raises:
-        ValueError: If `threads` is below 1.
+        TypeError: If `threads` is no whole number.
+        ValueError: If `threads` is below 1, or above 1024.
     """
-    if threads < 1:
-        raise ValueError(f"`threads` must be at least 1; received {threads}.")
+    threads = whole("threads", threads, 1, _MOST_THREADS)
     functions = _load().functions
     if functions is not None:
         functions.keras_int8nmt_set_num_threads(threads)
@@ -113,7 +115,11 @@ def int8_peak(seconds: float = 0.2) -> float:
     vpmaddubsw, vpmaddwd and vpaddd with AVX512 and AVX2. A product and an addition are two
     operations. 0.0 without the native library, and where the set has no such instructions
     (generic).
+
+    Raises:
+        ValueError: If `seconds` is not from 0 to 60.
     """
+    seconds = number("seconds", seconds, 0.0, 60.0)
     loaded = _load().functions
     return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))
 
@@ -126,6 +132,7 @@ def packed_bytes(dtype: str, k: int, n: int) -> int:
         ValueError: For weights that are empty or too large.
     """
     functions = require_functions()
+    k, n = whole("k", k, 0, MOST_INT32), whole("n", n, 0, MOST_INT32)
     name = "packed_bytes" if dtype == "int8" else "packed_float_bytes"
     count = getattr(functions, f"keras_int8nmt_{name}")(k, n)
     if count < 0:

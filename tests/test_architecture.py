@@ -40,6 +40,7 @@ class Room(NamedTuple):
 ROOMS = [
     [
         Room("_version", run_side=True),
+        Room("_arguments", run_side=True),
         Room("_faces", run_side=True),
         Room("_memory", run_side=True),
         Room("_progress", run_side=True),

@@ -6,10 +6,16 @@ The functions of values are types of `argparse`: they name what is wrong with a 
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from typing import Any
 
+from keras_int8nmt._arguments import MOST_INT32
+from keras_int8nmt.runtime.batching import MOST_BATCH, MOST_STREAMS
 from keras_int8nmt.runtime.search_options import command_line_options
+
+# More than any number here has.
+_MOST_DIGITS = 20
 
 
 def add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) -> None:
@@ -27,14 +33,18 @@ def add_force(parser: argparse._ActionsContainer) -> None:
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Those of `SearchOptions`, and how sentences share the work."""
     for option in command_line_options():
-        kind: Any = not_negative if option.least is None else partial(_whole, option.least)
+        kind: Any = partial(_number, option.most)
+        if option.least is not None:
+            kind = partial(_whole, option.least, int(option.most))
         parser.add_argument(
             option.flag,
             type=kind,
             default=option.default,
             help=f"{option.help}; default: {option.default}",
         )
-    parser.add_argument("--batch-size", type=positive, default=32, help="default: 32")
+    parser.add_argument(
+        "--batch-size", type=partial(_whole, 1, MOST_BATCH), default=32, help="default: 32"
+    )
     parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
 
 
@@ -45,12 +55,17 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    return _whole(1, text)
+    return _whole(1, MOST_INT32, text)
 
 
-def _whole(least: int, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+def _whole(least: int, most: int, text: str) -> int:
+    # Python reads no more than 4,300 digits.
+    digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not digits or not least <= int(text) <= most:
+        shown = text if len(text) <= 2 * _MOST_DIGITS else text[: 2 * _MOST_DIGITS] + "..."
+        raise argparse.ArgumentTypeError(
+            f"{shown!r} is not a whole number of at least {least} and at most {most}"
+        )
     return int(text)
 
 
@@ -65,30 +80,31 @@ def mode(text: str) -> str:
 
 
 def not_negative(text: str) -> float:
-    return _number(text, float("inf"), "a number of at least 0")
+    return _number(sys.float_info.max, text)
 
 
 def share(text: str) -> float:
-    return _number(text, 1.0, "a number from 0 to 1")
+    return _number(1.0, text)
 
 
 def confidence(text: str) -> float:
-    value = _number(text, 1.0, wanted := "a number from 0.5 to below 1")
+    value = _number(1.0, text)
     if not 0.5 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0.5 to below 1")
     return value
 
 
 def streams(text: str) -> int | str:
-    return text if text == "auto" else positive(text)
+    return text if text == "auto" else _whole(1, MOST_STREAMS, text)
 
 
-def _number(text: str, most: float, wanted: str) -> float:
-    """A finite number from 0 to `most`."""
+def _number(most: float, text: str) -> float:
+    """A number from 0 to `most`."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0.0 <= value <= most or value == float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    if not 0.0 <= value <= most:
+        wanted = "of at least 0" if most == sys.float_info.max else f"from 0 to {most:g}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}")
     return value

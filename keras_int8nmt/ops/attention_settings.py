@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.ops.checks import check_output
 from keras_int8nmt.ops.integer_rules import require_arithmetic
 
@@ -21,6 +22,7 @@ class AttentionSettings:
         query_column, key_column, value_column: First column of the heads in each tensor.
 
     Raises:
+        TypeError: for what is no number.
         ValueError: for a number or name that is not possible, with what was expected.
     """
 
@@ -39,9 +41,10 @@ class AttentionSettings:
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "head_dim", "value_dim"):
-            number = getattr(self, name)
-            if number < 1:
-                raise ValueError(f"`{name}` must be at least 1; received {number}.")
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MOST_INT32))
+        for name in ("query_column", "key_column", "value_column"):
+            column = whole(name, getattr(self, name), -MOST_INT32, MOST_INT32)
+            object.__setattr__(self, name, column)
         check_output(self.out_dtype, self.out_scale, self.out_zero_point)
         require_arithmetic("softmax", self.softmax)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.quantization import CODE_RANGE
 
 OUTPUTS = ("float32", "int8", "uint8")
@@ -44,8 +45,9 @@ def check_output(dtype: str, scale: float, zero_point: int) -> None:
     """Whether values can be written as `dtype` with this scale and zero point."""
     if dtype not in OUTPUTS:
         raise ValueError(f"`out_dtype` must be one of {', '.join(OUTPUTS)}; received {dtype!r}.")
-    if not (math.isfinite(scale) and scale > 0):
+    if isinstance(scale, bool) or not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"A scale must be finite and positive; received {scale!r}.")
+    zero_point = whole("zero_point", zero_point, -MOST_INT32, MOST_INT32)
     if dtype != "float32":
         low, high = CODE_RANGE[dtype]
         if not low <= zero_point <= high:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt import native
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.ops import stock as stock_ops
 from keras_int8nmt.ops.attention_settings import AttentionSettings
 from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
@@ -312,6 +313,7 @@ def cache_append(cache: Any, update: Any, index: Any, *, column: int = 0) -> tf.
     update = as_tensor("update", update, (cache.dtype.name,), min_rank=2)
     index = as_tensor("index", index, ("int32",), rank=0)
     width, c = update.shape[-1], cache.shape[-1]
+    column = whole("column", column, -MOST_INT32, MOST_INT32)
     if column < 0 or (None not in (width, c) and column + c > width):
         raise ValueError(f"`update` has {width} columns; {c} from column {column} on do not fit.")
     backend = _backend() if cache.dtype == tf.int8 else stock_ops
@@ -337,6 +339,7 @@ def int8_gather(x: Any, indices: Any, batch_dims: int = 0) -> tf.Tensor:
     x = as_tensor("x", x, ("int8", "uint8", "int32", "float32"), min_rank=1)
     indices = as_tensor("indices", indices, ("int32", "int64"))
     limit = min(x.shape.rank - 1, indices.shape.rank)
+    batch_dims = whole("batch_dims", batch_dims, -MOST_INT32, MOST_INT32)
     if not 0 <= batch_dims <= limit:
         raise ValueError(
             f"`batch_dims` must be in [0, {limit}] for `x` of rank {x.shape.rank} and `indices` of "
@@ -380,13 +383,15 @@ def top_k_log_probs(logits: Any, k: int, *, forbidden: int = -1) -> tuple[tf.Ten
     """
     logits = as_tensor("logits", logits, ("float32",), rank=2)
     columns = logits.shape[1]
+    k = whole("k", k, -MOST_INT32, MOST_INT32)
+    forbidden = whole("forbidden", forbidden, -MOST_INT32, MOST_INT32)
     if columns is not None:
         if not -1 <= forbidden < columns:
             raise ValueError(f"`forbidden` must be -1 or an id below {columns}; it is {forbidden}.")
         limit = columns - (forbidden >= 0)
         if not 1 <= k <= limit:
             raise ValueError(f"`k` must be in [1, {limit}] for these logits; received {k}.")
-    log_probs, ids = _backend().top_k_log_probs(logits, int(k), int(forbidden))
+    log_probs, ids = _backend().top_k_log_probs(logits, k, forbidden)
     for result in (log_probs, ids):
         result.set_shape([logits.shape[0], k])
     return log_probs, ids

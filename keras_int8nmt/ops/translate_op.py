@@ -8,8 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt import native
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.ops.checks import as_tensor
+from keras_int8nmt.runtime.batching import MOST_BATCH
 from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
+from keras_int8nmt.runtime.search_options import MOST_BEAM
 
 
 def translate(
@@ -48,14 +51,10 @@ def translate(
     divisors = as_tensor("divisors", divisors, ("float32",), rank=1)
     given = {**spec.tensors, **(tensors or {})}
     values = [as_tensor(name, tensor, DTYPES) for name, tensor in given.items()]
-    for name, number, least in (
-        ("beam_size", beam_size, 1),
-        ("num_hypotheses", num_hypotheses, 1),
-        ("min_length", min_length, 0),
-        ("batch_size", batch_size, 1),
-    ):
-        if number < least:
-            raise ValueError(f"`{name}` must be at least {least}; received {number}.")
+    beam_size = whole("beam_size", beam_size, 1, MOST_BEAM)
+    num_hypotheses = whole("num_hypotheses", num_hypotheses, 1, MOST_BEAM)
+    min_length = whole("min_length", min_length, 0, MOST_INT32)
+    batch_size = whole("batch_size", batch_size, 1, MOST_BATCH)
     if num_hypotheses > beam_size:
         raise ValueError(f"`num_hypotheses` is {num_hypotheses}, more than the beam, {beam_size}.")
     tokens, lengths, scores = native_ops.translate(

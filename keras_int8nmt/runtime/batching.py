@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+# Sentences of a batch, streams, and threads of a stream. More of them would only take memory.
+MOST_BATCH, MOST_STREAMS, MOST_THREADS = 1 << 16, 1024, 256
+
 SORTS = ("tokens", "words", "none")
 
 

@@ -11,10 +11,12 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_int8nmt import native
+from keras_int8nmt._arguments import whole
 from keras_int8nmt._memory import address_of, dtype_of
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
 from keras_int8nmt.runtime.results import Hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
@@ -25,6 +27,12 @@ _PATIENCE_MS = 100
 # With more sentences than this to come, it looks around at most once in a nap of so many seconds.
 _MANY, _NAP = 64, 0.002
 _INT, _FLOAT, _TEXT = range(3)
+
+_S = TypeVar("_S", bound=ctypes.Structure)
+
+
+class NativeDecoderError(KerasInt8nmtError, RuntimeError):
+    """The native decoder can't be made as it was asked for; the message says why."""
 
 
 class _Setting(ctypes.Structure):
@@ -103,6 +111,7 @@ class NativeDecoder:
 
     Raises:
         RuntimeError: without the native library, or when it can't run the model.
+        ValueError: for a number that C has no room for.
     """
 
     def __init__(
@@ -133,7 +142,8 @@ class NativeDecoder:
         # The library copies these.
         divisors = search.divisors()
         filters = _native_filters(search)
-        asked = _SearchOptions(
+        asked = _filled(
+            _SearchOptions,
             size=ctypes.sizeof(_SearchOptions),
             beam_size=search.beam_size,
             num_hypotheses=search.num_hypotheses,
@@ -144,7 +154,8 @@ class NativeDecoder:
             num_filters=len(filters),
             filters=filters,
         )
-        pool = _PoolOptions(
+        pool = _filled(
+            _PoolOptions,
             size=ctypes.sizeof(_PoolOptions),
             streams=streams,
             threads_per_stream=threads_per_stream,
@@ -158,7 +169,7 @@ class NativeDecoder:
             ctypes.byref(pool),
         )
         if not self._pool:
-            raise RuntimeError(f"The native decoder: {self._error()}.")
+            raise NativeDecoderError(f"The native decoder: {self._error()}.")
 
     def close(self) -> None:
         """Ends the streams; calls in other threads fail."""
@@ -352,7 +363,7 @@ def _native_filters(search: SearchOptions) -> Any:
         *(
             _TokenFilter(
                 form.kind.encode(),
-                (ctypes.c_int64 * len(form.numbers))(*form.numbers),
+                (ctypes.c_int64 * len(form.numbers))(*(_int64(form.kind, n) for n in form.numbers)),
                 len(form.numbers),
             )
             for form in forms
@@ -361,9 +372,22 @@ def _native_filters(search: SearchOptions) -> Any:
     )
 
 
+def _filled(kind: type[_S], **values: Any) -> _S:
+    """A struct of these values; a ValueError for one that does not fit, which ctypes would wrap."""
+    struct = kind(**values)
+    for name, value in values.items():
+        if isinstance(value, int) and getattr(struct, name) != value:
+            raise ValueError(f"`{name}` is {value}, more than the native decoder has room for.")
+    return struct
+
+
+def _int64(name: str, value: int) -> int:
+    return whole(name, value, -(1 << 63), (1 << 63) - 1)
+
+
 def _setting(name: bytes, value: int | float | str) -> _Setting:
     if isinstance(value, int):
-        return _Setting(name, _INT, value, 0.0, b"")
+        return _Setting(name, _INT, _int64(name.decode(), value), 0.0, b"")
     if isinstance(value, float):
         return _Setting(name, _FLOAT, 0, value, b"")
     return _Setting(name, _TEXT, 0, 0.0, value.encode())

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from numbers import Integral
 from typing import Any, NamedTuple
 
+from keras_int8nmt._arguments import MOST_INT32, flag, number, whole
 from keras_int8nmt.runtime.no_repeat_ngram import NoRepeatNgram
 from keras_int8nmt.runtime.token_filters import TokenFilter
 
+# Memory of a sentence grows with the square of it.
+MOST_BEAM = 1024
+# 4,096 ** 10 is a float32, and so is a score of so many tokens that is divided by it.
+MOST_LENGTH_PENALTY = 10.0
+
+# Of those that are held with all their digits.
+_LEAST_FLOAT32, _MOST_FLOAT32 = 2.0**-126, 2.0**127
+
 # What the key of an unfinished output has always held; see `resume_key`.
 _IN_EVERY_KEY = ("beam_size", "max_length", "length_penalty")
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """`value` as an int.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is below `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"`{name}` must be a whole number; received {value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}; received {value}.")
-    return int(value)
 
 
 def _option(
     default: Any,
     *,
     least: int | None = None,
+    most: int = MOST_INT32,
     help: str | None = None,
     makes: Callable[[Any], TokenFilter] | None = None,
     changes_answers: bool = True,
@@ -43,12 +37,13 @@ def _option(
     Args:
         default: Its default, on the command line too.
         least: Of a whole number: the least that is allowed.
+        most: Of a whole number: the most.
         help: What the command line says of it; None: it has no such option.
         makes: Of a number that stands for a token filter: makes it, unless the value is 0.
         changes_answers: Whether an output that was begun with another value can't be gone on with.
     """
-    metadata = {"least": least, "help": help, "makes": makes, "changes_answers": changes_answers}
-    return field(default=default, metadata=metadata)
+    metadata = {"least": least, "most": most, "help": help, "makes": makes}
+    return field(default=default, metadata={**metadata, "changes_answers": changes_answers})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +55,10 @@ class SearchOptions:
         ValueError: An option is out of range.
     """
 
-    beam_size: int = _option(4, least=1, help="live hypotheses a sentence; 1 is greedy search")
-    num_hypotheses: int = _option(1, least=1)
+    beam_size: int = _option(
+        4, least=1, most=MOST_BEAM, help="live hypotheses a sentence; 1 is greedy search"
+    )
+    num_hypotheses: int = _option(1, least=1, most=MOST_BEAM)
     max_length: int = _option(256, least=1, help="most tokens of a translation")
     min_length: int = _option(0, least=0)
     length_penalty: float = _option(1.0, help="exponent of the length that divides a score")
@@ -75,17 +72,18 @@ class SearchOptions:
         for one in fields(self):
             value, least = getattr(self, one.name), one.metadata["least"]
             if least is not None:
-                object.__setattr__(self, one.name, whole(one.name, value, least))
-        object.__setattr__(self, "length_penalty", float(self.length_penalty))
-        object.__setattr__(self, "return_scores", bool(self.return_scores))
+                checked = whole(one.name, value, least, one.metadata["most"])
+                object.__setattr__(self, one.name, checked)
+        most = MOST_LENGTH_PENALTY
+        penalty = number("length_penalty", self.length_penalty, -most, most)
+        object.__setattr__(self, "length_penalty", penalty)
+        object.__setattr__(self, "return_scores", flag("return_scores", self.return_scores))
         object.__setattr__(self, "token_filters", tuple(self.token_filters))
         if self.min_length > self.max_length:
             raise ValueError(
                 f"`min_length` is {self.min_length}, more than the maximum length "
                 f"{self.max_length}."
             )
-        if not math.isfinite(self.length_penalty):
-            raise ValueError(f"`length_penalty` must be finite; received {self.length_penalty!r}.")
         if self.num_hypotheses > self.beam_size:
             raise ValueError(
                 f"`num_hypotheses` is {self.num_hypotheses}, more than `beam_size`, "
@@ -106,9 +104,19 @@ class SearchOptions:
         return replace(self, max_length=min(self.max_length, max_length))
 
     def divisors(self) -> array[float]:
-        """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by."""
+        """float32 `[max_length + 1]`: what a sum of n log-probabilities is divided by.
+
+        Raises:
+            ValueError: for a length whose divisor float32 has not, or has as 0.
+        """
         lengths = range(self.max_length + 1)
-        return array("f", [float(max(n, 1)) ** self.length_penalty for n in lengths])
+        divisors = array("f", [float(max(n, 1)) ** self.length_penalty for n in lengths])
+        if not _LEAST_FLOAT32 <= divisors[-1] <= _MOST_FLOAT32:
+            raise ValueError(
+                f"`length_penalty` is {self.length_penalty}, too far from 0 for a `max_length` of "
+                f"{self.max_length}: float32 has no {self.max_length} ** {self.length_penalty}."
+            )
+        return divisors
 
     def filters(self) -> tuple[TokenFilter, ...]:
         """All token filters: those that numbers stand for, and `token_filters`."""
@@ -141,12 +149,14 @@ class CommandLineOption(NamedTuple):
         flag: Such as "--beam-size".
         default: Of `SearchOptions`.
         least: The least whole number; None of an option that is no whole number.
+        most: The most.
         help: A few words, without the default.
     """
 
     flag: str
     default: Any
     least: int | None
+    most: float
     help: str
 
 
@@ -155,7 +165,9 @@ def command_line_options() -> list[CommandLineOption]:
 
     def option(one: Field[Any]) -> CommandLineOption:
         assert one.default is not MISSING
-        flag = "--" + one.name.replace("_", "-")
-        return CommandLineOption(flag, one.default, one.metadata["least"], one.metadata["help"])
+        word = "--" + one.name.replace("_", "-")
+        most = MOST_LENGTH_PENALTY if one.metadata["least"] is None else one.metadata["most"]
+        known = one.metadata
+        return CommandLineOption(word, one.default, known["least"], most, known["help"])
 
     return [option(one) for one in fields(SearchOptions) if one.metadata["help"] is not None]

@@ -7,16 +7,25 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from keras_int8nmt import native
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt._threads import Task
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.files import WINDOW
-from keras_int8nmt.runtime.batching import SORTS, cut_ids, sort_keys
+from keras_int8nmt.runtime.batching import (
+    MOST_BATCH,
+    MOST_STREAMS,
+    MOST_THREADS,
+    SORTS,
+    cut_ids,
+    sort_keys,
+)
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
-from keras_int8nmt.runtime.search_options import SearchOptions, whole
+from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.spec_file import SpecFileError, forget, read_spec
 from keras_int8nmt.runtime.token_filters import TokenFilter
 from keras_int8nmt.storage.card import (
@@ -130,20 +139,22 @@ class Translator:
             no_repeat_ngram_size=no_repeat_ngram_size,
             token_filters=tuple(token_filters),
         ).at_most(model.max_length)
-        self.batch_size = whole("batch_size", batch_size, 1)
-        self.streams = streams if streams == "auto" else whole("streams", streams, 1)
-        self.threads_per_stream = whole("threads_per_stream", threads_per_stream, 1)
+        self.batch_size = whole("batch_size", batch_size, 1, MOST_BATCH)
+        if not (isinstance(streams, str) and streams == "auto"):
+            streams = whole("streams", streams, 1, MOST_STREAMS)
+        self.streams = streams
+        self.threads_per_stream = whole("threads_per_stream", threads_per_stream, 1, MOST_THREADS)
         if path not in _PATHS:
             raise ValueError(f"`path` must be one of {', '.join(_PATHS)}; received {path!r}.")
         self._asked = path
         if sort not in SORTS:
             raise ValueError(f"`sort` must be one of {', '.join(SORTS)}; received {sort!r}.")
         self.sort = sort
-        self.max_batch_tokens = whole("max_batch_tokens", max_batch_tokens, 1)
+        self.max_batch_tokens = whole("max_batch_tokens", max_batch_tokens, 1, MOST_INT32)
         if max_source_length is None:
             max_source_length = model.max_length
         self.max_source_length = min(
-            whole("max_source_length", max_source_length, 1), model.max_length
+            whole("max_source_length", max_source_length, 1, MOST_INT32), model.max_length
         )
         for name in ("pad_id", "eos_id") if tokenizer is not None else ():
             ours, theirs = getattr(model, name), getattr(tokenizer, name)
@@ -275,6 +286,8 @@ class Translator:
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
     ) -> list[Translation]:
         """`translate` of token ids, the end token included; the results have no text."""
+        if isinstance(sentences, str | bytes):
+            raise TypeError("`sentences` must be lists of token ids; received one piece of text.")
         ids = [self._checked(i, sentence, _sentence) for i, sentence in enumerate(sentences)]
         begun = self._begin(ids, sort_keys(self.sort, ids))
         return [self._translation(found) for found in begun.results(progress)]
@@ -334,7 +347,7 @@ class Translator:
         return Hypothesis(text, hypothesis.tokens, hypothesis.score)
 
     def _checked(self, i: int, sentence: Sequence[int], name: Callable[[int], str]) -> list[int]:
-        ids = [int(token) for token in sentence]
+        ids = _whole_ids(sentence, i, name)
         vocabulary = self.model.settings["source_vocabulary_size"]
         if not ids or ids[-1] != self.model.eos_id:
             raise ValueError(f"{name(i)} does not end with the end token {self.model.eos_id}.")
@@ -445,6 +458,29 @@ def _check_content(folder: Path, card: dict[str, Any], names: Sequence[str]) -> 
 
 def _sentence(i: int) -> str:
     return f"Sentence {i}"
+
+
+def _whole_ids(sentence: Sequence[int], i: int, name: Callable[[int], str]) -> list[int]:
+    """The token ids of sentence `i`; a TypeError for what is none, which would else be rounded."""
+    if isinstance(sentence, str | bytes) or not isinstance(sentence, Iterable):
+        raise TypeError(f"{name(i)} must be token ids; it is {sentence!r}.")
+    tokens = list(sentence)
+    try:
+        ids = [index(token) for token in tokens]
+        if bool not in set(map(type, tokens)):
+            return ids
+    except TypeError:
+        pass
+    at = next(k for k, token in enumerate(tokens) if not _is_whole(token))
+    raise TypeError(f"{name(i)} has {tokens[at]!r} at place {at}; token ids are whole numbers.")
+
+
+def _is_whole(token: Any) -> bool:
+    try:
+        index(token)
+    except TypeError:
+        return False
+    return not isinstance(token, bool)
 
 
 def load_translator(

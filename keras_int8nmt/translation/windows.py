@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.runtime.results import AsyncResult
 
 # Windows that the streams have: one to finish, and one so that they never wait for the next.
@@ -19,8 +20,7 @@ T = TypeVar("T")
 
 def cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of `size` items, the last of what is left."""
-    if size < 1:
-        raise ValueError(f"A window must have at least 1 item; received {size}.")
+    size = whole("window", size, 1, MOST_INT32)
     iterator = iter(items)
     while window := list(islice(iterator, size)):
         yield window

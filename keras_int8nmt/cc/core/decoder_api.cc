@@ -3,6 +3,8 @@
 // Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls
 // through ctypes, which releases the interpreter lock. A function that fails returns null, see
 // errors.h.
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -71,6 +73,12 @@ struct KerasInt8nmtPoolOptions {
 namespace keras_int8nmt {
 namespace {
 
+// The ranges of runtime/search_options.py and runtime/batching.py.
+constexpr int64_t kMostBeam = 1024, kMostStreams = 1024, kMostThreads = 256;
+constexpr int64_t kMostBatch = 1 << 16, kMostLength = 1 << 24;
+// Of arrays that a caller gives, and of the dims of a tensor.
+constexpr int64_t kMostEntries = int64_t{1} << 31, kMostRank = 8;
+
 void CheckSize(const std::string& what, int64_t given, size_t expected) {
   if (given == static_cast<int64_t>(expected)) return;
   throw std::invalid_argument("the " + what + " have " + std::to_string(given) +
@@ -78,7 +86,35 @@ void CheckSize(const std::string& what, int64_t given, size_t expected) {
                               ": package and library are of different releases");
 }
 
+// A number from `least` to `most`; nothing is read or allocated by one that is not.
+int64_t InRange(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return value;
+  throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) + "; expected " +
+                              std::to_string(least) + " to " + std::to_string(most));
+}
+
+// `count` elements, of which there may be none.
+template <class T>
+const T* Given(const char* name, const T* array, int64_t count) {
+  InRange(name, count, 0, kMostEntries);
+  if (count > 0 && array == nullptr) {
+    throw std::invalid_argument(std::string(name) + " are missing");
+  }
+  return array;
+}
+
+std::string Text(const char* name, const char* text) {
+  if (text != nullptr) return text;
+  throw std::invalid_argument(std::string(name) + " has no text");
+}
+
 SearchOptions SearchOf(const KerasInt8nmtSearchOptions& options) {
+  InRange("beam_size", options.beam_size, 1, kMostBeam);
+  InRange("num_hypotheses", options.num_hypotheses, 1, options.beam_size);
+  InRange("max_length", options.max_length, 1, kMostLength);
+  InRange("min_length", options.min_length, 0, options.max_length);
+  Given("divisors", options.divisors, options.max_length + 1);
+  Given("token filters", options.filters, options.num_filters);
   SearchOptions search;
   search.beam_size = options.beam_size;
   search.num_hypotheses = options.num_hypotheses;
@@ -86,27 +122,44 @@ SearchOptions SearchOf(const KerasInt8nmtSearchOptions& options) {
   search.min_length = options.min_length;
   search.scores = options.scores != 0;
   search.divisors.assign(options.divisors, options.divisors + options.max_length + 1);
+  for (const float divisor : search.divisors) {
+    if (std::isfinite(divisor) && divisor > 0.0f) continue;
+    throw std::invalid_argument("divisors has " + std::to_string(divisor) +
+                                "; expected finite numbers above 0");
+  }
   for (int32_t i = 0; i < options.num_filters; ++i) {
     const KerasInt8nmtTokenFilter& filter = options.filters[i];
-    search.filters.push_back(
-        MakeTokenFilter(filter.kind, {filter.numbers, filter.numbers + filter.count}));
+    Given("numbers of a token filter", filter.numbers, filter.count);
+    search.filters.push_back(MakeTokenFilter(Text("a token filter", filter.kind),
+                                             {filter.numbers, filter.numbers + filter.count}));
   }
   return search;
 }
 
+void CheckPool(const KerasInt8nmtPoolOptions& options) {
+  InRange("streams", options.streams, 1, kMostStreams);
+  InRange("threads_per_stream", options.threads_per_stream, 1, kMostThreads);
+  InRange("batch_size", options.batch_size, 1, kMostBatch);
+  InRange("max_source", options.max_source, 1, kMostLength);
+}
+
 std::unique_ptr<const Model> ReadModel(const KerasInt8nmtModelSpec& spec) {
   CheckSize("parts of the model's spec", spec.size, sizeof(spec));
+  Given("settings of the model's spec", spec.settings, spec.num_settings);
+  Given("tensors of the model's spec", spec.tensors, spec.num_tensors);
   std::vector<Setting> settings;
   for (int64_t i = 0; i < spec.num_settings; ++i) {
     const KerasInt8nmtSetting& s = spec.settings[i];
-    settings.push_back({s.name, static_cast<Setting::Kind>(s.kind), s.whole, s.number,
-                        s.text == nullptr ? "" : s.text});
+    settings.push_back({Text("a setting", s.name), static_cast<Setting::Kind>(s.kind), s.whole,
+                        s.number, s.text == nullptr ? "" : s.text});
   }
   std::vector<std::string> names;
   std::vector<TensorView> views;
   for (int64_t i = 0; i < spec.num_tensors; ++i) {
     const KerasInt8nmtTensor& t = spec.tensors[i];
-    names.push_back(t.name);
+    names.push_back(Text("a tensor", t.name));
+    InRange("rank of a tensor", t.rank, 0, kMostRank);
+    Given("dims of a tensor", t.dims, t.rank);
     views.push_back(
         {static_cast<Type>(t.type), t.data, std::vector<int64_t>(t.dims, t.dims + t.rank)});
   }
@@ -124,6 +177,7 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const KerasInt8nmtModelSpec
     auto model = keras_int8nmt::ReadModel(*spec);
     keras_int8nmt::CheckSize("options of the search", search->size, sizeof(*search));
     keras_int8nmt::CheckSize("options of the pool", options->size, sizeof(*options));
+    keras_int8nmt::CheckPool(*options);
     Pool::Options pool;
     pool.streams = options->streams;
     pool.threads_per_stream = options->threads_per_stream;
@@ -144,8 +198,11 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_request_submit(void* pool, const int32_
                                                         const int64_t* offsets,
                                                         const int64_t* order, int64_t count) {
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
+    keras_int8nmt::Given("offsets", offsets, keras_int8nmt::InRange("count", count, 0, INT32_MAX));
+    keras_int8nmt::Given("order", order, count);
     auto request = std::make_unique<Request>();
     for (int64_t i = 0; i < count; ++i) {
+      keras_int8nmt::InRange("an offset", offsets[i + 1], offsets[i], INT64_MAX);
       request->sentences.emplace_back(ids + offsets[i], ids + offsets[i + 1]);
     }
     request->order.assign(order, order + count);

@@ -1,11 +1,15 @@
 #include "model_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
 
 namespace keras_int8nmt {
 namespace {
+
+// Of a tensor: what is computed of it below fits into 64 bits.
+constexpr int64_t kMostElements = int64_t{1} << 40;
 
 constexpr const char* kKinds[] = {"a whole number", "a number", "a word"};
 constexpr const char* kTypes[] = {"float32", "int8", "uint8"};
@@ -52,9 +56,14 @@ ModelReader::ModelReader(const std::vector<Setting>& settings,
         !tensor_places_.emplace(tensor_names[i], i).second) {
       RefuseEntry(tensor_names[i], "it is there twice");
     }
+    int64_t count = 1;
     for (int64_t dim : tensors_[i].dims) {
-      if (dim < 0) RefuseEntry(tensor_names[i], "it has shape " + ToText(tensors_[i].dims));
+      if (dim < 0 || dim > kMostElements / std::max<int64_t>(count, 1)) {
+        RefuseEntry(tensor_names[i], "it has shape " + ToText(tensors_[i].dims));
+      }
+      count *= dim;
     }
+    if (count > 0 && tensors_[i].data == nullptr) RefuseEntry(tensor_names[i], "it has no data");
   }
 }
 
