@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._tables import format_table
+from keras_int8nmt._untrusted import parse_json
 from keras_int8nmt.autotuning.candidates import KNOWN, PLAIN, Candidate, find_candidates
 from keras_int8nmt.autotuning.chance import CONFIDENCE
 from keras_int8nmt.errors import KerasInt8nmtError
@@ -302,7 +303,7 @@ class AutotuneResult(Mapping[str, str]):
     def from_json(cls, text: str, candidates: Iterable[Candidate] = KNOWN) -> AutotuneResult:
         """The result that `to_json` wrote; see `from_dict`."""
         try:
-            content = json.loads(text)
+            content = parse_json(text.encode("utf-8"))
         except ValueError as error:
             raise PolicyFileError(f"A policy is JSON: {error}") from error
         return cls.from_dict(content, candidates)
@@ -316,7 +317,7 @@ def read_policy(path: str | os.PathLike[str]) -> AutotuneResult | dict[str, str]
         OSError: when it can't be read.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = parse_json(Path(path).read_bytes())
         if isinstance(content, dict) and "format" in content:
             return AutotuneResult.from_dict(content)
     except ValueError as error:

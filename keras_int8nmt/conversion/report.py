@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from keras_int8nmt._tables import format_table
+from keras_int8nmt._untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,18 @@ class ConversionReport:
     @classmethod
     def from_json(cls, text: str) -> ConversionReport:
         """The report that `to_json` wrote; ValueError names what is missing or unknown."""
-        content = json.loads(text)
+        content = parse_json(text.encode("utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
             raise ValueError('A conversion report is a JSON object with a list "rows".')
         known = {f.name for f in fields(MatMulRow)}
         rows = []
         for row in content["rows"]:
-            if set(row) != known:
+            if not isinstance(row, dict) or set(row) != known:
+                found = sorted(row) if isinstance(row, dict) else row
                 raise ValueError(
-                    f"A row of the report must have the keys {sorted(known)}; found {sorted(row)}."
+                    f"A row of the report must have the keys {sorted(known)}; found {found}."
                 )
+            _check_row(row)
             rows.append(MatMulRow(**{**row, "thresholds": tuple(row["thresholds"])}))
         # Reports of earlier releases do not say it.
         bits = content.get("weight_bits", 8)
@@ -94,3 +98,23 @@ class ConversionReport:
 
 def _number(value: float | None, spec: str) -> str:
     return "-" if value is None else format(value, spec)
+
+
+def _check_row(row: dict[str, Any]) -> None:
+    """Raises ValueError for a row whose values are not of the types of `MatMulRow`."""
+    thresholds = row["thresholds"]
+    right = (
+        all(isinstance(row[name], str) for name in ("name", "kind", "precision", "reason"))
+        and isinstance(thresholds, list)
+        and all(map(_is_number, thresholds))
+        and all(
+            row[name] is None or _is_number(row[name])
+            for name in ("input_sqnr_db", "clipped_mass", "output_sqnr_db")
+        )
+    )
+    if not right:
+        raise ValueError(f"A row of the report has values of other types: {row}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

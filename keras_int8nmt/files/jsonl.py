@@ -17,7 +17,7 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[Any]:
     for line in path.read_bytes().decode("utf-8", errors="replace").split("\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # empty, or cut off when the run before was interrupted
         yield entry
 

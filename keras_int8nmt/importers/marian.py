@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt._untrusted import parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers.table import require_packages
 from keras_int8nmt.models.build import build_transformer
@@ -43,6 +43,8 @@ _INTEGERS = (
 )
 
 _LAYER_NORM_EPSILON = 1e-5
+_MOST_CONFIG = 16 << 20
+_MOST_POSITIONS = 1 << 20
 
 _SHARED_TABLE = "model.shared.weight"
 _ENCODER_TABLE = "model.encoder.embed_tokens.weight"
@@ -81,6 +83,7 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     config = _read_config(folder)
     tensors = _Tensors(folder / "model.safetensors")
     settings = _settings(config, tensors)
+    _check_sizes(settings, tensors)
     model = build_transformer(quant, **settings)
     _load_tables(model, tensors)
     for prefix, blocks, names in (
@@ -104,8 +107,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MarianFormatError(f"{str(folder)!r} has no file config.json.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        config = parse_json(read_bytes(path, _MOST_CONFIG, MarianFormatError))
+    except MarianFormatError:
+        raise
+    except ValueError as error:
         raise MarianFormatError(f"{str(path)!r} is not JSON: {error}.") from error
     if not isinstance(config, dict):
         raise MarianFormatError(f"{str(path)!r} must hold one JSON object.")
@@ -127,7 +132,7 @@ def _settings(config: dict[str, Any], tensors: _Tensors) -> dict[str, Any]:
                 f"Option {option} of config.json must be a whole number; it is {value!r}."
             )
     activation = config.get("activation_function", "gelu")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise MarianFormatError(
             f"Option activation_function={activation!r} of config.json is not supported; only "
             f"{', '.join(_ACTIVATIONS)} are."
@@ -163,6 +168,30 @@ def _settings(config: dict[str, Any], tensors: _Tensors) -> dict[str, Any]:
     except ValueError as error:
         raise MarianFormatError(f"config.json describes no possible model: {error}") from error
     return settings
+
+
+def _check_sizes(settings: dict[str, Any], tensors: _Tensors) -> None:
+    """Raises MarianFormatError for a model that is larger than its tensors, before it is made."""
+    most = {
+        **dict.fromkeys(("num_encoder_layers", "num_decoder_layers"), len(tensors)),
+        **dict.fromkeys(
+            (
+                "source_vocabulary_size",
+                "target_vocabulary_size",
+                "model_dim",
+                "ffn_dim",
+                "decoder_ffn_dim",
+            ),
+            tensors.longest,
+        ),
+        "max_length": _MOST_POSITIONS,
+    }
+    for name, limit in most.items():
+        if settings[name] > limit:
+            raise MarianFormatError(
+                f"config.json describes a model whose {name} is {settings[name]}; with these "
+                f"tensors it can be {limit} at most."
+            )
 
 
 def _tying(config: dict[str, Any], tensors: _Tensors) -> str:
@@ -201,6 +230,11 @@ class _Tensors:
                 self._left = {name: _float32(file, name) for name in file.keys()}  # noqa: SIM118
         except safetensors.SafetensorError as error:
             raise MarianFormatError(f"{str(path)!r} is damaged: {error}.") from error
+
+        self.longest = max((max(t.shape, default=0) for t in self._left.values()), default=0)
+
+    def __len__(self) -> int:
+        return len(self._left)
 
     def __contains__(self, name: str) -> bool:
         return name in self._left

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from keras_int8nmt._memory import address_of, dtype_of
+from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
 
@@ -133,7 +134,7 @@ def _read_tensors(path: Path) -> dict[str, memoryview]:
     size = path.stat().st_size
     if size < _LENGTH_BYTES:
         raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
-    with path.open("rb") as file:
+    with open_regular(path, SpecFileError) as file:
         # Private: ctypes takes an address of nothing that can't be written; nobody writes.
         content = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
@@ -203,11 +204,11 @@ def _bytes(path: Path, most: int) -> bytes:
         raise SpecFileError(
             f"{str(path)!r} has {path.stat().st_size} bytes; at most {most} are read."
         )
-    return path.read_bytes()
+    return read_bytes(path, most, SpecFileError)
 
 
 def _json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(content)
+    except ValueError as error:
         raise SpecFileError(f"{str(path)!r} is damaged, not JSON: {error}.") from error

@@ -12,7 +12,7 @@ from typing import Any
 from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
 from keras_int8nmt._version import __version__
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
-from keras_int8nmt.storage.folders import ModelFolderError, check_writable
+from keras_int8nmt.storage.folders import ModelFolderError, check_writable, put_back
 from keras_int8nmt.tokenizers.kinds import tokenizer_files
 
 CARD_FILE = "model_card.json"
@@ -94,6 +94,7 @@ def write_card(
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The model card of a folder, checked; the other files are not read."""
     path = Path(folder) / CARD_FILE
+    put_back(path.parent)
     if not path.parent.is_dir():
         raise ModelFolderError(f"There is no model folder {str(path.parent)!r}.")
     if not path.is_file():
@@ -162,6 +163,7 @@ def fingerprint(folder: str | os.PathLike[str]) -> str:
     right.
     """
     folder = Path(folder)
+    put_back(folder)
     if not folder.is_dir():
         raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
     if (folder / CARD_FILE).is_file():

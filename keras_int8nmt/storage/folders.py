@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import shutil
 import tempfile
@@ -10,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keras_int8nmt.errors import KerasInt8nmtError
+
+# Of a folder that is being replaced, where that takes two steps.
+_OLD, _REPLACED = ".old.", "replaced"
+# Of Linux: <fcntl.h>, <linux/fs.h>.
+_CWD, _RENAME_EXCHANGE = -100, 2
 
 
 class ModelFolderError(KerasInt8nmtError, ValueError):
@@ -25,6 +32,7 @@ def check_writable(folder: str | os.PathLike[str], force: bool, mark: str) -> No
         mark: A file by which it is known to be one that may.
     """
     folder = Path(folder)
+    put_back(folder)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ModelFolderError(f"{str(folder)!r} is not a folder.")
     if not folder.parent.is_dir():
@@ -42,7 +50,11 @@ def check_writable(folder: str | os.PathLike[str], force: bool, mark: str) -> No
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A draft beside `folder`, which takes its place at the end; after an error nothing is left."""
+    """A draft beside `folder`, which takes its place at the end; after an error nothing is left.
+
+    On Linux the two change places in one step. Elsewhere a process that ends between two steps
+    leaves none in that place, and `put_back` mends it when the folder is next asked for.
+    """
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield draft
@@ -50,12 +62,52 @@ def new_folder(folder: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.replace(folder, old / "replaced")
-            os.replace(draft, folder)
-            shutil.rmtree(old)
-        else:
+        put_back(folder)
+        if not folder.exists():
             os.rename(draft, folder)
+        elif not _exchange(draft, folder):
+            _replace_in_two_steps(draft, folder)
+        # The draft is what was replaced, or gone.
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Puts a folder back that a process was replacing when it ended, between two renames.
+
+    Only where the system can't exchange two folders at once is there such a moment.
+    """
+    if os.path.lexists(folder) or not folder.name:
+        return
+    # Another process may do it at the same time; and where nothing can be written, nothing was.
+    with contextlib.suppress(OSError):
+        for old in folder.parent.iterdir():
+            if old.name.startswith(f".{folder.name}{_OLD}") and (old / _REPLACED).is_dir():
+                os.rename(old / _REPLACED, folder)
+                old.rmdir()
+                return
+
+
+def _replace_in_two_steps(draft: Path, folder: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}{_OLD}", dir=folder.parent))
+    try:
+        os.rename(folder, old / _REPLACED)
+        os.rename(draft, folder)
+    except BaseException:
+        put_back(folder)
+        with contextlib.suppress(OSError):
+            old.rmdir()
+        raise
+    shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two folders at once; whether the system and the file system can."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        # Not Linux, or a C library before 2018.
+        return False
+    arguments = (_CWD, os.fsencode(one), _CWD, os.fsencode(other), _RENAME_EXCHANGE)
+    # Whatever the reason is, the other way finds it too, and has an error to tell it.
+    return rename(*arguments) == 0

@@ -28,6 +28,7 @@ from keras_int8nmt.storage.card import (
     write_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError, new_folder
+from keras_int8nmt.storage.keras_file import load_keras_file
 from keras_int8nmt.storage.recognition import recognise
 from keras_int8nmt.storage.state import precision_of, report_of, state_of
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
@@ -128,12 +129,7 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
             "translates with it."
         )
     check_files(folder, card)
-    import keras
-
-    try:
-        model = keras.saving.load_model(folder / MODEL_FILE)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ModelFolderError(f"Keras can't load {str(folder / MODEL_FILE)!r}: {error}") from error
+    model = load_keras_file(folder / MODEL_FILE)
     if card["conversion_report"] is not None:
         from keras_int8nmt.conversion.report import ConversionReport
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_int8nmt.importers.table import Format, format_of, known_marks
 from keras_int8nmt.storage.card import CARD_FILE, read_card
-from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.storage.folders import ModelFolderError, put_back
 
 
 def recognise(path: str | os.PathLike[str]) -> Format | None:
@@ -17,6 +17,7 @@ def recognise(path: str | os.PathLike[str]) -> Format | None:
         ModelFolderError: where `open_model` would find no model, or a damaged card.
     """
     folder = Path(path)
+    put_back(folder)
     if not folder.is_dir():
         raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
     if (folder / CARD_FILE).is_file():

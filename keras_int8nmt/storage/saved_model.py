@@ -31,6 +31,7 @@ from keras_int8nmt.translation.translator import Translator
 _MARK = "saved_model.pb"
 _CHECKPOINT = "weights"
 _FORMAT_VERSION = 1
+_MOST_FILES = 1000
 
 
 def export_saved_model(
@@ -110,22 +111,39 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
         gives the same dict.
 
     Raises:
-        ModelFolderError: when there is no SavedModel, or one of something else.
+        ModelFolderError: when there is no SavedModel, a damaged one, or one of something else.
         RuntimeError: without the native library.
     """
     require()
     if not (Path(folder) / _MARK).is_file():
         raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
-    loaded = tf.saved_model.load(str(folder))
-    version = getattr(loaded, "keras_int8nmt_format", None)
+    _check_regular(Path(folder))
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        found = getattr(loaded, "keras_int8nmt_format", None)
+        version = None if found is None else int(found)
+    except Exception as error:  # damage ends in errors of any class, of TensorFlow and of others
+        told = str(error).strip() or "no more is known"
+        raise ModelFolderError(
+            f"TensorFlow can't load {str(folder)!r}: {type(error).__name__}: {told[:1000]}"
+        ) from error
     if version is None:
         raise ModelFolderError(f"{str(folder)!r} is a SavedModel, but not of export_saved_model.")
-    if int(version) != _FORMAT_VERSION:
+    if version != _FORMAT_VERSION:
         raise ModelFolderError(
-            f"{str(folder)!r} has format version {int(version)}; this release reads version "
+            f"{str(folder)!r} has format version {version}; this release reads version "
             f"{_FORMAT_VERSION}."
         )
     return loaded
+
+
+def _check_regular(folder: Path) -> None:
+    """Raises ModelFolderError naming what TensorFlow would wait for, or never end to read."""
+    for count, path in enumerate(folder.rglob("*")):
+        if count > _MOST_FILES:
+            raise ModelFolderError(f"{str(folder)!r} holds more than {_MOST_FILES} files.")
+        if not path.is_file() and not path.is_dir():
+            raise ModelFolderError(f"{str(path)!r} is no regular file.")
 
 
 def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Path) -> tf.Module:

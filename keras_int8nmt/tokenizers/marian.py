@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import sentencepiece
 
+from keras_int8nmt._untrusted import parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 
 _SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -50,7 +51,7 @@ class MarianTokenizer:
         folder = Path(folder)
         self.files = {name: _read(folder / name) for name in _FILES}
         for name in _OPTIONAL_FILES:
-            if (folder / name).exists():
+            if os.path.lexists(folder / name):
                 self.files[name] = _read(folder / name)
 
         self._source = _sentencepiece(folder / "source.spm", self.files["source.spm"])
@@ -128,14 +129,13 @@ class MarianTokenizer:
 
 
 _FILES = ("source.spm", "target.spm", "vocab.json")
+# A vocabulary of a million pieces has a third of it.
+_MOST_BYTES = 64 << 20
 _OPTIONAL_FILES = ("target_vocab.json", "tokenizer_config.json")
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TokenizerError(f"{path} can't be read: {error.strerror or error}.") from error
+    return read_bytes(path, _MOST_BYTES, TokenizerError)
 
 
 def _sentencepiece(path: Path, content: bytes) -> Any:
@@ -149,7 +149,7 @@ def _sentencepiece(path: Path, content: bytes) -> Any:
 
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = parse_json(content)
     except ValueError as error:
         raise TokenizerError(f"{path} is not JSON in UTF-8: {error}") from error
     if not isinstance(value, dict):
@@ -160,7 +160,7 @@ def _json(path: Path, content: bytes) -> dict[str, Any]:
 def _vocabulary(path: Path, content: bytes) -> dict[str, int]:
     ids = _json(path, content)
     for piece, i in ids.items():
-        if type(i) is not int or i < 0:
+        if type(i) is not int or not 0 <= i < 1 << 31:
             raise TokenizerError(f"{path}: the id of piece {piece!r} is {i!r}.")
     if len(set(ids.values())) != len(ids):
         raise TokenizerError(f"{path} gives one id to several pieces.")
