@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_int8nmt import native
 from keras_int8nmt.cli.errors import UsageError
-from keras_int8nmt.storage.card import MODEL_FILE, has_spec, read_card
+from keras_int8nmt.storage.card import MODEL_FILE, has_spec, read_card, require_keras_model
 from keras_int8nmt.storage.recognition import recognise
 
 
@@ -67,7 +67,8 @@ def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[s
 
 def open_folder(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
     """`open_model`: model, tokenizer and card. A path that is wrong is told at once."""
-    recognise(path)
+    if recognise(path) is None:
+        require_keras_model(path, read_card(path))
     start_keras()
 
     from keras_int8nmt.storage.model_folder import open_model

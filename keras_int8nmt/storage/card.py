@@ -141,6 +141,15 @@ def has_spec(card: dict[str, Any]) -> bool:
     return card["files"].keys() >= set(SPEC_FILES)
 
 
+def require_keras_model(folder: str | os.PathLike[str], card: dict[str, Any]) -> None:
+    """Raises ModelFolderError for a folder that holds a model spec alone; Keras is not asked."""
+    if MODEL_FILE not in card["files"]:
+        raise ModelFolderError(
+            f"{str(folder)!r} was saved without Keras and holds no {MODEL_FILE}; load_translator "
+            "translates with it."
+        )
+
+
 def check_files(folder: Path, card: dict[str, Any]) -> None:
     """Raises ModelFolderError naming a file that is missing, truncated, changed or put in."""
     for name in card["files"]:

@@ -25,6 +25,7 @@ from keras_int8nmt.storage.card import (
     check_replaceable,
     read_card,
     refuse_own_keys,
+    require_keras_model,
     write_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError, new_folder
@@ -117,18 +118,14 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
         ModelFolderError: naming the file that is missing, truncated or changed, or the format
             version that this release does not know.
     """
+    folder = Path(folder)
+    card = read_card(folder)
+    require_keras_model(folder, card)
+    check_files(folder, card)
     # A native library that can't run as the environment asks: Keras would hide the error below.
     from keras_int8nmt.ops import functions as ops
 
     ops.native_available()
-    folder = Path(folder)
-    card = read_card(folder)
-    if MODEL_FILE not in card["files"]:
-        raise ModelFolderError(
-            f"{str(folder)!r} was saved without Keras and holds no {MODEL_FILE}; load_translator "
-            "translates with it."
-        )
-    check_files(folder, card)
     model = load_keras_file(folder / MODEL_FILE)
     if card["conversion_report"] is not None:
         from keras_int8nmt.conversion.report import ConversionReport
