@@ -46,7 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         ("full", "docs", "cases", "engines", "state"),
         checked_options,
     ),
-    "startup": Benchmark(_HERE + ".startup:run_startup"),
+    "startup": Benchmark(_HERE + ".startup.run:run_startup", ("docs",)),
     "profile": Benchmark(_HERE + ".profile:run_profile"),
     "paper": Benchmark(_HERE + ".paper.run:run_paper"),
     "corpus": Benchmark(_HERE + ".corpus.run:run_corpus", ("docs", "lines", "parts")),

@@ -6,15 +6,17 @@ import sys
 
 import pytest
 
-from keras_int8nmt.bench import startup
 from keras_int8nmt.bench.errors import BenchError
+from keras_int8nmt.bench.startup import loads, report
+from keras_int8nmt.bench.startup import run as startup
 
 pytest.importorskip("ctranslate2", reason="CTranslate2 is not installed")
 
 
 @pytest.mark.slow
-def test_every_road_gives_seconds_and_memory_beside_the_peer():
-    rows = startup.run_startup(turns=1, models=("nano",))["rows"]
+def test_every_road_gives_seconds_and_memory_beside_the_peer(tmp_path):
+    figures = startup.run_startup(turns=1, models=("nano",), loads=5, docs=str(tmp_path))
+    rows = figures["rows"]
     assert {row["name"] for row in rows} == {
         "load_translator vs CTranslate2",
         "load_folder (Keras) vs CTranslate2",
@@ -24,6 +26,17 @@ def test_every_road_gives_seconds_and_memory_beside_the_peer():
         ("nano, peak memory", "MB"),
     }
     assert all(row["ours"] > 0 and row["peer"] > 0 for row in rows)
+    assert {name: len(resident) for name, resident in figures["loads"]["nano"].items()} == {
+        "ours": 5,
+        "CTranslate2": 5,
+    }
+    page = (tmp_path / report.PAGE).read_text(encoding="utf-8")
+    assert "5 loads and frees of the model nano in one process: ours" in page
+
+
+def test_the_slope_is_of_the_loads_after_the_first_fifth():
+    assert loads.slope_kb([0.0] * 20 + [50.0] * 80) == pytest.approx(0, abs=1e-6)
+    assert loads.slope_kb([50 + 0.002 * i for i in range(100)]) == pytest.approx(2)
 
 
 def test_a_process_is_measured_by_itself():

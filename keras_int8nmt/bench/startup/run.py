@@ -1,4 +1,4 @@
-"""`bench startup`: one sentence in a fresh process, from its start to its end.
+"""One sentence in a fresh process, from its start to its end; then loads in one process.
 
 Of a trained model from a shell's point of view, with its tokenizer; of Transformer base by token
 ids, since it has none. CTranslate2 has the same weights in its own INT8 format on disk.
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt.bench.errors import BenchError
+from keras_int8nmt.bench.startup.loads import LOADS, resident_after_loads
+from keras_int8nmt.bench.startup.report import write_docs
 from keras_int8nmt.bench.timing import Measurement, machine, row
 from keras_int8nmt.bench.translation.models import build_in_process
 from keras_int8nmt.bench.translation.session import say
@@ -110,23 +112,32 @@ class Run(NamedTuple):
     megabytes: float
 
 
-def run_startup(turns: int = _TURNS, models: Sequence[str] = ("tiny", "base")) -> dict[str, Any]:
+def run_startup(
+    turns: int = _TURNS,
+    models: Sequence[str] = ("tiny", "base"),
+    loads: int = LOADS,
+    docs: str | None = None,
+) -> dict[str, Any]:
     """Measures fresh processes in turns.
 
     Args:
         turns: Of each command, after one to warm the file cache.
         models: "tiny" (the built-in model, with its tokenizer) and others of
             `bench.translation.models`, by token ids.
+        loads: Loads and frees in one process.
+        docs: Folder to write a table and a plot into.
 
     Returns:
-        `machine` and `rows`: seconds and peak memory of one sentence, beam 4: `load_translator`,
-        `load_folder` with Keras, and of a model with a tokenizer the command `translate`, each
-        against CTranslate2 with SentencePiece. Above 1 ours is faster, or smaller.
+        `machine`, `loads` (by model and side, the MB after each) and `rows`: seconds and peak
+        memory of one sentence, beam 4: `load_translator`, `load_folder` with Keras, and of a model
+        with a tokenizer the command `translate`, each against CTranslate2 with SentencePiece. Above
+        1 ours is faster, or smaller.
 
     Raises:
         BenchError: when a command fails, or CTranslate2 is not installed.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    resident: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="keras-int8nmt-startup-") as place:
         for name in models:
             folder = Path(place) / name
@@ -134,14 +145,22 @@ def run_startup(turns: int = _TURNS, models: Sequence[str] = ("tiny", "base")) -
             build_in_process(name, folder)
             _checked([sys.executable, "-c", _PREPARE, folder, "text" if name == "tiny" else "ids"])
             rows += _rows(name, _commands(name, folder), turns)
-    return {"machine": machine(), "rows": rows}
+            places = folder / "runtime", folder / "ctranslate2-int8"
+            resident[name] = resident_after_loads(*places, _ids(folder), loads)
+    figures = {"machine": machine(), "rows": rows, "loads": resident}
+    if docs is not None:
+        write_docs(Path(docs), figures)
+    return figures
+
+
+def _ids(folder: Path) -> list[int]:
+    return [*_WORDS, load_translator(folder / "runtime").model.eos_id]
 
 
 def _commands(name: str, folder: Path) -> dict[str, list[Any]]:
     python = [sys.executable, "-c"]
     with_text = name == "tiny"
-    eos_id = load_translator(folder / "runtime").model.eos_id
-    what = _SENTENCE if with_text else str([*_WORDS, eos_id])
+    what = _SENTENCE if with_text else str(_ids(folder))
     programs = (
         (_OURS_TEXT, _KERAS_TEXT, _PEER_TEXT) if with_text else (_OURS_IDS, _KERAS_IDS, _PEER_IDS)
     )
