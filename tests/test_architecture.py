@@ -331,7 +331,7 @@ COSTS = {
         {"tokenizers/kinds.py", "importers/table.py", *sorted(FACES)},
     ),
     "a command": (r"cli\.resave|\bresave\b", {"cli/resave.py", "cli/commands.py"}),
-    "a benchmark": (r"run_startup", {"bench/startup.py", "bench/benchmarks.py"}),
+    "a benchmark": (r"run_startup", {"bench/startup/run.py", "bench/benchmarks.py"}),
     "a GEMM back end": (
         r"MklGemm",
         {"cc/kernels/gemm/mkl.cc", "cc/kernels/gemm/backends.def"},
