@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_int8nmt.keras_engine.beam_search import SearchResult, search
+from keras_int8nmt.keras_engine.forks import check_tensorflow
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
+from keras_int8nmt.runtime.errors import EngineGoneError, ForkedProcessError
+from keras_int8nmt.runtime.forks import ForkSafeLock
 from keras_int8nmt.runtime.results import Hypothesis, NoSentences, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions
 
@@ -43,7 +46,7 @@ class GraphEngine:
         self.search = tf.function(
             self._search_batch, input_signature=[tf.TensorSpec([None, None], tf.int32)]
         )
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._threads: ThreadPoolExecutor | None = None
         self._users = 0
 
@@ -53,7 +56,11 @@ class GraphEngine:
         Args:
             sentences: Token ids, the end token included.
             keys: What they are sorted by; those of the largest key go first.
+
+        Raises:
+            RuntimeError: in a forked child, and when Python ends.
         """
+        check_tensorflow()
         if not sentences:
             return NoSentences()
         batches = make_batches(
@@ -65,11 +72,14 @@ class GraphEngine:
         # Traced here, once: threads that arrive together would each trace it.
         self.search.get_concrete_function()
         threads = self._join()
-        futures = {
-            threads.submit(self._translate, [sentences[i] for i in batch]): batch
-            for batch in batches
-        }
-        return _GraphResult(futures, self._leave)
+        result = _GraphResult(self._leave)
+        try:
+            for batch in batches:
+                result.add(threads.submit(self._translate, [sentences[i] for i in batch]), batch)
+        except RuntimeError as error:
+            result.cancel()
+            raise EngineGoneError(f"The Keras engine: {error}.") from error
+        return result
 
     def _translate(self, batch: list[Sequence[int]]) -> list[list[Hypothesis]]:
         return unpacked(self.search(tf.constant(pad_batch(batch, self.model.pad_id))))
@@ -124,13 +134,21 @@ def search_batch(
 class _GraphResult:
     """Batches that the threads of a `GraphEngine` are at; see `AsyncResult`."""
 
-    def __init__(
-        self, futures: dict[Future[list[list[Hypothesis]]], list[int]], leave: Callable[[], None]
-    ) -> None:
-        self._futures, self._leave = futures, leave
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._futures: dict[Future[list[list[Hypothesis]]], list[int]] = {}
+        self._leave = leave
         self._over = False
+        self._process = os.getpid()
+
+    def add(self, future: Future[list[list[Hypothesis]]], batch: list[int]) -> None:
+        """A batch of sentences of these numbers, which a thread has got."""
+        self._futures[future] = batch
 
     def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
+        if self._process != os.getpid():
+            raise ForkedProcessError(
+                "The Keras engine: it was begun before this process was forked."
+            )
         results: list[Any] = [None] * sum(map(len, self._futures.values()))
         try:
             for future in as_completed(self._futures):
@@ -144,12 +162,15 @@ class _GraphResult:
         return results
 
     def cancel(self) -> None:
-        if self._over:
+        # A forked child has none of the threads.
+        if self._over or self._process != os.getpid():
             return
         self._over = True
-        # Only for what has begun: others' batches may stand before the cancelled ones.
-        wait([future for future in self._futures if not future.cancel()])
-        self._leave()
+        try:
+            # Only for what has begun: others' batches may stand before the cancelled ones.
+            wait([future for future in self._futures if not future.cancel()])
+        finally:
+            self._leave()
 
 
 def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.keras_engine.forks import check_tensorflow
+
 
 class WeightsToken:
     """The values of some weights as they are now; equal to another while none has changed.
@@ -17,6 +19,7 @@ class WeightsToken:
     """
 
     def __init__(self, weights: Iterable[Any]) -> None:
+        check_tensorflow()
         self._held = [tf.convert_to_tensor(weight) for weight in weights]
         self._addresses = [np.asarray(memoryview(w)).ctypes.data for w in self._held]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
-import threading
 import time
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from typing import Any, TypeVar
 from keras_int8nmt import native
 from keras_int8nmt._arguments import whole
 from keras_int8nmt._memory import address_of, dtype_of
-from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.runtime.errors import EngineError, EngineGoneError, ForkedProcessError
+from keras_int8nmt.runtime.forks import ForkSafeLock, in_forked_child
 from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
 from keras_int8nmt.runtime.results import Hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
@@ -29,10 +31,6 @@ _MANY, _NAP = 64, 0.002
 _INT, _FLOAT, _TEXT = range(3)
 
 _S = TypeVar("_S", bound=ctypes.Structure)
-
-
-class NativeDecoderError(KerasInt8nmtError, RuntimeError):
-    """The native decoder can't be made as it was asked for; the message says why."""
 
 
 class _Setting(ctypes.Structure):
@@ -98,8 +96,34 @@ class _PoolOptions(ctypes.Structure):
     ]
 
 
+class _Owned(ctypes.c_void_p):
+    """Something of the library's that is given back when nobody holds it any more.
+
+    The library's functions return it as such, so there is no moment in which an interrupt could
+    lose it, and a call that has it as an argument keeps it.
+    """
+
+    give_back: Any = None
+
+    def __del__(self) -> None:
+        if self:
+            self.give_back(self)
+
+
+class _Pool(_Owned):
+    # What the library reads as long as the pool is there.
+    spec: ModelSpec | None = None
+
+
+class _Request(_Owned):
+    pass
+
+
 class NativeDecoder:
     """Streams that translate token ids with one model; safe from many threads at once.
+
+    When Python ends, so do the streams of every decoder: a daemon thread that still waits for one
+    gets an error, and no stream reads memory that is gone.
 
     Args:
         spec: The model, with packed weights. Its tensors are used where they are.
@@ -110,7 +134,7 @@ class NativeDecoder:
         max_source_length: Most tokens of a source.
 
     Raises:
-        RuntimeError: without the native library, or when it can't run the model.
+        RuntimeError: without the native library, when it can't run the model, or when Python ends.
         ValueError: for a number that C has no room for.
     """
 
@@ -126,10 +150,7 @@ class NativeDecoder:
     ) -> None:
         self._functions = _prepared(native.require_functions())
         self._process = os.getpid()
-        self._requests: list[NativeResult] = []
-        self._changed = threading.Lock()
-        # The library reads its tensors where they are, as long as the pool lives.
-        self._spec = spec
+        self._closed = False
         settings = [_setting(name.encode(), value) for name, value in spec.settings.items()]
         tensors = [_tensor(name.encode(), tensor) for name, tensor in spec.tensors.items()]
         handed = _Spec(
@@ -163,37 +184,29 @@ class NativeDecoder:
             batch_size=batch_size,
             max_source=max_source_length,
         )
-        self._pool = self._functions.keras_int8nmt_pool_create(
-            ctypes.byref(handed),
-            ctypes.byref(asked),
-            ctypes.byref(pool),
-        )
-        if not self._pool:
-            raise NativeDecoderError(f"The native decoder: {self._error()}.")
+        with _opening:
+            if _ending:
+                raise EngineGoneError("The native decoder: the interpreter is ending.")
+            self._pool = self._functions.keras_int8nmt_pool_create(
+                ctypes.byref(handed),
+                ctypes.byref(asked),
+                ctypes.byref(pool),
+            )
+            if not self._pool:
+                raise EngineError(f"The native decoder: {self._error()}.")
+            # The library reads its tensors where they are.
+            self._pool.spec = spec
+            _open.add(self)
 
     def close(self) -> None:
-        """Ends the streams; calls in other threads fail."""
-        # A forked child has the memory and none of the threads.
-        if self.is_of_another_process:
-            self._pool = None
-            return
-        with self._changed:
-            pool, self._pool = self._pool, None
-            requests = list(self._requests)
-        # Whoever waits for a request still asks the pool about it.
-        for request in requests:
-            request.cancel()
-        if pool:
-            self._functions.keras_int8nmt_pool_destroy(pool)
-
-    def __del__(self) -> None:
-        if getattr(self, "_pool", None):
-            self.close()
+        """Ends the streams; calls in other threads fail, and later ones."""
+        self._closed = True
+        self._functions.keras_int8nmt_pool_close(self._pool)
 
     @property
     def usable(self) -> bool:
         """Whether its threads are there: not after `close`, and not in a forked child."""
-        return self._pool is not None and not self.is_of_another_process
+        return not self._closed and not self.is_of_another_process
 
     @property
     def is_of_another_process(self) -> bool:
@@ -211,129 +224,147 @@ class NativeDecoder:
             order: In which order they are begun: each index once.
 
         Raises:
-            RuntimeError: when it was closed.
+            RuntimeError: when it was closed, is of the process that this one was forked from, or
+                has no memory for them.
             ValueError: for ids or lengths that the model has not.
         """
+        self._check_usable()
         offsets = array("q", accumulate(map(len, sentences), initial=0))
         ids = array("i", chain.from_iterable(sentences))
         ranks = array("q", order)
-        with self._changed:
-            if not self.usable:
-                raise RuntimeError("The native decoder: it was closed.")
-            request = self._functions.keras_int8nmt_request_submit(
-                self._pool,
-                _pointer(ids),
-                _pointer(offsets),
-                _pointer(ranks),
-                len(sentences),
-            )
-            if not request:
-                raise ValueError(f"The native decoder: {self._error()}.")
-            result = NativeResult(self, self._functions, self._pool, request, len(sentences))
-            self._requests.append(result)
-            return result
-
-    def drop(self, result: NativeResult, request: int) -> None:
-        """Forgets a request that is over and frees it."""
-        with self._changed:
-            self._requests.remove(result)
-            self._functions.keras_int8nmt_request_free(request)
+        request = self._functions.keras_int8nmt_request_submit(
+            self._pool,
+            _pointer(ids),
+            _pointer(offsets),
+            _pointer(ranks),
+            len(sentences),
+        )
+        if not request:
+            self._check_usable()
+            of_argument = self._functions.keras_int8nmt_last_error_is_of_argument()
+            kind = ValueError if of_argument else EngineError
+            raise kind(f"The native decoder: {self._error()}.")
+        return NativeResult(self, self._functions, request, len(sentences))
 
     @contextmanager
     def profile(self) -> Iterator[dict[str, dict[str, float]]]:
         """Counts the time of each kind of work while the block runs; filled at the end.
 
         By the name of the work: `calls` and `seconds`, summed over all streams.
+
+        Raises:
+            RuntimeError: as `begin`.
         """
+        self._check_usable()
         times: dict[str, dict[str, float]] = {}
         self._functions.keras_int8nmt_pool_profile_start(self._pool)
         try:
             yield times
         finally:
             text = self._functions.keras_int8nmt_pool_profile_stop(self._pool)
+            if text is None:
+                raise EngineError(f"The native decoder: {self._error()}.")
             times.update(json.loads(text))
+
+    def _check_usable(self) -> None:
+        if self.is_of_another_process:
+            raise ForkedProcessError(
+                "The native decoder: it was begun before this process was forked."
+            )
+        if self._closed:
+            raise EngineGoneError("The native decoder: it was closed.")
 
     def _error(self) -> str:
         return self._functions.keras_int8nmt_last_error().decode()
 
 
+# ---- the end of Python, and of processes that were forked
+
+_open: weakref.WeakSet[NativeDecoder] = weakref.WeakSet()
+_opening = ForkSafeLock()
+_ending = False
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends the streams before the memory that they read goes.
+
+    Threads that Python waits for have ended when it calls this; daemon threads go on.
+    """
+    global _ending
+    with _opening:
+        _ending = True
+        still_open = list(_open)
+    for decoder in still_open:
+        decoder.close()
+
+
+@in_forked_child
+def _forget_all() -> None:
+    """A child has none of these streams."""
+    global _open
+    _open = weakref.WeakSet()
+
+
 class NativeResult:
-    """Sentences that a `NativeDecoder` is at; see `AsyncResult`."""
+    """Sentences that a `NativeDecoder` is at; see `AsyncResult`.
+
+    The streams and this hold the request, each as long as it needs it. So whoever waits may leave
+    in any way: what is not finished is cancelled as soon as nobody holds the result.
+    """
 
     def __init__(
-        self, decoder: NativeDecoder, functions: Any, pool: int, request: int, count: int
+        self, decoder: NativeDecoder, functions: Any, request: _Request, count: int
     ) -> None:
         self._decoder, self._functions = decoder, functions
-        self._pool, self._count = pool, count
-        self._request: int | None = request
-        # Held by the one who waits for the request, and by the one who frees it.
-        self._waiting = threading.Lock()
-        self._cancelled = False
+        self._request: _Request | None = request
+        self._count = count
 
     def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
         """The hypotheses of each sentence, best first; see `AsyncResult`.
 
         Raises:
-            RuntimeError: when the decoder fails on a sentence, or is closed meanwhile.
+            RuntimeError: when the decoder fails on a sentence, is closed or this cancelled
+                meanwhile, or in a child that was forked since.
         """
         if self._decoder.is_of_another_process:
-            raise RuntimeError("The native decoder: it was begun before this process was forked.")
-        with self._waiting:
-            request = self._request
-            if request is None:
-                raise RuntimeError("The native decoder: it was closed.")
-            try:
-                self._wait(request, progress)
-                error = self._functions.keras_int8nmt_request_error(request).decode()
-                if error:
-                    error = error if self._decoder.usable else "it was closed"
-                    raise RuntimeError(f"The native decoder: {error}.")
-                return self._read(request)
-            except BaseException:
-                # The streams still hold the request: it may be freed when they have let go of it.
-                self._functions.keras_int8nmt_request_cancel(self._pool, request)
-                self._drain(request)
-                raise
-            finally:
-                self._free()
+            raise ForkedProcessError(
+                "The native decoder: it was begun before this process was forked."
+            )
+        request = self._request
+        if request is None:
+            raise EngineGoneError("The native decoder: its results were taken, or it was closed.")
+        try:
+            self._wait(request, progress)
+            error = self._functions.keras_int8nmt_request_error(request).decode()
+            if error:
+                if not self._decoder.usable:
+                    raise EngineGoneError("The native decoder: it was closed.")
+                raise EngineError(f"The native decoder: {error}.")
+            return self._read(request)
+        finally:
+            # A traceback may hold the request for longer than anybody wants its answers.
+            self._functions.keras_int8nmt_request_cancel(request)
+            self._request = None
 
     def cancel(self) -> None:
         """See `AsyncResult`; a thread that waits for the results gets a RuntimeError."""
-        # Locks may have been held when it was forked, so not even they are touched then.
-        if self._decoder.is_of_another_process:
-            return
-        self._cancelled = True
-        with self._waiting:
-            request = self._request
-            if request is not None:
-                self._functions.keras_int8nmt_request_cancel(self._pool, request)
-                self._drain(request)
-                self._free()
+        request, self._request = self._request, None
+        if request is not None:
+            self._functions.keras_int8nmt_request_cancel(request)
 
-    def _wait(self, request: int, progress: Callable[[int], Any] | None) -> None:
+    def _wait(self, request: _Request, progress: Callable[[int], Any] | None) -> None:
         finished = 0
         while finished < self._count:
             before = finished
-            finished = self._functions.keras_int8nmt_request_wait(self._pool, request, _PATIENCE_MS)
+            finished = self._functions.keras_int8nmt_request_wait(request, _PATIENCE_MS)
             if progress is not None and finished > before:
                 progress(finished - before)
-            if self._cancelled:
-                raise RuntimeError("The native decoder: it was closed.")
             if self._count - finished > _MANY:
                 # Waking for each of many sentences would take time from the streams.
                 time.sleep(_NAP)
 
-    def _drain(self, request: int) -> None:
-        wait = self._functions.keras_int8nmt_request_wait
-        while wait(self._pool, request, _PATIENCE_MS) < self._count:
-            pass
-
-    def _free(self) -> None:
-        request, self._request = self._request, None
-        if request is not None:
-            self._decoder.drop(self, request)
-
-    def _read(self, request: int) -> list[list[Hypothesis]]:
+    def _read(self, request: _Request) -> list[list[Hypothesis]]:
         sizes = _zeros("q", 2)
         self._functions.keras_int8nmt_request_sizes(request, _pointer(sizes))
         counts = _zeros("q", self._count)
@@ -413,13 +444,15 @@ def _prepared(functions: Any) -> Any:
     """The library's functions with their types told."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     signatures = {
-        "pool_create": (pointer, [pointer, pointer, pointer]),
+        "last_error_is_of_argument": (ctypes.c_bool, []),
+        "pool_create": (_Pool, [pointer, pointer, pointer]),
+        "pool_close": (None, [pointer]),
         "pool_destroy": (None, [pointer]),
         "pool_profile_start": (None, [pointer]),
         "pool_profile_stop": (ctypes.c_char_p, [pointer]),
-        "request_submit": (pointer, [pointer, pointer, pointer, pointer, number]),
-        "request_wait": (number, [pointer, pointer, ctypes.c_int]),
-        "request_cancel": (None, [pointer, pointer]),
+        "request_submit": (_Request, [pointer, pointer, pointer, pointer, number]),
+        "request_wait": (number, [pointer, ctypes.c_int]),
+        "request_cancel": (None, [pointer]),
         "request_error": (ctypes.c_char_p, [pointer]),
         "request_sizes": (None, [pointer, pointer]),
         "request_results": (None, [pointer, pointer, pointer, pointer, pointer]),
@@ -428,4 +461,6 @@ def _prepared(functions: Any) -> Any:
     for name, (result, arguments) in signatures.items():
         function = getattr(functions, "keras_int8nmt_" + name)
         function.restype, function.argtypes = result, arguments
+    _Pool.give_back = functions.keras_int8nmt_pool_destroy
+    _Request.give_back = functions.keras_int8nmt_request_free
     return functions

@@ -37,7 +37,7 @@ class AsyncResult(Protocol[R]):
         """
 
     def cancel(self) -> None:
-        """Drops what is not finished; the streams have let go of it when this returns."""
+        """Drops what is not finished; the streams let go of it, at the latest after a step."""
 
 
 # Of each sentence, the hypotheses that were found, best first.

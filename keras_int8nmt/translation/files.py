@@ -17,6 +17,7 @@ from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.output import Output
 from keras_int8nmt.files.records import LineFormat
 from keras_int8nmt.files.source import LineSource, Window
+from keras_int8nmt.runtime.errors import EngineGoneError
 from keras_int8nmt.translation.results import AsyncTranslations, Translation
 from keras_int8nmt.translation.translator import Translator
 from keras_int8nmt.translation.windows import overlapped
@@ -174,6 +175,8 @@ class _Careful:
         """The translation of each line that has text, or why there is none."""
         try:
             return [*self._pending.results(progress)]
+        except EngineGoneError:
+            raise
         except self._translator.errors:
             return _in_halves(self._translator, self._texts)
 
@@ -185,6 +188,9 @@ def _in_halves(translator: Translator, texts: list[str]) -> list[Translation | s
     """Translates what can be translated, in ever smaller parts."""
     try:
         return [*translator.translate(texts)]
+    except EngineGoneError:
+        # No sentence's fault.
+        raise
     except translator.errors as error:
         if len(texts) == 1:
             return [" ".join(str(error).split())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from keras_int8nmt import native
 from keras_int8nmt.runtime import token_filters
 from keras_int8nmt.runtime.batching import longest_first
 from keras_int8nmt.runtime.cores import usable_cores
+from keras_int8nmt.runtime.forks import ForkSafeLock
 from keras_int8nmt.runtime.native_decoder import NativeDecoder
 from keras_int8nmt.runtime.results import NoSentences, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions
@@ -55,7 +55,7 @@ class NativeEngine:
             "batch_size": batch_size,
             "max_source_length": max_source_length,
         }
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._decoder: NativeDecoder | None = None
         self._weights: Any = None
 

@@ -55,5 +55,5 @@ class AsyncTranslations:
         return results
 
     def cancel(self) -> None:
-        """Drops them; the streams have let go of them when this returns."""
+        """Drops them."""
         self._found.cancel()

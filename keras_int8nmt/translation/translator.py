@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from keras_int8nmt.runtime.batching import (
     cut_ids,
     sort_keys,
 )
+from keras_int8nmt.runtime.forks import ForkSafeLock
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.spec_file import SpecFileError, forget, read_spec
@@ -161,6 +161,11 @@ class Translator:
             if ours != theirs:
                 raise ValueError(f"`{name}` of the model is {ours}, of the tokenizer {theirs}.")
         self._warned = False
+        self._native_engine: NativeEngine | None = None
+        self._graph_engine: Engine | None = None
+        self._making = ForkSafeLock()
+        # What a pickle of it has: where it was loaded from, and how.
+        self._loaded_by: tuple[Any, ...] | None = None
 
     @classmethod
     def load(
@@ -231,7 +236,19 @@ class Translator:
                 translator.native_engine.decoder()
             except RuntimeError as error:
                 raise SpecFileError(f"The model spec in {str(place)!r}: {error}") from error
+        translator._loaded_by = (cls, str(place.resolve()), verify, options)
         return translator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A translator that was loaded from a folder pickles as that: it is loaded again there."""
+        if self._loaded_by is None:
+            raise TypeError(
+                "This Translator can't be pickled: its model is an object of this process, and no "
+                "folder is known to load it from. Save the model with save_folder and pickle the "
+                "translator that load_translator (Translator.load) gives of the folder, or pickle "
+                "the folder's name and make the translator in the other process."
+            )
+        return _load_again, self._loaded_by
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text."""
@@ -419,29 +436,35 @@ class Translator:
         """What the engine that would run now raises for a sentence that it can't translate."""
         return (self.native_engine if self._reason() is None else self.graph_engine).errors
 
-    @cached_property
+    @property
     def native_engine(self) -> NativeEngine:
         """The native decoder of this translator."""
-        return NativeEngine(
-            self.model,
-            self.options,
-            self.batch_size,
-            self.streams,
-            self.threads_per_stream,
-            self.max_source_length,
-        )
+        with self._making:
+            if self._native_engine is None:
+                self._native_engine = NativeEngine(
+                    self.model,
+                    self.options,
+                    self.batch_size,
+                    self.streams,
+                    self.threads_per_stream,
+                    self.max_source_length,
+                )
+            return self._native_engine
 
-    @cached_property
+    @property
     def graph_engine(self) -> Engine:
         """The model's own layers in TensorFlow's loop."""
-        return self.model.graph_engine(
-            self.options, self.batch_size, self.streams, self.max_batch_tokens
-        )
+        with self._making:
+            if self._graph_engine is None:
+                self._graph_engine = self.model.graph_engine(
+                    self.options, self.batch_size, self.streams, self.max_batch_tokens
+                )
+            return self._graph_engine
 
     def close(self) -> None:
         """Ends the native decoder's threads; translating again begins new ones."""
-        if "native_engine" in self.__dict__:
-            self.native_engine.close()
+        if self._native_engine is not None:
+            self._native_engine.close()
 
     def __enter__(self) -> Translator:
         return self
@@ -481,6 +504,12 @@ def _is_whole(token: Any) -> bool:
     except TypeError:
         return False
     return not isinstance(token, bool)
+
+
+def _load_again(
+    kind: type[Translator], folder: str, verify: str, options: dict[str, Any]
+) -> Translator:
+    return kind.load(folder, verify=verify, **options)
 
 
 def load_translator(

@@ -72,14 +72,20 @@ inline void WaitFor(Pool* pool, Request* request) {
   }
 }
 
+// A request that the pool has.
+inline std::shared_ptr<Request> Begin(Pool* pool, const Sentences& sentences, uint32_t seed) {
+  auto request = std::make_shared<Request>();
+  FillRequest(sentences, seed, request.get());
+  pool->Submit(request);
+  return request;
+}
+
 // Throws what the request failed with; `seed` shuffles the sentences' order, if not 0.
 inline Answers Translate(Pool* pool, const Sentences& sentences, uint32_t seed = 0) {
-  Request request;
-  FillRequest(sentences, seed, &request);
-  pool->Submit(&request);
-  WaitFor(pool, &request);
-  if (!request.error.empty()) throw std::runtime_error(request.error);
-  return std::move(request.results);
+  const std::shared_ptr<Request> request = Begin(pool, sentences, seed);
+  WaitFor(pool, request.get());
+  if (!request->error.empty()) throw std::runtime_error(request->error.c_str());
+  return std::move(request->results);
 }
 
 inline std::string Text(const Answer& answer) {

@@ -34,6 +34,7 @@ void CheckSearches() {
 
 void CheckStreams() {
   CheckTeam();
+  CheckTeamFailures();
   for (const GemmBackend* backend : Backends(true)) {
     PoolChecks(*backend).Run();
     std::printf("ran streams on %s\n", backend->name);

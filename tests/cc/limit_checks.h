@@ -89,16 +89,14 @@ inline void CheckNanSentences() {
   const std::unique_ptr<Pool> pool = MakePool(writer, search, MakeOptions(2, 1, 8, 16));
   bad[11] = {1, kBad, 2};
   for (int round = 0; round < 5; ++round) {
-    Request fails, succeeds;
-    FillRequest(bad, 2, &fails);
-    FillRequest(good, 3, &succeeds);
-    pool->Submit(&fails);
-    pool->Submit(&succeeds);
-    WaitFor(pool.get(), &fails);
-    WaitFor(pool.get(), &succeeds);
-    if (fails.error.find("NaN") == std::string::npos) Fail("NaN was not told: " + fails.error);
-    if (!succeeds.error.empty()) Fail("NaN of another request: " + succeeds.error);
-    ExpectAnswers("beside NaN", succeeds.results, expected, BoundOf(Precision::kFloat));
+    const std::shared_ptr<Request> fails = Begin(pool.get(), bad, 2);
+    const std::shared_ptr<Request> succeeds = Begin(pool.get(), good, 3);
+    WaitFor(pool.get(), fails.get());
+    WaitFor(pool.get(), succeeds.get());
+    const std::string told = fails->error.c_str(), other = succeeds->error.c_str();
+    if (told.find("NaN") == std::string::npos) Fail("NaN was not told: " + told);
+    if (!other.empty()) Fail("NaN of another request: " + other);
+    ExpectAnswers("beside NaN", succeeds->results, expected, BoundOf(Precision::kFloat));
   }
 }
 

@@ -4,6 +4,7 @@
 #define KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -29,6 +30,8 @@ class PoolChecks {
     CheckCallers();
     CheckCancel();
     CheckDestroy();
+    CheckLeave();
+    CheckClose();
     CheckRefusals();
     CheckStartStop();
     CheckProfile();
@@ -98,20 +101,17 @@ class PoolChecks {
 
   void CheckCancel() const {
     const auto pool = Start(2, 1, 4);
+    Sentences many;
+    for (int i = 0; i < 10; ++i) many.insert(many.end(), sentences_.begin(), sentences_.end());
     for (int round = 0; round < 6; ++round) {
-      Request request;
-      for (int i = 0; i < 10; ++i) {
-        request.sentences.insert(request.sentences.end(), sentences_.begin(), sentences_.end());
-      }
-      const Sentences all = request.sentences;
-      FillRequest(all, 1, &request);
-      pool->Submit(&request);
+      const std::shared_ptr<Request> request = Begin(pool.get(), many, 1);
       std::thread other([&] { ExpectWhole("beside a cancelled request", pool.get(), 7); });
       // At once, or when some are done.
-      if (round % 2 == 1) pool->Wait(&request, 100);
-      pool->Cancel(&request);
-      WaitFor(pool.get(), &request);
-      if (request.error != "cancelled") Fail("a cancelled request says: " + request.error);
+      if (round % 2 == 1) pool->Wait(request.get(), 100);
+      pool->Cancel(request.get());
+      WaitFor(pool.get(), request.get());
+      const std::string told = request->error.c_str();
+      if (told != "cancelled") Fail("a cancelled request says: " + told);
       other.join();
     }
     ExpectWhole("after cancelled requests", pool.get(), 3);
@@ -119,24 +119,62 @@ class PoolChecks {
 
   void CheckDestroy() const {
     for (int round = 0; round < 10; ++round) {
-      std::vector<Request> requests(6);
+      std::vector<std::shared_ptr<Request>> requests;
       {
         const auto pool = Start(1 + round % 3, 1, 4);
-        for (Request& request : requests) {
-          FillRequest(sentences_, 1, &request);
-          pool->Submit(&request);
-        }
-        if (round % 2 == 1) pool->Wait(&requests[0], 5);
+        for (int i = 0; i < 6; ++i) requests.push_back(Begin(pool.get(), sentences_, 1));
+        if (round % 2 == 1) pool->Wait(requests[0].get(), 5);
       }
-      for (const Request& request : requests) {
-        if (request.finished != static_cast<int64_t>(request.sentences.size())) {
+      for (const auto& request : requests) {
+        const std::string told = request->error.c_str();
+        if (request->finished != static_cast<int64_t>(request->sentences.size())) {
           Fail("a request that its pool has left behind");
-        } else if (request.error.empty()) {
-          ExpectAnswers("done before its pool ended", request.results, expected_, 0.0f);
-        } else if (request.error != "the translator was closed") {
-          Fail("a closed pool says: " + request.error);
+        } else if (told.empty()) {
+          ExpectAnswers("done before its pool ended", request->results, expected_, 0.0f);
+        } else if (told != "the translator was closed") {
+          Fail("a closed pool says: " + told);
         }
+        if (request.use_count() != 1) Fail("a request that its pool has not let go of");
       }
+    }
+  }
+
+  // Whoever asked leaves while streams work on it, with a word or without one.
+  void CheckLeave() const {
+    const auto pool = Start(3, 1, 4);
+    for (int round = 0; round < 12; ++round) {
+      std::vector<std::weak_ptr<Request>> left;
+      for (int i = 0; i < 4; ++i) {
+        const std::shared_ptr<Request> request = Begin(pool.get(), sentences_, round + i);
+        if (i % 2 == 1) pool->Wait(request.get(), round % 3);
+        if (i > 1) pool->Cancel(request.get());
+        left.push_back(request);
+      }
+      ExpectWhole("beside requests that nobody waits for", pool.get(), round);
+      for (const auto& request : left) {
+        while (!request.expired()) std::this_thread::yield();
+      }
+    }
+  }
+
+  // Closed by many at once, while others wait and hand over more.
+  void CheckClose() const {
+    for (int round = 0; round < 6; ++round) {
+      const auto pool = Start(2, 1 + round % 2, 4);
+      std::vector<std::thread> callers;
+      for (int i = 0; i < 4; ++i) {
+        callers.emplace_back([&, i] {
+          try {
+            for (int call = 0; call < 1000; ++call) Call(pool.get(), i + 1);
+            Fail("a closed pool goes on");
+          } catch (const std::runtime_error& error) {
+            if (error.what() != std::string("the translator was closed")) Fail(error.what());
+          }
+        });
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(round));
+      for (int i = 0; i < 2; ++i) callers.emplace_back([&] { pool->Close(); });
+      for (std::thread& caller : callers) caller.join();
     }
   }
 
@@ -150,10 +188,10 @@ class PoolChecks {
     }
     for (const std::vector<int64_t>& order :
          {std::vector<int64_t>{}, {0}, {0, 0}, {0, 2}, {-1, 0}, {0, 1, 1}}) {
-      Request request;
-      request.sentences = {{1}, {2}};
-      request.order = order;
-      ExpectThrows<std::invalid_argument>("a bad order", [&] { pool->Submit(&request); });
+      const auto request = std::make_shared<Request>();
+      request->sentences = {{1}, {2}};
+      request->order = order;
+      ExpectThrows<std::invalid_argument>("a bad order", [&] { pool->Submit(request); });
     }
     if (!Translate(pool.get(), {}).empty()) Fail("no sentences have answers");
     ExpectWhole("after refusals", pool.get(), 4);
@@ -218,6 +256,26 @@ inline void CheckTeam() {
     if (begun != size - 1) Fail("the beginning of a team's members");
   }
   for (int i = 0; i < 50; ++i) ThreadTeam(1 + i % 4, [](int) {});
+}
+
+// What a member throws, and several at once, ends nobody: it is thrown where the team was called.
+inline void CheckTeamFailures() {
+  ThreadTeam team(3, [](int) {});
+  for (int failing = 0; failing < 8; ++failing) {
+    std::atomic<int> done{0};
+    const auto work = [&](int member) {
+      if ((failing >> member & 1) != 0) throw std::bad_alloc();
+      ++done;
+    };
+    if (failing == 0) {
+      team.Run(work);
+    } else {
+      ExpectThrows<std::bad_alloc>("a member that fails", [&] { team.Run(work); });
+    }
+    int expected = 3;
+    for (int bits = failing; bits != 0; bits &= bits - 1) --expected;
+    if (done != expected) Fail("the others of a team are not waited for");
+  }
 }
 
 }  // namespace keras_int8nmt

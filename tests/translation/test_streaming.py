@@ -13,7 +13,6 @@ from helpers.models import tiny_model
 from keras_int8nmt import MarianTokenizer, convert
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.runtime.batching import SORTS
-from keras_int8nmt.runtime.native_decoder import NativeResult
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 from keras_int8nmt.translation.translator import Translator
 
@@ -145,15 +144,3 @@ def test_a_dataset_of_something_else_is_refused(model, tokenizer, elements):
 def test_what_is_no_dataset_is_refused(model, tokenizer, dataset):
     with pytest.raises(TypeError, match=r"must be a tf\.data\.Dataset; it is a (list|ndarray)"):
         Translator(model, tokenizer).map_dataset(dataset)
-
-
-def test_a_forked_child_touches_nothing_of_what_was_begun_before():
-    class Decoder:
-        is_of_another_process = True
-
-    # No function of the library, and a lock that somebody holds for ever.
-    begun = NativeResult(Decoder(), functions=None, pool=1, request=1, count=3)
-    begun._waiting.acquire()
-    begun.cancel()
-    with pytest.raises(RuntimeError, match="before this process was forked"):
-        begun.results()

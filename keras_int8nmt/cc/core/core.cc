@@ -4,6 +4,7 @@
 #include <string>
 
 #include "build_id.h"
+#include "errors.h"
 #include "gemm/float_gemm.h"
 
 namespace keras_int8nmt {
@@ -34,9 +35,11 @@ Core MakeCore() {
 const keras_int8nmt::Core* keras_int8nmt_core(const char* build, const char** why) {
   static const keras_int8nmt::Core core = keras_int8nmt::MakeCore();
   if (std::strcmp(build, keras_int8nmt::kBuildId) == 0) return &core;
-  thread_local std::string text;
-  text = "the TensorFlow ops (" + std::string(build) + ") and the core library (" +
-         keras_int8nmt::kBuildId + ") are of different builds; install both together";
-  *why = text.c_str();
+  *why = keras_int8nmt::OrElse<const char*>("out of memory", [=] {
+    thread_local std::string text;
+    text = "the TensorFlow ops (" + std::string(build) + ") and the core library (" +
+           keras_int8nmt::kBuildId + ") are of different builds; install both together";
+    return text.c_str();
+  });
   return nullptr;
 }

@@ -19,6 +19,16 @@ struct Failure {
   Kind kind = kNone;
   std::string why;
 
+  // Keeps what was caught.
+  void Keep(Kind of, const char* what) noexcept {
+    kind = of;
+    try {
+      why = what;
+    } catch (const std::exception&) {
+      kind = kMemory;
+    }
+  }
+
   // Throws what was caught, if anything was.
   void Check() const {
     if (kind == kMemory) throw std::bad_alloc();
@@ -86,11 +96,9 @@ class CoreFunction<R(A...)> {
     } catch (const std::bad_alloc&) {
       failure->kind = Failure::kMemory;
     } catch (const std::invalid_argument& error) {
-      failure->kind = Failure::kInvalidArgument;
-      failure->why = error.what();
+      failure->Keep(Failure::kInvalidArgument, error.what());
     } catch (const std::exception& error) {
-      failure->kind = Failure::kOther;
-      failure->why = error.what();
+      failure->Keep(Failure::kOther, error.what());
     }
   }
 

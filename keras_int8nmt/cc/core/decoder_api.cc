@@ -1,8 +1,7 @@
-// The decoder's C functions: a pool of streams over a model, and requests to it.
-//
-// Python keeps what it hands over (the model's tensors) alive as long as the pool, and calls
-// through ctypes, which releases the interpreter lock. A function that fails returns null, see
-// errors.h.
+#include "decoder_api.h"
+
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,62 +12,7 @@
 #include <vector>
 
 #include "errors.h"
-#include "export.h"
 #include "pool.h"
-
-using keras_int8nmt::Hypothesis;
-using keras_int8nmt::Pool;
-using keras_int8nmt::Request;
-
-extern "C" {
-
-// An entry of the model's spec: one of the three values, as `kind` says.
-struct KerasInt8nmtSetting {
-  const char* name;
-  int32_t kind;  // Setting::Kind
-  int64_t whole;
-  double number;
-  const char* text;
-};
-
-struct KerasInt8nmtTensor {
-  const char* name;
-  int32_t type;  // Type
-  int32_t rank;
-  const int64_t* dims;
-  const void* data;
-};
-
-struct KerasInt8nmtModelSpec {
-  int64_t size;  // of this struct, as its writer knows it
-  const KerasInt8nmtSetting* settings;
-  int64_t num_settings;
-  const KerasInt8nmtTensor* tensors;
-  int64_t num_tensors;
-};
-
-struct KerasInt8nmtTokenFilter {
-  const char* kind;
-  const int64_t* numbers;
-  int64_t count;
-};
-
-// The first field of both is the size that the caller knows them by.
-struct KerasInt8nmtSearchOptions {
-  int64_t size;
-  int32_t beam_size, num_hypotheses, max_length, min_length;
-  const float* divisors;  // [max_length + 1]
-  int32_t scores;
-  int32_t num_filters;
-  const KerasInt8nmtTokenFilter* filters;
-};
-
-struct KerasInt8nmtPoolOptions {
-  int64_t size;
-  int32_t streams, threads_per_stream, pin, batch_size, max_source;
-};
-
-}  // extern "C"
 
 namespace keras_int8nmt {
 namespace {
@@ -167,12 +111,37 @@ std::unique_ptr<const Model> ReadModel(const KerasInt8nmtModelSpec& spec) {
   return std::make_unique<const Model>(&reader);
 }
 
+// What the caller holds of a pool, and of a request.
+struct PoolHandle {
+  std::shared_ptr<Pool> pool;
+  pid_t process = getpid();
+};
+struct RequestHandle {
+  std::shared_ptr<Pool> pool;
+  std::shared_ptr<Request> request;
+  pid_t process = getpid();
+};
+
+PoolHandle& PoolOf(void* handle) { return *static_cast<PoolHandle*>(handle); }
+RequestHandle& RequestOf(void* handle) { return *static_cast<RequestHandle*>(handle); }
+const Request& Over(const void* handle) {
+  return *static_cast<const RequestHandle*>(handle)->request;
+}
+
 }  // namespace
 }  // namespace keras_int8nmt
 
-KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const KerasInt8nmtModelSpec* spec,
-                                                     const KerasInt8nmtSearchOptions* search,
-                                                     const KerasInt8nmtPoolOptions* options) {
+using keras_int8nmt::Hypothesis;
+using keras_int8nmt::Pool;
+using keras_int8nmt::PoolHandle;
+using keras_int8nmt::PoolOf;
+using keras_int8nmt::Request;
+using keras_int8nmt::RequestHandle;
+using keras_int8nmt::RequestOf;
+
+void* keras_int8nmt_pool_create(const KerasInt8nmtModelSpec* spec,
+                                const KerasInt8nmtSearchOptions* search,
+                                const KerasInt8nmtPoolOptions* options) {
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     auto model = keras_int8nmt::ReadModel(*spec);
     keras_int8nmt::CheckSize("options of the search", search->size, sizeof(*search));
@@ -184,64 +153,74 @@ KERAS_INT8NMT_EXPORT void* keras_int8nmt_pool_create(const KerasInt8nmtModelSpec
     pool.pin = options->pin != 0;
     pool.stream.batch_size = options->batch_size;
     pool.stream.max_source = options->max_source;
-    return new Pool(std::move(model), keras_int8nmt::SearchOf(*search), pool);
+    auto handle = std::make_unique<PoolHandle>();
+    handle->pool = std::make_shared<Pool>(std::move(model), keras_int8nmt::SearchOf(*search), pool);
+    return handle.release();
   });
 }
 
-// Ends the threads. Requests that are not over fail; they are still to be freed.
-KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_destroy(void* pool) {
-  delete static_cast<Pool*>(pool);
+void keras_int8nmt_pool_close(void* pool) {
+  if (PoolOf(pool).process == getpid()) PoolOf(pool).pool->Close();
 }
 
-// Sentence i is ids[offsets[i], offsets[i + 1]); `order` says in which order they are begun.
-KERAS_INT8NMT_EXPORT void* keras_int8nmt_request_submit(void* pool, const int32_t* ids,
-                                                        const int64_t* offsets,
-                                                        const int64_t* order, int64_t count) {
+void keras_int8nmt_pool_destroy(void* pool) {
+  if (PoolOf(pool).process != getpid()) return;
+  // Requests may hold it for longer than the model's tensors are there.
+  PoolOf(pool).pool->Close();
+  delete &PoolOf(pool);
+}
+
+void* keras_int8nmt_request_submit(void* pool, const int32_t* ids, const int64_t* offsets,
+                                   const int64_t* order, int64_t count) {
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     keras_int8nmt::Given("offsets", offsets, keras_int8nmt::InRange("count", count, 0, INT32_MAX));
     keras_int8nmt::Given("order", order, count);
-    auto request = std::make_unique<Request>();
+    auto handle = std::make_unique<RequestHandle>();
+    handle->pool = PoolOf(pool).pool;
+    handle->request = std::make_shared<Request>();
+    Request& request = *handle->request;
+    request.sentences.reserve(count);
     for (int64_t i = 0; i < count; ++i) {
       keras_int8nmt::InRange("an offset", offsets[i + 1], offsets[i], INT64_MAX);
-      request->sentences.emplace_back(ids + offsets[i], ids + offsets[i + 1]);
+      request.sentences.emplace_back(ids + offsets[i], ids + offsets[i + 1]);
     }
-    request->order.assign(order, order + count);
-    static_cast<Pool*>(pool)->Submit(request.get());
-    return request.release();
+    request.order.assign(order, order + count);
+    handle->pool->Submit(handle->request);
+    return handle.release();
   });
 }
 
-// How many sentences are finished, after `milliseconds` at most.
-KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_request_wait(void* pool, void* request,
-                                                        int milliseconds) {
-  return static_cast<Pool*>(pool)->Wait(static_cast<Request*>(request), milliseconds);
+int64_t keras_int8nmt_request_wait(void* request, int milliseconds) {
+  RequestHandle& handle = RequestOf(request);
+  return handle.pool->Wait(handle.request.get(), milliseconds);
 }
 
-KERAS_INT8NMT_EXPORT void keras_int8nmt_request_cancel(void* pool, void* request) {
-  static_cast<Pool*>(pool)->Cancel(static_cast<Request*>(request));
+void keras_int8nmt_request_cancel(void* request) {
+  RequestHandle& handle = RequestOf(request);
+  if (handle.process == getpid()) handle.pool->Cancel(handle.request.get());
 }
 
-// The functions below want a request that is over.
-
-// Why it failed; empty if it did not.
-KERAS_INT8NMT_EXPORT const char* keras_int8nmt_request_error(const void* request) {
-  return static_cast<const Request*>(request)->error.c_str();
+void keras_int8nmt_request_free(void* request) {
+  if (RequestOf(request).process != getpid()) return;
+  keras_int8nmt_request_cancel(request);
+  delete &RequestOf(request);
 }
 
-// sizes[0]: hypotheses of all sentences; sizes[1]: their tokens.
-KERAS_INT8NMT_EXPORT void keras_int8nmt_request_sizes(const void* request, int64_t* sizes) {
+const char* keras_int8nmt_request_error(const void* request) {
+  return keras_int8nmt::Over(request).error.c_str();
+}
+
+void keras_int8nmt_request_sizes(const void* request, int64_t* sizes) {
   sizes[0] = sizes[1] = 0;
-  for (const std::vector<Hypothesis>& found : static_cast<const Request*>(request)->results) {
+  for (const std::vector<Hypothesis>& found : keras_int8nmt::Over(request).results) {
     sizes[0] += static_cast<int64_t>(found.size());
     for (const Hypothesis& each : found) sizes[1] += static_cast<int64_t>(each.tokens.size());
   }
 }
 
-// counts: hypotheses of each sentence; then of each hypothesis its tokens and its score.
-KERAS_INT8NMT_EXPORT void keras_int8nmt_request_results(const void* request, int64_t* counts,
-                                                        int64_t* lengths, float* scores,
-                                                        int32_t* tokens) {
-  for (const std::vector<Hypothesis>& found : static_cast<const Request*>(request)->results) {
+void keras_int8nmt_request_results(const void* request, int64_t* counts, int64_t* lengths,
+                                   float* scores, int32_t* tokens) {
+  for (const std::vector<Hypothesis>& found : keras_int8nmt::Over(request).results) {
     *counts++ = static_cast<int64_t>(found.size());
     for (const Hypothesis& each : found) {
       *lengths++ = static_cast<int64_t>(each.tokens.size());
@@ -252,18 +231,12 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_request_results(const void* request, int
   }
 }
 
-KERAS_INT8NMT_EXPORT void keras_int8nmt_request_free(void* request) {
-  delete static_cast<Request*>(request);
-}
+void keras_int8nmt_pool_profile_start(void* pool) { PoolOf(pool).pool->StartProfile(); }
 
-// Counts the time of each kind of work in all streams from now on.
-KERAS_INT8NMT_EXPORT void keras_int8nmt_pool_profile_start(void* pool) {
-  static_cast<Pool*>(pool)->StartProfile();
-}
-
-// Stops counting and tells the counts as JSON. The text stays valid until the thread's next call.
-KERAS_INT8NMT_EXPORT const char* keras_int8nmt_pool_profile_stop(void* pool) {
-  thread_local std::string text;
-  text = static_cast<Pool*>(pool)->StopProfile();
-  return text.c_str();
+const char* keras_int8nmt_pool_profile_stop(void* pool) {
+  return keras_int8nmt::OrElse<const char*>(nullptr, [&] {
+    thread_local std::string text;
+    text = PoolOf(pool).pool->StopProfile();
+    return text.c_str();
+  });
 }

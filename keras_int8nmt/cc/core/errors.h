@@ -4,24 +4,28 @@
 #define KERAS_INT8NMT_CORE_ERRORS_H_
 
 #include <exception>
-#include <new>
 #include <stdexcept>
 #include <string>
+
+#include "reason.h"
 
 namespace keras_int8nmt {
 
 // Why the last call of this thread that failed did.
-std::string& LastError();
+struct Error {
+  Reason why;
+  bool of_argument = false;  // what the caller handed over is at fault
+};
+Error& LastError();
 
 // f(), or `failed` where it throws.
 template <class T, class F>
-T OrElse(T failed, F f) {
+T OrElse(T failed, F f) noexcept {
   try {
     return f();
-  } catch (const std::bad_alloc&) {
-    LastError() = "out of memory";
   } catch (const std::exception& error) {
-    LastError() = error.what();
+    LastError().why.Set(WhyOf(error));
+    LastError().of_argument = dynamic_cast<const std::invalid_argument*>(&error) != nullptr;
   }
   return failed;
 }

@@ -51,9 +51,11 @@ void CheckSize(int64_t k, int64_t n, int64_t most_rows) {
 // library cannot be used as the environment asks. The text stays valid until the thread's next
 // call.
 KERAS_INT8NMT_EXPORT const char* keras_int8nmt_info() {
-  thread_local std::string text;
-  text = keras_int8nmt::Info();
-  return text.c_str();
+  return keras_int8nmt::OrElse<const char*>("{\"error\": \"out of memory\"}", [] {
+    thread_local std::string text;
+    text = keras_int8nmt::Info();
+    return text.c_str();
+  });
 }
 
 // Threads of one matrix product, at least 1.
@@ -65,7 +67,7 @@ KERAS_INT8NMT_EXPORT int keras_int8nmt_num_threads() { return keras_int8nmt::Gem
 
 // INT8 operations a second of one core, in 10^9; 0 where it is not known how to measure them.
 KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
-  return keras_int8nmt::Int8PeakGops(seconds);
+  return keras_int8nmt::OrElse(0.0, [=] { return keras_int8nmt::Int8PeakGops(seconds); });
 }
 
 // ---- weights of products [k, n], packed for this CPU into memory of the caller, 64-byte aligned

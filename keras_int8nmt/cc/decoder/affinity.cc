@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -36,9 +37,9 @@ namespace {
 std::map<int, int> ReadNodes() {
   const std::string folder = "/sys/devices/system/node";
   std::map<int, int> nodes;
-  DIR* listing = opendir(folder.c_str());
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(opendir(folder.c_str()), &closedir);
   if (listing == nullptr) return nodes;
-  while (const dirent* entry = readdir(listing)) {
+  while (const dirent* entry = readdir(listing.get())) {
     const std::string name = entry->d_name;
     const std::string digits = name.rfind("node", 0) == 0 ? name.substr(4) : "";
     if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -47,7 +48,6 @@ std::map<int, int> ReadNodes() {
     std::getline(file, list);
     for (int core : ParseCpuList(list)) nodes[core] = std::stoi(digits);
   }
-  closedir(listing);
   return nodes;
 }
 
@@ -71,10 +71,10 @@ std::vector<int> TakeCores(int streams, int threads) {
   return chosen;
 }
 
-void PinTo(const std::vector<int>& cores) {
+void PinTo(const int* cores, int count) noexcept {
   cpu_set_t set;
   CPU_ZERO(&set);
-  for (int core : cores) CPU_SET(core, &set);
+  for (int i = 0; i < count; ++i) CPU_SET(cores[i], &set);
   // A core that has gone since is no reason to fail.
   sched_setaffinity(0, sizeof(set), &set);
 }
@@ -82,7 +82,7 @@ void PinTo(const std::vector<int>& cores) {
 #else
 
 std::vector<int> TakeCores(int, int) { return {}; }
-void PinTo(const std::vector<int>&) {}
+void PinTo(const int*, int) noexcept {}
 
 #endif
 

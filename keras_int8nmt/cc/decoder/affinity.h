@@ -14,8 +14,8 @@ namespace keras_int8nmt {
 std::vector<int> TakeCores(int streams, int threads);
 void ReleaseCores(const std::vector<int>& cores);
 
-// Pins the calling thread, and with it the threads that it will make.
-void PinTo(const std::vector<int>& cores);
+// Pins the calling thread to `count` cores, and with it the threads that it will make.
+void PinTo(const int* cores, int count) noexcept;
 
 }  // namespace keras_int8nmt
 

@@ -43,15 +43,15 @@ class BlockPool {
     free_.pop_back();
     return block;
   }
-  void Give(char* block) { free_.push_back(block); }
+  void Give(char* block) noexcept { free_.push_back(block); }
 
  private:
   static constexpr size_t kSlabBlocks = 16;
 
   void Grow() {
+    // Giving back must not allocate. First, since a slab without it would be lost.
+    free_.reserve((slabs_.size() + 1) * kSlabBlocks);
     slabs_.emplace_back(bytes_ * kSlabBlocks);
-    // Giving back must not allocate.
-    free_.reserve(slabs_.size() * kSlabBlocks);
     for (size_t i = kSlabBlocks; i > 0; --i) {
       free_.push_back(slabs_.back().as<char>() + (i - 1) * bytes_);
     }

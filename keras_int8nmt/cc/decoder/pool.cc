@@ -5,10 +5,10 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "affinity.h"
-
 namespace keras_int8nmt {
 namespace {
+
+constexpr const char* kClosed = "the translator was closed";
 
 // A sentence that is not in the order would be waited for without end.
 void CheckOrder(const Request& request) {
@@ -37,8 +37,7 @@ Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options opt
       options_.stream.max_source < 1 || options_.stream.max_source > model_->max_length) {
     throw std::invalid_argument("the search's options are out of range");
   }
-  alive_ = options_.streams;
-  if (options_.pin) cores_ = TakeCores(options_.streams, options_.threads_per_stream);
+  if (options_.pin) cores_.taken = TakeCores(options_.streams, options_.threads_per_stream);
   for (int i = 0; i < options_.streams; ++i) profiles_.push_back(std::make_unique<Profile>());
   try {
     for (int i = 0; i < options_.streams; ++i) threads_.emplace_back([this, i] { Serve(i); });
@@ -51,26 +50,26 @@ Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options opt
 
 Pool::~Pool() { Close(); }
 
-void Pool::Close() {
+void Pool::Close() noexcept {
+  // Whoever comes second waits for the first.
+  const std::lock_guard<std::mutex> one(closing_);
   {
     const std::lock_guard<std::mutex> hold(lock_);
     stop_ = true;
-    for (const Item& item : queue_) {
-      item.request->error = "the translator was closed";
-      ++item.request->finished;
+    while (!queue_.empty()) {
+      queue_.front()->error.Set(kClosed);
+      DropWaiting(queue_.front());
     }
-    queue_.clear();
-    waiting_ = 0;
   }
   work_.notify_all();
   progress_.notify_all();
   for (std::thread& thread : threads_) thread.join();
-  ReleaseCores(cores_);
+  threads_.clear();
 }
 
 // ---- callers
 
-void Pool::Submit(Request* request) {
+void Pool::Submit(const std::shared_ptr<Request>& request) {
   const int64_t words = model_->source.words;
   for (const std::vector<int32_t>& sentence : request->sentences) {
     const int64_t length = static_cast<int64_t>(sentence.size());
@@ -88,11 +87,16 @@ void Pool::Submit(Request* request) {
   }
   CheckOrder(*request);
   request->results.resize(request->sentences.size());
+  const int64_t count = static_cast<int64_t>(request->sentences.size());
   {
     const std::lock_guard<std::mutex> hold(lock_);
-    if (!start_error_.empty()) throw std::runtime_error(start_error_);
-    for (int64_t index : request->order) queue_.push_back({request, index});
-    waiting_ = static_cast<int64_t>(queue_.size());
+    if (stop_) throw std::runtime_error(kClosed);
+    if (count == 0) return;
+    // Nothing fails after it.
+    queue_.push_back(request.get());
+    request->held = request;
+    waiting_ += count;
+    ++submitted_;
   }
   work_.notify_all();
 }
@@ -108,16 +112,32 @@ int64_t Pool::Wait(Request* request, int milliseconds) {
   return request->finished;
 }
 
-void Pool::Cancel(Request* request) {
+void Pool::Cancel(Request* request) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
+  // Over, or never handed over.
+  if (request->held == nullptr) return;
   request->cancelled = true;
-  if (request->error.empty()) request->error = "cancelled";
-  const auto of_request = [&](const Item& item) { return item.request == request; };
-  const auto kept = std::remove_if(queue_.begin(), queue_.end(), of_request);
-  request->finished += queue_.end() - kept;
-  queue_.erase(kept, queue_.end());
-  waiting_ = static_cast<int64_t>(queue_.size());
+  if (request->error.empty()) request->error.Set("cancelled");
+  DropWaiting(request);
   progress_.notify_all();
+}
+
+// Its sentences that no stream has are over. Called with the lock.
+void Pool::DropWaiting(Request* request) noexcept {
+  const auto place = std::find(queue_.begin(), queue_.end(), request);
+  if (place == queue_.end()) return;
+  queue_.erase(place);
+  const int64_t waiting = static_cast<int64_t>(request->order.size() - request->handed_out);
+  waiting_ -= waiting;
+  Finish(request, waiting);
+}
+
+// Counts sentences that are over. With the last one the pool lets go of the request, which may end
+// it. Called with the lock.
+void Pool::Finish(Request* request, int64_t sentences) noexcept {
+  request->finished += sentences;
+  if (request->finished < static_cast<int64_t>(request->sentences.size())) return;
+  const std::shared_ptr<Request> last = std::move(request->held);
 }
 
 void Pool::StartProfile() {
@@ -144,39 +164,51 @@ std::string Pool::StopProfile() {
 // ---- streams
 
 void Pool::Serve(int stream) {
-  const int threads = options_.threads_per_stream;
-  const auto pin = [&](int member) {
-    if (cores_.empty()) return;
-    const auto own = cores_.begin() + stream * threads;
-    // OpenMP's threads, which float products run on, inherit the cores of member 0.
-    if (member == 0 && !model_->int8()) {
-      PinTo({own, own + threads});
-    } else {
-      PinTo({own[member]});
+  for (;;) {
+    try {
+      return RunStream(stream);
+    } catch (const std::exception& error) {
+      if (!StartAgain(error)) return;
     }
-  };
-  try {
-    pin(0);
-    ThreadTeam team(threads, pin);
-    Stream loop(*model_, search_, options_.stream, &team, profiles_[stream].get());
-    loop.Run(this);
-  } catch (const std::exception& error) {
-    // The stream could not be made. One that is left may still serve; without any, nobody waits
-    // for ever.
-    const std::lock_guard<std::mutex> hold(lock_);
-    if (--alive_ > 0) return;
-    start_error_ = std::string("a stream could not be started: ") + error.what();
-    for (const Item& item : queue_) {
-      item.request->error = start_error_;
-      ++item.request->finished;
-    }
-    queue_.clear();
-    waiting_ = 0;
-    progress_.notify_all();
   }
 }
 
-bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) {
+void Pool::RunStream(int stream) {
+  const int threads = options_.threads_per_stream;
+  const auto pin = [&](int member) {
+    if (cores_.taken.empty()) return;
+    const int* own = cores_.taken.data() + stream * threads;
+    // OpenMP's threads, which float products run on, inherit the cores of member 0.
+    if (member == 0 && !model_->int8()) {
+      PinTo(own, threads);
+    } else {
+      PinTo(own + member, 1);
+    }
+  };
+  pin(0);
+  ThreadTeam team(threads, pin);
+  Stream loop(*model_, search_, options_.stream, &team, profiles_[stream].get());
+  loop.Run(this);
+}
+
+// The stream could not be made. One that is left may serve; without any, nobody waits for ever.
+// True when there is new work to try again for; false when the pool ends.
+bool Pool::StartAgain(const std::exception& error) {
+  std::unique_lock<std::mutex> hold(lock_);
+  if (++not_started_ == options_.streams) {
+    while (!queue_.empty()) {
+      queue_.front()->error.Set(WhyOf(error), "a stream could not be started: ");
+      DropWaiting(queue_.front());
+    }
+    progress_.notify_all();
+  }
+  const uint64_t seen = submitted_;
+  work_.wait(hold, [&] { return stop_ || submitted_ != seen; });
+  --not_started_;
+  return !stop_;
+}
+
+bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexcept {
   std::unique_lock<std::mutex> hold(lock_);
   if (wait) {
     ++idle_;
@@ -184,17 +216,17 @@ bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) {
     if (stop_) return false;
   }
   // What there is is shared with the other streams that have nothing.
-  const int64_t all = static_cast<int64_t>(queue_.size());
   const int64_t sharers = idle_ + (wait ? 0 : 1);
-  const int64_t count = std::min(most, (all + sharers - 1) / sharers);
+  const int64_t count = std::min(most, (waiting_ + sharers - 1) / sharers);
   if (wait) --idle_;
   for (int64_t i = 0; i < count; ++i) {
-    const Item item = queue_.front();
-    queue_.pop_front();
-    const std::vector<int32_t>& ids = item.request->sentences[item.index];
-    sentences->push_back({ids.data(), static_cast<int64_t>(ids.size()), item.request, item.index});
+    Request* request = queue_.front();
+    const int64_t index = request->order[request->handed_out++];
+    if (request->handed_out == request->order.size()) queue_.pop_front();
+    const std::vector<int32_t>& ids = request->sentences[index];
+    sentences->push_back({ids.data(), static_cast<int64_t>(ids.size()), request, index});
   }
-  waiting_ = static_cast<int64_t>(queue_.size());
+  waiting_ -= count;
   return !sentences->empty();
 }
 
@@ -203,23 +235,21 @@ bool Pool::Wants(const Sentence& sentence) const {
          !static_cast<const Request*>(sentence.request)->cancelled.load(std::memory_order_relaxed);
 }
 
-void Pool::Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) {
+void Pool::Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   auto* request = static_cast<Request*>(sentence.request);
   request->results[sentence.index] = std::move(hypotheses);
-  ++request->finished;
+  Finish(request, 1);
   progress_.notify_all();
 }
 
-void Pool::Failed(const Sentence& sentence, const std::string& why) {
+void Pool::Failed(const Sentence& sentence, const char* why) noexcept {
   const std::lock_guard<std::mutex> hold(lock_);
   auto* request = static_cast<Request*>(sentence.request);
-  if (request->error.empty()) {
-    request->error = stop_ ? "the translator was closed" : why;
-  }
+  if (request->error.empty()) request->error.Set(stop_ ? kClosed : why);
   // The others of the request are not worth going on with.
   request->cancelled = true;
-  ++request->finished;
+  Finish(request, 1);
   progress_.notify_all();
 }
 

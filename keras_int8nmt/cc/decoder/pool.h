@@ -6,20 +6,23 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "affinity.h"
 #include "model.h"
 #include "profile.h"
+#include "reason.h"
 #include "stream.h"
 
 namespace keras_int8nmt {
 
-// Sentences that somebody waits for together. The caller keeps it until Wait has said that it is
-// over.
+// Sentences that somebody waits for together. Whoever asked for it and the pool that works on it
+// both hold it, so that either may leave first.
 struct Request {
   std::vector<std::vector<int32_t>> sentences;
   // The order in which they are handed to the streams; all indices once.
@@ -27,13 +30,17 @@ struct Request {
 
   // Filled by the streams; to be read when it is over.
   std::vector<std::vector<Hypothesis>> results;
-  std::string error;  // empty: none
+  Reason error;
 
   // The pool's own.
+  size_t handed_out = 0;  // of `order`
   int64_t finished = 0;
   std::atomic<bool> cancelled{false};
+  std::shared_ptr<Request> held;  // itself, until it is over
 };
 
+// Whatever runs out of memory, or fails otherwise, is an error of the requests that it was for; the
+// pool goes on.
 class Pool : private RequestQueue {
  public:
   struct Options {
@@ -43,54 +50,60 @@ class Pool : private RequestQueue {
     StreamOptions stream;
   };
 
-  // Whoever made the model keeps its tensors alive as long as the pool.
+  // Whoever made the model keeps its tensors alive until Close, or as long as the pool.
   Pool(std::unique_ptr<const Model> model, SearchOptions search, Options options);
-  // Ends the threads; what is not finished fails.
   ~Pool() override;
 
-  // Throws std::invalid_argument for ids or lengths that the model has not, or a bad order. Safe
-  // from any thread.
-  void Submit(Request* request);
+  // Ends the threads; what is not finished fails. Safe from any thread, also while others wait.
+  void Close() noexcept;
+
+  // Throws std::invalid_argument for ids or lengths that the model has not, or a bad order, and
+  // std::runtime_error after Close; then nothing has been handed over. Safe from any thread.
+  void Submit(const std::shared_ptr<Request>& request);
   // Waits for `milliseconds` at most, less if a sentence finishes; returns how many have. The
   // request is over when that is all of them.
   int64_t Wait(Request* request, int milliseconds);
   // Makes the streams drop the request; it is over when Wait says so.
-  void Cancel(Request* request);
+  void Cancel(Request* request) noexcept;
 
   void StartProfile();
   // JSON: {"encoder GEMM": {"calls": 3, "seconds": 0.5}, ...}, summed over all streams.
   std::string StopProfile();
 
  private:
-  struct Item {
-    Request* request;
-    int64_t index;
+  // Cores that are given back whatever happens.
+  struct Cores {
+    std::vector<int> taken;  // of each thread; empty: not pinned
+    ~Cores() { ReleaseCores(taken); }
   };
 
-  void Close();
   void Serve(int stream);
-  void Finish(const Sentence& sentence);
+  void RunStream(int stream);
+  bool StartAgain(const std::exception& error);
+  void DropWaiting(Request* request) noexcept;
+  static void Finish(Request* request, int64_t sentences) noexcept;
 
-  bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) override;
+  bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexcept override;
   bool HasNext() const override { return waiting_.load(std::memory_order_relaxed) > 0; }
   bool Wants(const Sentence& sentence) const override;
-  void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) override;
-  void Failed(const Sentence& sentence, const std::string& why) override;
+  void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) noexcept override;
+  void Failed(const Sentence& sentence, const char* why) noexcept override;
 
   const std::unique_ptr<const Model> model_;
   const SearchOptions search_;
   const Options options_;
   std::mutex lock_;
   std::condition_variable work_, progress_;
-  std::deque<Item> queue_;
-  std::atomic<int64_t> waiting_{0};  // items in the queue
+  std::deque<Request*> queue_;       // those of which some sentences wait
+  std::atomic<int64_t> waiting_{0};  // sentences that wait
   int idle_ = 0;                     // streams without a sentence
   std::atomic<bool> stop_{false};
+  uint64_t submitted_ = 0;  // requests so far
+  int not_started_ = 0;     // streams that could not be made when they were last tried
   std::vector<std::unique_ptr<Profile>> profiles_;
-  std::vector<int> cores_;  // of each thread; empty: not pinned
+  Cores cores_;
+  std::mutex closing_;  // held by the one who joins the threads
   std::vector<std::thread> threads_;
-  int alive_ = 0;  // streams that could be started, as far as is known
-  std::string start_error_;
 };
 
 }  // namespace keras_int8nmt

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <exception>
 
+#include "reason.h"
+
 namespace keras_int8nmt {
 namespace {
 
@@ -29,6 +31,7 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
     slots_.back()->cache.self_blocks.reserve(CacheBlocks(search.max_length));
     slots_.back()->cache.cross_blocks.reserve(CacheBlocks(options.max_source));
   }
+  arrived_.reserve(options.batch_size);
   tokens_.reserve(options.batch_size * search.beam_size);
   rows_.reserve(options.batch_size);
 }
@@ -36,34 +39,31 @@ Stream::Stream(const Model& model, const SearchOptions& search, const StreamOpti
 void Stream::Run(RequestQueue* queue) {
   // A few sentences alone would read all of the encoder's weights for little.
   const size_t enough = std::max<size_t>(1, slots_.size() / 4);
-  std::vector<Sentence> arrived;
   for (;;) {
     const size_t free = slots_.size() - active_;
-    arrived.clear();
+    arrived_.clear();
     try {
       if (active_ == 0 || (free >= enough && queue->HasNext())) {
-        if (!queue->Next(static_cast<int64_t>(free), active_ == 0, &arrived) && active_ == 0)
+        if (!queue->Next(static_cast<int64_t>(free), active_ == 0, &arrived_) && active_ == 0)
           return;
-        Admit(queue, &arrived);
+        Admit(queue);
       }
       if (active_ > 0) Step(queue);
     } catch (const std::exception& error) {
-      // Those that have a slot, and those that had none yet.
-      FailAll(queue, error.what());
-      for (const Sentence& sentence : arrived) queue->Failed(sentence, error.what());
+      FailAll(queue, WhyOf(error));
     }
   }
 }
 
 // Encodes what has arrived, in groups of whole sentences.
-void Stream::Admit(RequestQueue* queue, std::vector<Sentence>* arrived) {
+void Stream::Admit(RequestQueue* queue) {
   size_t group = active_;
   int64_t tokens = 0;
-  while (!arrived->empty()) {
-    const Sentence sentence = arrived->back();
+  while (!arrived_.empty()) {
+    const Sentence sentence = arrived_.back();
     if (!queue->Wants(sentence)) {
+      arrived_.pop_back();
       queue->Failed(sentence, "cancelled");
-      arrived->pop_back();
       continue;
     }
     if (active_ > group && tokens + sentence.length > kEncoderTokens) {
@@ -71,8 +71,8 @@ void Stream::Admit(RequestQueue* queue, std::vector<Sentence>* arrived) {
       group = active_;
       tokens = 0;
     }
+    arrived_.pop_back();
     Place(sentence);
-    arrived->pop_back();
     tokens += sentence.length;
   }
   if (active_ > group) Encode(group);
@@ -82,11 +82,12 @@ void Stream::Place(const Sentence& sentence) {
   Slot& slot = *slots_[active_];
   slot.sentence = sentence;
   slot.cache.source_length = sentence.length;
+  // First of all, so that it is found among the active ones when the next line throws.
+  ++active_;
   for (int64_t b = 0; b < CacheBlocks(sentence.length); ++b) {
     slot.cache.cross_blocks.push_back(cross_pool_.Take());
   }
   slot.beam.Start(model_.start_id);
-  ++active_;
 }
 
 void Stream::Encode(size_t first) {
@@ -141,7 +142,7 @@ void Stream::ForbidAfter(int64_t row, std::vector<int32_t>* ids) {
 }
 
 // Gives up slot i; the last one that is taken moves there.
-void Stream::Leave(size_t i) {
+void Stream::Leave(size_t i) noexcept {
   SentenceCache& cache = slots_[i]->cache;
   for (char* block : cache.self_blocks) self_pool_.Give(block);
   for (char* block : cache.cross_blocks) cross_pool_.Give(block);
@@ -151,11 +152,13 @@ void Stream::Leave(size_t i) {
   std::swap(slots_[i], slots_[active_]);
 }
 
-void Stream::FailAll(RequestQueue* queue, const std::string& why) {
+// Those that have a slot, and those that have none yet.
+void Stream::FailAll(RequestQueue* queue, const char* why) noexcept {
   while (active_ > 0) {
     queue->Failed(slots_[active_ - 1]->sentence, why);
     Leave(active_ - 1);
   }
+  for (const Sentence& sentence : arrived_) queue->Failed(sentence, why);
 }
 
 }  // namespace keras_int8nmt

@@ -31,15 +31,16 @@ struct Sentence {
 class RequestQueue {
  public:
   virtual ~RequestQueue() = default;
-  // Appends up to `most` sentences. With `wait` it gives at least one, or returns false: none will
-  // come.
-  virtual bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) = 0;
+  // Appends up to `most` sentences, which `sentences` has room for. With `wait` it gives at least
+  // one, or returns false: none will come.
+  virtual bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexcept = 0;
   // Whether Next would find something; cheap, asked at every step.
   virtual bool HasNext() const = 0;
   // Whether anybody still waits for this sentence; cheap, asked at every step.
   virtual bool Wants(const Sentence& sentence) const = 0;
-  virtual void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) = 0;
-  virtual void Failed(const Sentence& sentence, const std::string& why) = 0;
+  // One of the two once for each sentence, which is not to be looked at afterwards.
+  virtual void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) noexcept = 0;
+  virtual void Failed(const Sentence& sentence, const char* why) noexcept = 0;
 };
 
 struct StreamOptions {
@@ -54,7 +55,7 @@ class Stream {
   Stream(const Model& model, const SearchOptions& search, const StreamOptions& options,
          ThreadTeam* team, Profile* profile);
 
-  // Translates until `queue` has no more.
+  // Translates until `queue` has no more. What throws meanwhile fails the sentences that are here.
   void Run(RequestQueue* queue);
 
  private:
@@ -65,13 +66,13 @@ class Stream {
     Beam beam;
   };
 
-  void Admit(RequestQueue* queue, std::vector<Sentence>* arrived);
+  void Admit(RequestQueue* queue);
   void Place(const Sentence& sentence);
   void Encode(size_t first);
   void Step(RequestQueue* queue);
   void ForbidAfter(int64_t row, std::vector<int32_t>* ids);
-  void Leave(size_t i);
-  void FailAll(RequestQueue* queue, const std::string& why);
+  void Leave(size_t i) noexcept;
+  void FailAll(RequestQueue* queue, const char* why) noexcept;
 
   const Model& model_;
   const SearchOptions& search_;
@@ -84,6 +85,7 @@ class Stream {
   // The first `active_` slots are taken.
   std::vector<std::unique_ptr<Slot>> slots_;
   size_t active_ = 0;
+  std::vector<Sentence> arrived_;  // and have no slot yet
   std::vector<int32_t> tokens_;
   std::vector<SentenceRows> rows_;
 };

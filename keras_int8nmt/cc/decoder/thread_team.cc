@@ -1,5 +1,7 @@
 #include "thread_team.h"
 
+#include <utility>
+
 namespace keras_int8nmt {
 namespace {
 
@@ -55,11 +57,23 @@ void ThreadTeam::Start(void (*call)(const void*, int), const void* f) {
   wake_.notify_all();
 }
 
-void ThreadTeam::Wait() const {
+// What is thrown is kept for whoever waits; the first one counts.
+void ThreadTeam::RunMember(int member) noexcept {
+  try {
+    call_(argument_, member);
+  } catch (...) {
+    if (!failed_.exchange(true)) failure_ = std::current_exception();
+  }
+}
+
+void ThreadTeam::Wait() {
   for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
     // The others may have lost their core to another process.
     spins < kSpins ? Pause() : std::this_thread::yield();
   }
+  if (!failed_.load(std::memory_order_relaxed)) return;
+  failed_ = false;
+  std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void ThreadTeam::Work(int member) {
@@ -72,7 +86,7 @@ void ThreadTeam::Work(int member) {
       --asleep_;
     }
     if (round_.load() == seen) return;
-    call_(argument_, member);
+    RunMember(member);
     busy_.fetch_sub(1, std::memory_order_release);
   }
 }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -14,8 +15,8 @@ namespace keras_int8nmt {
 
 class ThreadTeam {
  public:
-  // `begin(i)` runs first in member i (1 and up), for example to pin it. Member 0 is whoever calls
-  // Run.
+  // `begin(i)` runs first in member i (1 and up), for example to pin it; it throws nothing. Member
+  // 0 is whoever calls Run.
   ThreadTeam(int size, const std::function<void(int)>& begin);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -23,12 +24,12 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // f(i) once in each member; returns when all are done. f throws nothing.
+  // f(i) once in each member; when all are done it returns, or throws what one of them has thrown.
   template <class F>
   void Run(const F& f) {
     if (threads_.empty()) return f(0);
     Start(&Call<F>, &f);
-    f(0);
+    RunMember(0);
     Wait();
   }
 
@@ -38,7 +39,8 @@ class ThreadTeam {
     (*static_cast<const F*>(f))(member);
   }
   void Start(void (*call)(const void*, int), const void* f);
-  void Wait() const;
+  void RunMember(int member) noexcept;
+  void Wait();
   void Work(int member);
   void Stop();
 
@@ -48,6 +50,8 @@ class ThreadTeam {
   std::atomic<int> busy_{0};
   std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> failed_{false};  // whether somebody has written failure_
+  std::exception_ptr failure_;
   std::mutex lock_;
   std::condition_variable wake_;
   std::vector<std::thread> threads_;

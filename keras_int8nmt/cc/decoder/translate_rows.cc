@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "reason.h"
 #include "workspaces.h"
 
 namespace keras_int8nmt {
@@ -57,9 +58,12 @@ class Rows : public RequestQueue {
 
   int64_t longest() const { return order_.empty() ? 0 : lengths_[order_[0]]; }
   std::vector<std::vector<Hypothesis>> TakeResults() { return std::move(results_); }
-  const std::string& error() const { return error_; }
+  // Throws where one of them failed.
+  void CheckFailure() const {
+    if (!error_.empty()) Fail("row ", failed_row_, ": ", error_.c_str(), ".");
+  }
 
-  bool Next(int64_t most, bool, std::vector<Sentence>* sentences) override {
+  bool Next(int64_t most, bool, std::vector<Sentence>* sentences) noexcept override {
     for (; most > 0 && HasNext(); --most) {
       const int64_t i = order_[next_++];
       sentences->push_back({ids_ + i * stride_, lengths_[i], nullptr, i});
@@ -69,11 +73,13 @@ class Rows : public RequestQueue {
   bool HasNext() const override { return error_.empty() && next_ < order_.size(); }
   // After a failure the whole call fails.
   bool Wants(const Sentence&) const override { return error_.empty(); }
-  void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) override {
+  void Done(const Sentence& sentence, std::vector<Hypothesis> hypotheses) noexcept override {
     results_[sentence.index] = std::move(hypotheses);
   }
-  void Failed(const Sentence& sentence, const std::string& why) override {
-    if (error_.empty()) error_ = "row " + std::to_string(sentence.index) + ": " + why + ".";
+  void Failed(const Sentence& sentence, const char* why) noexcept override {
+    if (!error_.empty()) return;
+    error_.Set(why);
+    failed_row_ = sentence.index;
   }
 
  private:
@@ -82,7 +88,8 @@ class Rows : public RequestQueue {
   std::vector<int64_t> lengths_, order_;
   size_t next_ = 0;
   std::vector<std::vector<Hypothesis>> results_;
-  std::string error_;
+  Reason error_;
+  int64_t failed_row_ = 0;
 };
 
 SearchOptions SearchOf(const RowsToTranslate& rows, const Model& model) {
@@ -120,7 +127,7 @@ void Run(const RowsToTranslate& asked, const Model& model, const SearchOptions& 
     workspace = std::make_unique<Workspace>(std::move(key), model, search, options);
   }
   workspace->Run(model, search, rows);
-  if (!rows->error().empty()) Fail(rows->error());
+  rows->CheckFailure();
   Workspaces::Get().Give(std::move(workspace));
 }
 

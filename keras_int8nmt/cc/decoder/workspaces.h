@@ -88,7 +88,7 @@ class Workspaces {
   }
 
   // The one that was used longest ago makes room.
-  void Give(std::unique_ptr<Workspace> workspace) {
+  void Give(std::unique_ptr<Workspace> workspace) noexcept {
     std::unique_ptr<Workspace> old;
     const std::lock_guard<std::mutex> hold(lock_);
     if (idle_.size() == kMost) {
@@ -100,6 +100,9 @@ class Workspaces {
 
  private:
   static constexpr size_t kMost = 4;
+
+  // Giving back must not allocate.
+  Workspaces() { idle_.reserve(kMost); }
 
   std::mutex lock_;
   std::vector<std::unique_ptr<Workspace>> idle_;  // the last used is last
