@@ -37,6 +37,12 @@ if(ONEDNN_FOUND)
   target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
 endif()
 
+# With the C functions, which fail as the decoder does.
+add_executable(allocation_test ${_tests}/allocation_test.cc core/decoder_api.cc core/errors.cc)
+target_include_directories(allocation_test PRIVATE core)
+target_compile_options(allocation_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
+target_link_libraries(allocation_test PRIVATE keras_int8nmt_decoder)
+
 # The vectors of each set, compiled with its flags; the program that calls them is not.
 foreach(_isa ${_isas})
   add_library(vectors_${_isa} OBJECT ${_tests}/vectors_checks.cc)
@@ -67,5 +73,6 @@ if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
   add_test(NAME toy_backend COMMAND toy_backend_test)
   add_tests(decoder_searches decoder_test searches)
   # The same for every set.
+  add_test(NAME allocations COMMAND allocation_test)
   add_test(NAME decoder_specs COMMAND decoder_test specs)
 endif()
