@@ -278,6 +278,7 @@ Shape SmallShape() {
 }
 
 int Run(bool full) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int64_t every = full ? 1 : 23;
   Scan("INT8", SmallShape(), 1, 1, 0).Run(every);
   Scan("INT8 with a token filter, two streams", SmallShape(), 2, 1, 2).Run(every);

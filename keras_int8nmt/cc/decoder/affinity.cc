@@ -1,5 +1,7 @@
 #include "affinity.h"
 
+#include <pthread.h>
+
 #include <cstdint>
 #include <fstream>
 #include <map>
@@ -23,7 +25,16 @@ struct Uses {
   std::map<int, int> by_core;
 };
 Uses& AllUses() {
-  static Uses* uses = new Uses;
+  static Uses* const uses = [] {
+    auto* made = new Uses;
+    // A forked child finds the lock free, and none of the threads.
+    pthread_atfork([] { AllUses().lock.lock(); }, [] { AllUses().lock.unlock(); },
+                   [] {
+                     AllUses().by_core.clear();
+                     AllUses().lock.unlock();
+                   });
+    return made;
+  }();
   return *uses;
 }
 

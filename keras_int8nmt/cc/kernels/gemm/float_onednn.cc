@@ -15,6 +15,7 @@ size_t PackedBytes(int64_t k, int64_t n) {
 }
 
 void Pack(const float* weights, int64_t k, int64_t n, void* packed) {
+  const onednn::Creating creating;
   onednn::ApplyThreads();
   const dnnl::memory::desc plain({k, n}, DataType::f32, dnnl::memory::format_tag::ab);
   dnnl::stream stream(onednn::Engine());

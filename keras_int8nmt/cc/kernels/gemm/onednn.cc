@@ -60,6 +60,7 @@ BodyLayout LayoutOf(int64_t k, int64_t n, bool with_s8) {
 
 void Reorder(const dnnl::memory::desc& from, const void* source, const dnnl::memory::desc& to,
              void* target) {
+  const onednn::Creating creating;
   onednn::ApplyThreads();
   dnnl::stream stream(onednn::Engine());
   dnnl::memory in(from, onednn::Engine(), const_cast<void*>(source));

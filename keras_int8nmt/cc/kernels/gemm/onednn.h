@@ -31,6 +31,16 @@ struct Key {
 
 const dnnl::engine& Engine();
 
+// While it lives oneDNN may look up and make primitives, which takes locks of its own: the process
+// is not forked then, since a child would find them held for ever.
+class Creating {
+ public:
+  Creating();
+  ~Creating();
+  Creating(const Creating&) = delete;
+  Creating& operator=(const Creating&) = delete;
+};
+
 // The layout of prepared weights; the same for every m.
 dnnl::memory::desc PackedDesc(int64_t k, int64_t n, DataType a, DataType w);
 

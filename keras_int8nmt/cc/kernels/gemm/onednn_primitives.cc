@@ -1,6 +1,10 @@
 // oneDNN primitives made once per thread and used again.
 
+#include <pthread.h>
+
 #include <memory>
+#include <new>
+#include <shared_mutex>
 #include <unordered_map>
 
 #include "gemm/gemm.h"
@@ -11,6 +15,22 @@ namespace onednn {
 namespace {
 
 using Tag = dnnl::memory::format_tag;
+
+// Shared by those who create, taken by who forks. Never destroyed: threads may still run when the
+// process exits.
+std::shared_mutex& Forking() {
+  static std::shared_mutex* const lock = [] {
+    auto* made = new std::shared_mutex;
+    // A child can't unlock it, being another thread than the one that locked it: it gets a new one.
+    pthread_atfork([] { Forking().lock(); }, [] { Forking().unlock(); },
+                   [] { new (&Forking()) std::shared_mutex; });
+    return made;
+  }();
+  return *lock;
+}
+
+// Whoever creates within creating has it already.
+thread_local int creating_depth = 0;
 
 struct KeyHash {
   size_t operator()(const Key& key) const {
@@ -90,7 +110,16 @@ const dnnl::engine& Engine() {
   return *engine;
 }
 
+Creating::Creating() {
+  if (creating_depth++ == 0) Forking().lock_shared();
+}
+
+Creating::~Creating() {
+  if (--creating_depth == 0) Forking().unlock_shared();
+}
+
 dnnl::memory::desc PackedDesc(int64_t k, int64_t n, DataType a, DataType w) {
+  const Creating creating;
   const DataType c = w == DataType::s8 ? DataType::s32 : DataType::f32;
   const Key key = {64, k, n, a, w, c, false, false, 1};
   return Describe(key, dnnl::memory::desc({k, n}, w, Tag::any)).weights_desc();
@@ -115,8 +144,14 @@ int ApplyThreads(int wanted) {
   return wanted;
 }
 
-Product::Product(const Key& key) : prepared_(std::make_unique<Prepared>(key)) {}
-Product::~Product() = default;
+Product::Product(const Key& key) {
+  const Creating creating;
+  prepared_ = std::make_unique<Prepared>(key);
+}
+Product::~Product() {
+  const Creating creating;
+  prepared_.reset();
+}
 
 void Product::Execute(const void* a, const void* body, const float* scales, const float* bias,
                       void* c) {
