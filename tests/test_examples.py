@@ -43,8 +43,9 @@ def test_train_quantize_translate(tmp_path):
     assert accuracy[0] > 0.98
     assert accuracy[1] > accuracy[0] - 0.01
     output = run_example(
-        "fine_tune.py", "--mode", "naive", "--output", "tuned.keras", folder=tmp_path
-    )
+        "fine_tune.py", "--mode", "naive", "--epochs", "1", "--output", "tuned.keras",
+        folder=tmp_path,
+    )  # fmt: skip
     losses = [float(line.split()[-1]) for line in output.splitlines() if "INT8 loss" in line]
     assert losses[1] < losses[0]
     assert "->" in output

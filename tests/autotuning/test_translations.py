@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -110,7 +111,7 @@ def test_dynamic_scales_beside_another_candidate_are_searched_where_all_in_int8_
         tolerance=0.5,
         candidates=find_candidates(["dynamic scales", "plain"]),
         search={"max_length": 16},
-        budget=20,
+        budget=6,
     )
     int8 = result.convert(model)
     rows = int8.conversion_report.rows
@@ -136,17 +137,21 @@ def test_a_balanced_candidate_leaves_the_observers_as_they_were():
 def test_a_balanced_candidate_keeps_the_spoiled_layer_in_int8():
     model, tokenizer, sources, references = spoiled()
     before = [weight.numpy() for weight in model.trainable_weights]
+    candidates = (PLAIN, balanced_candidate(tokenizer, sources[:16]))
     result = autotune(
         model,
         sources,
         references,
         tokenizer=tokenizer,
-        tolerance=20.0,
-        candidates=(PLAIN, balanced_candidate(tokenizer, sources)),
+        # Random weights lose much even so; the search beyond this has tests of its own.
+        tolerance=49.0,
+        # The same on every CPU: some take weights of 7 bits by default.
+        candidates=[replace(c, convert_options={"weight_bits": 8}) for c in candidates],
         search={"max_length": 16},
     )
     assert result.candidate.name == "balanced"
     assert SPOILED not in result.floats
+    assert len(result.trials) == 2
     plain, balanced = result.trials[:2]
     assert plain.score < 5 < 50 < balanced.score
     assert result.convert(model).conversion_report.precision in ("int8", "mixed")

@@ -91,12 +91,16 @@ def test_killed_20_times_it_gives_the_bytes_of_one_run(place):
     """
     chance, kills, runs, middle = random.Random(5), 0, 0, 0
     whole = (place / "whole.de").read_bytes()
+    began = time.monotonic()
+    start(place, "timed.de").communicate()
+    took = time.monotonic() - began
+    assert (place / "timed.de").read_bytes() == whole
     while kills < KILLS or runs == 0:
         before = written(place, "killed.de")
         process = start(place, "killed.de", "--resume")
         if kills < KILLS:
             if kills % 4 == 0:
-                time.sleep(chance.uniform(0, 6))
+                time.sleep(chance.uniform(0, took))
             else:
                 wait_for_lines(process, place, "killed.de", before)
                 time.sleep(chance.uniform(0, 0.03))
