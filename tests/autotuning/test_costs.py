@@ -23,14 +23,15 @@ DECODER = "transformer/decoder_block_0/"
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
 def test_every_matmul_has_times_and_is_faster_in_int8(configuration):
-    model = make_transformer(**configuration)
+    # Counting needs no thresholds.
+    model = make_transformer(None, **configuration)
     times = matmul_times(model, WORK)
     assert set(times) == {m.name for m in transformer_matmuls(model)}
     assert all(0 < t.int8 < t.float32 for t in times.values())
 
 
 def test_times_are_operations_and_bytes_by_hand():
-    times = matmul_times(make_transformer(), WORK)
+    times = matmul_times(make_transformer(None), WORK)
     # 32 x 64 weights, 12 steps of 4 hypotheses; read 12 times a batch of 32 sentences.
     ffn = times[DECODER + "ffn_in"]
     assert ffn.int8 == pytest.approx(32 * 64 * (48 / WEIGHTS_RATE["int8"] + 12 / 32 / BYTES_PER_NS))
@@ -45,7 +46,7 @@ def test_times_are_operations_and_bytes_by_hand():
 
 
 def test_beams_and_batches_change_what_they_should():
-    model = make_transformer()
+    model = make_transformer(None)
 
     def times(**changes):
         found = matmul_times(model, Workload(10, 12, **changes))

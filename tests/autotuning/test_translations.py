@@ -23,7 +23,6 @@ from keras_int8nmt import (
     Translator,
     autotune,
     build_transformer,
-    convert,
 )
 from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_candidates
 from keras_int8nmt.calibration import observers
@@ -81,11 +80,22 @@ def spoiled():
 SPOILED = "transformer/encoder_block_0/ffn_out"
 
 
+def with_8_bits(*candidates):
+    """The same on every CPU: some take weights of 7 bits by default."""
+    return [replace(c, convert_options={**c.convert_options, "weight_bits": 8}) for c in candidates]
+
+
 def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
     model, tokenizer, sources, references = spoiled()
     # Random weights decide many a word by a hair, so the other layers' INT8 changes some.
     result = autotune(
-        model, sources, references, tokenizer=tokenizer, tolerance=20.0, search={"max_length": 16}
+        model,
+        sources,
+        references,
+        tokenizer=tokenizer,
+        tolerance=20.0,
+        candidates=with_8_bits(PLAIN),
+        search={"max_length": 16},
     )
     assert result.baseline == pytest.approx(100.0)
     assert result.trials[0].score < 5
@@ -93,7 +103,7 @@ def test_a_spoiled_layer_is_put_into_float32_and_nothing_else_is():
     assert len(result.trials) < 8
     ranked = sorted(result.sensitivities.values())
     assert result.sensitivities[SPOILED] == ranked[-1] > 100 * ranked[-2]
-    mixed = convert(model, policy=result)
+    mixed = result.convert(model)
     fast, layers = (
         Translator(mixed, tokenizer, max_length=16, path=path).translate(sources)
         for path in ("fast", "layers")
@@ -109,7 +119,7 @@ def test_dynamic_scales_beside_another_candidate_are_searched_where_all_in_int8_
         references,
         tokenizer=tokenizer,
         tolerance=0.5,
-        candidates=find_candidates(["dynamic scales", "plain"]),
+        candidates=with_8_bits(*find_candidates(["dynamic scales", "plain"])),
         search={"max_length": 16},
         budget=6,
     )
@@ -137,7 +147,6 @@ def test_a_balanced_candidate_leaves_the_observers_as_they_were():
 def test_a_balanced_candidate_keeps_the_spoiled_layer_in_int8():
     model, tokenizer, sources, references = spoiled()
     before = [weight.numpy() for weight in model.trainable_weights]
-    candidates = (PLAIN, balanced_candidate(tokenizer, sources[:16]))
     result = autotune(
         model,
         sources,
@@ -145,8 +154,7 @@ def test_a_balanced_candidate_keeps_the_spoiled_layer_in_int8():
         tokenizer=tokenizer,
         # Random weights lose much even so; the search beyond this has tests of its own.
         tolerance=49.0,
-        # The same on every CPU: some take weights of 7 bits by default.
-        candidates=[replace(c, convert_options={"weight_bits": 8}) for c in candidates],
+        candidates=with_8_bits(PLAIN, balanced_candidate(tokenizer, sources[:16])),
         search={"max_length": 16},
     )
     assert result.candidate.name == "balanced"
