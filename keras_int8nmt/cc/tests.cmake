@@ -76,8 +76,3 @@ if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
   add_test(NAME allocations COMMAND allocation_test)
   add_test(NAME decoder_specs COMMAND decoder_test specs)
 endif()
-
-# All of these programs and what they need, without the libraries.
-get_property(_programs DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
-list(FILTER _programs INCLUDE REGEX "_test$")
-add_custom_target(native_tests DEPENDS ${_programs})

@@ -48,7 +48,7 @@ def tree(tmp_path_factory) -> Path:
         shutil.copytree(REPOSITORY / folder, tree / folder)
     options = ["-DKERAS_INT8NMT_TESTS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
     run(["cmake", "-S", str(tree), "-B", str(tree / "build"), *options])
-    build(tree, "native_tests")
+    build(tree, "all")
     return tree
 
 
