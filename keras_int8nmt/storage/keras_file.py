@@ -22,6 +22,9 @@ _MOST_METADATA = 1 << 20
 _MOST_MEMBERS = 10_000
 # Keras packs nothing; weights that another program has packed become twice as large, or so.
 _MOST_EXPANSION = 100
+# How the names of arguments end that say how large a layer is.
+_SIZES = ("units", "filters", "_dim", "_size", "_heads", "_layers", "_length")
+_LEAST_SIZE = 1 << 20
 # Of an error of another package, which may show the whole configuration.
 _MOST_LETTERS = 1000
 
@@ -56,6 +59,7 @@ def check_keras_file(path: Path) -> None:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_members(path, archive.infolist())
+                size = sum(member.file_size for member in archive.infolist())
                 config = parse_json(archive.read(_CONFIG))
         except ModelFolderError:
             raise
@@ -66,6 +70,7 @@ def check_keras_file(path: Path) -> None:
             ) from error
     if not isinstance(config, dict):
         raise ModelFolderError(f"{str(path)!r} has a {_CONFIG} that is no JSON object.")
+    _check_sizes(path, config, size)
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
@@ -87,6 +92,31 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             )
     if sum(member.file_size for member in members) > MOST_BYTES:
         raise ModelFolderError(f"{str(path)!r} holds more than {MOST_BYTES} bytes.")
+
+
+def _check_sizes(path: Path, config: dict[str, Any], size: int) -> None:
+    """Raises ModelFolderError where a layer has more units, rows or heads than there is weight.
+
+    Keras makes the layers before it looks at their weights.
+
+    Args:
+        path: The file.
+        config: Its configuration.
+        size: Bytes of all that it holds.
+    """
+    # Two weights of four bits in a byte; layers without weights have sizes as well.
+    most = max(2 * size, _LEAST_SIZE)
+    todo: list[Any] = [config]
+    while todo:
+        each = todo.pop()
+        inner = each.values() if isinstance(each, dict) else each
+        todo += [value for value in inner if isinstance(value, dict | list)]
+        for name, value in each.items() if isinstance(each, dict) else ():
+            if type(value) is int and name.endswith(_SIZES) and value > most:
+                raise ModelFolderError(
+                    f"{str(path)!r} describes a layer of {name}={value}, and only {size} bytes of "
+                    "weights."
+                )
 
 
 def _told(error: Exception) -> str:
