@@ -230,6 +230,7 @@ class Translator:
         if failure is not None:
             raise failure
         check_nothing_put_in(place, card)
+        _check_ids(place, model, tokenizer)
         translator = cls(model, tokenizer, **options)
         if translator.path == "fast":
             try:
@@ -510,6 +511,16 @@ def _load_again(
     kind: type[Translator], folder: str, verify: str, options: dict[str, Any]
 ) -> Translator:
     return kind.load(folder, verify=verify, **options)
+
+
+def _check_ids(place: Path, model: Any, tokenizer: Any) -> None:
+    """Raises ModelFolderError where a folder's model and tokenizer are not of one another."""
+    for name in ("pad_id", "eos_id") if tokenizer is not None else ():
+        ours, theirs = getattr(model, name), getattr(tokenizer, name)
+        if ours != theirs:
+            raise ModelFolderError(
+                f"In {str(place)!r} the `{name}` of the model is {ours}, of the tokenizer {theirs}."
+            )
 
 
 def load_translator(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import pytest
 from helpers.models import tiny_model
-from helpers.mutations import copy_folder, mutate
+from helpers.mutations import copy_folder, mutate, seal_again
 
 import keras_int8nmt
 from keras_int8nmt import MarianTokenizer, convert, native, save_folder
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
 from keras_int8nmt.storage.card import MODEL_FILE, read_card, seal_card
+from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.storage.model_folder import load_folder
 from keras_int8nmt.translation.translator import load_translator
 
@@ -66,6 +68,18 @@ def test_a_mutated_folder_of_the_run_side_translates_or_is_refused(whole, tmp_pa
     used = try_folders(without_keras, tmp_path / "changed", tries, translate)
     # A changed weight is no damage that a file could tell; most others are.
     assert used < tries / 2
+
+
+@pytest.mark.skipif(native.reason() is not None, reason=f"no native library: {native.reason()}")
+def test_a_model_and_a_tokenizer_of_other_ids_are_refused_by_their_folder(whole, tmp_path):
+    folder = tmp_path / "model"
+    copy_folder(whole, folder)
+    content = json.loads((folder / "spec.json").read_bytes())
+    content["settings"]["eos_id"] = 4
+    (folder / "spec.json").write_text(json.dumps(content))
+    seal_again(folder, "spec.json")
+    with pytest.raises(ModelFolderError, match=r"model.* the `eos_id` of the model is 4, of the"):
+        load_translator(folder)
 
 
 def drop_keras(folder):
