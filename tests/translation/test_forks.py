@@ -69,6 +69,14 @@ def folder(converted, tmp_path_factory):
     return place
 
 
+@pytest.fixture(scope="module")
+def float_folder(tmp_path_factory):
+    """Of a model whose products are float32, which oneDNN computes where it is there."""
+    place = tmp_path_factory.mktemp("forks") / "float"
+    save_folder(convert(make_transformer(), policy="float32"), place, keras=False)
+    return place
+
+
 @pytest.mark.parametrize("used", [True, False], ids=["after it was used", "before it was used"])
 def test_the_keras_engine_is_refused_in_a_child_at_once(converted, used):
     ids = random_ids(converted)[:4]
@@ -180,7 +188,9 @@ print(ends == [0] * 15, inherited == [True] * 4, sent == [expected] * 4, flush=T
 
 
 @needs_library
-def test_children_of_a_busy_process_and_workers_of_a_pool_answer(folder, converted):
+@pytest.mark.parametrize("of", ["folder", "float_folder"])
+def test_children_of_a_busy_process_and_workers_of_a_pool_answer(of, converted, request):
+    folder = request.getfixturevalue(of)
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", WORKERS, str(folder)],
         input=json.dumps(random_ids(converted)),
