@@ -21,7 +21,20 @@ from keras_int8nmt.evaluation.metrics import (
 
 # Samples unless told, as sacreBLEU has them.
 TESTS = {"bs": 1000, "ar": 10_000}
+# A difference with a p value below it is not called chance, unless its interval holds none.
+SIGNIFICANT = 0.05
 _TEST_NAMES = {"bs": "paired bootstrap", "ar": "approximate randomization"}
+
+
+def is_significant(p_value: float, interval: tuple[float, float] | None = None) -> bool:
+    """Whether a difference is called one: what a p value and an interval both say.
+
+    Args:
+        p_value: Of a paired test.
+        interval: What holds 95 % of the difference's resamples; None where it is not known.
+    """
+    holds_none = interval is not None and interval[0] <= 0 <= interval[1]
+    return p_value < SIGNIFICANT and not holds_none
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,13 @@ class Comparison:
         ]
         for system in self.systems[1:]:
             assert system.bleu_difference_interval is not None
-            low, high = system.bleu_difference_interval
+            low, high = interval = system.bleu_difference_interval
+            p_value = system.metrics["BLEU"].p_value
+            sure = p_value is not None and is_significant(p_value, interval)
             lines.append(
                 f"{system.name} against {self.baseline.name}: BLEU {system.bleu_difference:+.2f}, "
-                f"95 % in [{low:+.2f}, {high:+.2f}]; {system.different_outputs} of "
+                f"95 % in [{low:+.2f}, {high:+.2f}], "
+                f"{'significant' if sure else 'within chance'}; {system.different_outputs} of "
                 f"{self.sentences} outputs differ"
             )
         return "\n".join([*lines, *(f"{n}|{text}" for n, text in self.signatures.items())])

@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator
 from html import escape
 
+from keras_int8nmt.evaluation.significance import SIGNIFICANT, is_significant
 from keras_int8nmt.report.quality import Example, Interval, Metric, Quality
 from keras_int8nmt.report.svg import intervals_svg
 from keras_int8nmt.report.text import signed
-
-# What is called a difference and not chance.
-_SIGNIFICANT = 0.05
 
 
 def quality_section(quality: Quality | None) -> Iterator[str]:
@@ -63,7 +61,8 @@ def _scores(quality: Quality) -> Iterator[str]:
         yield _score_row(metric)
     yield "</tbody></table></div>"
     if compared:
-        verdicts = [_verdict(metric) for metric in quality.metrics]
+        intervals = {"BLEU": quality.bleu_difference_interval}
+        verdicts = [_verdict(metric, intervals.get(metric.name)) for metric in quality.metrics]
         if quality.bleu_difference_interval is not None and quality.differing:
             low, high = map(signed, quality.bleu_difference_interval)
             verdicts.append(
@@ -96,17 +95,17 @@ def _interval(interval: Interval) -> str:
     return f"{interval.score:.2f} <small>± {interval.half_width:.2f}</small>"
 
 
-def _verdict(metric: Metric) -> str:
+def _verdict(metric: Metric, interval: tuple[float, float] | None) -> str:
     p = metric.p_value
     if p is None or metric.before is None:
         return ""
     if metric.after.score == metric.before.score:
         return f"{metric.name} does not differ."
-    if p < _SIGNIFICANT:
+    if is_significant(p, interval):
         better = metric.after.score > metric.before.score
         return (
             f"INT8 is {'better' if better else 'worse'} by {metric.name}, significantly so at the "
-            f"{_SIGNIFICANT:.0%} level.".replace("%", " %")
+            f"{SIGNIFICANT:.0%} level.".replace("%", " %")
         )
     return f"The difference in {metric.name} is within chance."
 

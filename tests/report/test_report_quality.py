@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
@@ -120,15 +122,23 @@ def test_the_section_shows_sentences_and_scores():
 
 
 @pytest.mark.parametrize(
-    ("p_value", "after", "verdict"),
+    ("p_value", "after", "interval", "verdict"),
     [
-        (0.2, 31.0, "The difference in BLEU is within chance."),
-        (0.01, 29.0, "INT8 is worse by BLEU, significantly so at the 5 % level."),
-        (0.01, 31.0, "INT8 is better by BLEU, significantly so at the 5 % level."),
+        (0.2, 31.0, (0.1, 2.0), "The difference in BLEU is within chance."),
+        (0.01, 29.0, (-2.0, -0.1), "INT8 is worse by BLEU, significantly so at the 5 % level."),
+        (0.01, 31.0, (0.1, 2.0), "INT8 is better by BLEU, significantly so at the 5 % level."),
+        (0.01, 31.0, None, "INT8 is better by BLEU, significantly so at the 5 % level."),
+        (0.01, 31.0, (-0.1, 2.0), "The difference in BLEU is within chance."),
+        (0.01, 29.0, (-2.0, 0.0), "The difference in BLEU is within chance."),
     ],
 )
-def test_the_verdict_follows_p(p_value, after, verdict):
-    quality = compare_translations(REFERENCES, AFTER, SOURCES, REFERENCES)
+def test_the_verdict_follows_p_and_never_stands_beside_an_interval_that_holds_none(
+    p_value, after, interval, verdict
+):
+    quality = replace(
+        compare_translations(REFERENCES, AFTER, SOURCES, REFERENCES),
+        bleu_difference_interval=interval,
+    )
     metric = Metric("BLEU", "s", Interval(30.0, 30.0, 1.0), Interval(after, after, 1.0), p_value)
     assert verdict in html(type(quality)(**{**vars(quality), "metrics": (metric,)}))
 
