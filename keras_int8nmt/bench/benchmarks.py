@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from keras_int8nmt.bench.accuracy.options import checked_options as accuracy_options
 from keras_int8nmt.bench.translation.options import checked_options
 
 _HERE = "keras_int8nmt.bench"
@@ -53,5 +54,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "accuracy": Benchmark(
         _HERE + ".accuracy.run:run_accuracy",
         ("docs", "state", "models", "recipes", "sentences", "test"),
+        accuracy_options,
     ),
 }

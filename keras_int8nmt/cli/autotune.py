@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from keras_int8nmt.cli.errors import UsageError
-from keras_int8nmt.cli.opening import open_with_tokenizer
+from keras_int8nmt.cli.opening import check_calibrated, open_with_tokenizer
 from keras_int8nmt.cli.options import (
     add_output,
     add_search,
@@ -99,6 +99,8 @@ def run(
 
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
+    if any(one.convert_options.get("activations") != "dynamic" for one in chosen):
+        check_calibrated(model, loaded)
     result = autotune(
         loaded,
         sources,

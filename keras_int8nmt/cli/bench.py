@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.cli.errors import UsageError
@@ -112,6 +113,9 @@ def run(benchmark: str, **options: Any) -> dict[str, Any]:
                 f"only the benchmark {' and '.join(having)} has the option "
                 f"--{_WORDS.get(name, name)}."
             )
+    docs = given.get("docs")
+    if docs is not None and Path(docs).exists() and not Path(docs).is_dir():
+        raise UsageError(f"--docs: {docs!r} is no folder.")
     given = chosen.checked(given)
     start_keras()
     figures = chosen.load()(**given)

@@ -9,9 +9,8 @@ from typing import Any
 
 from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.cli.opening import open_with_tokenizer
-from keras_int8nmt.cli.options import add_output, mode, positive, share
+from keras_int8nmt.cli.options import add_output, check_output_folder, mode, positive, share
 from keras_int8nmt.files.lines import read_pairs
-from keras_int8nmt.storage.card import check_replaceable
 
 # What a model card tells of calibration.
 CARD_ENTRIES = ("thresholds_mode", "unsigned", "balance", "data")
@@ -87,7 +86,7 @@ def run(
         feed = check_feed(feed, targets is not None, beam_size)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    check_replaceable(output, force)
+    check_output_folder(output, force)
     sources, references = read_pairs(data, targets)
     loaded, tokenizer, _ = open_with_tokenizer(model)
 

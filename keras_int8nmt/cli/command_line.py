@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except _USER_ERRORS as error:
-        message = " ".join(str(error).split())
-        print(f"keras-int8nmt {name}: {message}", file=sys.stderr)
+        print(f"keras-int8nmt {name}: {_message(error)}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         return 130
@@ -82,6 +81,14 @@ class _CommandParser(argparse.ArgumentParser):
             command_file(self._command).add_options(self)
             self._command = None
         return super().parse_known_args(args, namespace)
+
+
+def _message(error: Exception) -> str:
+    """An error in one line; of a file by its name, without the system's number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        return f"{name!r} can't be opened: {error.strerror}."
+    return " ".join(str(error).split())
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

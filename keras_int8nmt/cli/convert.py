@@ -8,10 +8,9 @@ from typing import Any
 
 from keras_int8nmt.cli.calibrate import CARD_ENTRIES
 from keras_int8nmt.cli.errors import UsageError
-from keras_int8nmt.cli.opening import open_folder
-from keras_int8nmt.cli.options import add_output
+from keras_int8nmt.cli.opening import check_calibrated, open_folder
+from keras_int8nmt.cli.options import add_output, check_output_folder
 from keras_int8nmt.errors import KerasInt8nmtError
-from keras_int8nmt.storage.card import check_replaceable
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +97,7 @@ def run(
     """Makes the INT8 model of a calibrated one, or with dynamic scales of any, and saves it."""
     from keras_int8nmt.autotuning.result import AutotuneResult, PolicyFileError
 
-    check_replaceable(output, force)
+    check_output_folder(output, force)
     chosen = find_policy(policy)
     tuned = chosen if isinstance(chosen, AutotuneResult) else None
     # Those of the candidate that was chosen win.
@@ -112,6 +111,10 @@ def run(
 
     if state_of(loaded) == "converted":
         raise UsageError(f"{model} is converted already.")
+    if options["activations"] != "dynamic":
+        check_calibrated(
+            model, loaded, ", or convert with --activations dynamic, which needs no calibration"
+        )
     try:
         if tuned is not None:
             int8 = tuned.convert(loaded, **options)

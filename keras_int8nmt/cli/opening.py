@@ -76,6 +76,26 @@ def open_folder(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]
     return open_model(path, quant=quant)
 
 
+def check_calibrated(path: str, model: Any, otherwise: str = "") -> None:
+    """Raises a UsageError that says what to run where a model that was opened is not calibrated.
+
+    Args:
+        path: Its folder.
+        model: What `open_folder` gave.
+        otherwise: What else can be done, to end the sentence with.
+    """
+    from keras_int8nmt.layers.model_state import without_thresholds
+    from keras_int8nmt.thresholds.errors import few
+
+    missing = without_thresholds(model)
+    if missing:
+        raise UsageError(
+            f"{path} is not calibrated: {len(missing)} observers have no thresholds "
+            f"({few(missing)}). Give the folder that `keras-int8nmt calibrate {path} --data "
+            f"SENTENCES -o DIR` writes{otherwise}."
+        )
+
+
 def start_keras() -> None:
     """Imports Keras and TensorFlow, without their greetings, and loads the native library.
 
@@ -84,21 +104,13 @@ def start_keras() -> None:
     """
     # INT8 runs on TensorFlow, whatever Keras is set to elsewhere.
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    check_native()
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         _import()
     else:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         with _silent_stderr():
             _import()
-
-    check_native()
-
-    from keras_int8nmt.ops import functions as ops
-
-    try:
-        ops.native_info()
-    except (RuntimeError, ValueError) as error:
-        raise UsageError(str(error)) from error
 
 
 def check_native() -> None:
@@ -111,14 +123,21 @@ def check_native() -> None:
 
 def _import() -> None:
     from keras_int8nmt.models import transformer as transformer
-    from keras_int8nmt.ops import functions as functions
+    from keras_int8nmt.ops import functions as ops
+
+    try:
+        ops.native_info()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    # TensorFlow also tells what it finds, and what it does not.
+    ops.find_devices()
 
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Holds back what native code writes to stderr; shown after all if there is an error.
 
-    TensorFlow logs a few lines on import at every log level.
+    TensorFlow logs a few lines on import and when it looks for devices at every log level.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

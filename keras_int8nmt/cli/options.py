@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from keras_int8nmt._arguments import MOST_INT32
+from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.runtime.batching import MOST_BATCH, MOST_STREAMS
 from keras_int8nmt.runtime.search_options import command_line_options
+from keras_int8nmt.storage.card import check_replaceable
 
 # More than any number here has.
 _MOST_DIGITS = 20
@@ -28,6 +31,18 @@ def add_output(parser: argparse.ArgumentParser, metavar: str, required: bool) ->
 
 def add_force(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def check_output_folder(path: str, force: bool) -> None:
+    """Raises where the folder of a model can't be written, before any work is done.
+
+    Raises:
+        UsageError: where it is there, and `--force` was not given.
+        ModelFolderError: see `check_replaceable`.
+    """
+    check_replaceable(path, force=True)
+    if Path(path).exists() and not force:
+        raise UsageError(f"{path!r} exists already; --force replaces it.")
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_int8nmt.cli.opening import open_folder
-from keras_int8nmt.cli.options import add_output
-from keras_int8nmt.storage.card import check_replaceable, own_entries, read_card
+from keras_int8nmt.cli.options import add_output, check_output_folder
+from keras_int8nmt.storage.card import own_entries, read_card
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(model: str, output: str, force: bool, runtime_only: bool = False) -> dict[str, Any]:
     """Saves a model and all of its card's entries again."""
-    check_replaceable(output, force)
+    check_output_folder(output, force)
     read_card(model)
     loaded, tokenizer, card = open_folder(model)
 

@@ -20,8 +20,9 @@ from keras_int8nmt.conversion.transformer import (
 )
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.layers.matmuls import MatMul
-from keras_int8nmt.layers.model_state import observers, without_statistics
+from keras_int8nmt.layers.model_state import observers, without_statistics, without_thresholds
 from keras_int8nmt.models.transformer import Transformer
+from keras_int8nmt.thresholds.errors import few
 
 
 class ConversionError(KerasInt8nmtError, ValueError):
@@ -157,24 +158,20 @@ def _is_functional(model: keras.Model) -> bool:
 
 
 def _require_calibrated(model: keras.Model) -> None:
-    missing = []
-    for path, observer in observers(model):
-        if not observer.is_calibrated and not observer.optional:
-            missing.append(path)
+    missing = without_thresholds(model)
     if missing:
-        listed = "\n  ".join(missing)
         raise ConversionError(
-            f"{len(missing)} observers of model {model.name!r} have no thresholds; calibrate first "
-            f"(CalibrationCallback with evaluate or predict):\n  {listed}"
+            f"{len(missing)} observers of model {model.name!r} have no thresholds "
+            f"({few(missing)}); calibrate first (CalibrationCallback with evaluate or predict), or "
+            'convert with activations="dynamic", which needs no calibration.'
         )
 
 
 def _require_statistics(model: keras.Model) -> None:
     missing = without_statistics(model)
     if missing:
-        listed = "\n  ".join(missing)
         raise ConversionError(
             f"bias_correction needs the mean of each channel, which {len(missing)} observers of "
             f"model {model.name!r} lack: it was calibrated by a release that did not keep them, or "
-            f"its thresholds were set by hand; calibrate again:\n  {listed}"
+            f"its thresholds were set by hand; calibrate again: {few(missing)}"
         )

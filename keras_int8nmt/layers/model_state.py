@@ -104,6 +104,15 @@ def without_statistics(model: keras.layers.Layer) -> list[str]:
     ]
 
 
+def without_thresholds(model: keras.layers.Layer) -> list[str]:
+    """The paths of observers that conversion and simulation need calibrated and are not."""
+    return [
+        path
+        for path, observer in observers(model)
+        if not observer.is_calibrated and not observer.optional
+    ]
+
+
 def set_state(model: keras.layers.Layer, state: str) -> None:
     """Sets what every quantizable layer of a model does.
 
@@ -124,7 +133,7 @@ def set_state(model: keras.layers.Layer, state: str) -> None:
             "QuantAttention."
         )
     if state == "simulating":
-        missing = [p for p, o in found if not o.is_calibrated and not o.optional]
+        missing = without_thresholds(model)
         if missing:
             raise NotCalibratedError(missing)
     taking_part = {id(observer) for _, observer in found}

@@ -39,6 +39,11 @@ def native_info() -> dict[str, Any]:
     return native.info()
 
 
+def find_devices() -> None:
+    """Makes TensorFlow look for devices, which it otherwise does when it is first used."""
+    tf.config.list_physical_devices()
+
+
 def set_num_threads(threads: int) -> None:
     """Threads of one matrix product; 1 unless set. No effect on stock operations."""
     if not isinstance(threads, int) or threads < 1:

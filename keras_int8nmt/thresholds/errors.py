@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keras_int8nmt.errors import KerasInt8nmtError
+
+# Names that a message lists.
+_NAMED = 3
+
+
+def few(names: Sequence[str]) -> str:
+    """Some names in one line, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 class CalibrationError(KerasInt8nmtError, ValueError):
@@ -14,8 +25,7 @@ class NotCalibratedError(CalibrationError):
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = list(paths)
-        listed = "\n  ".join(paths)
         super().__init__(
-            f"{len(paths)} observers have no thresholds; calibrate first (CalibrationCallback with "
-            f"evaluate, predict or fit):\n  {listed}"
+            f"{len(paths)} observers have no thresholds ({few(paths)}); calibrate first "
+            "(CalibrationCallback with evaluate, predict or fit)."
         )
