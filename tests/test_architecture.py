@@ -47,6 +47,7 @@ ROOMS = [
         Room("_registration", run_side=True),
         Room("_threads", run_side=True),
         Room("_tables", run_side=True),
+        Room("_text", run_side=True),
         Room("_untrusted", run_side=True),
         Room("errors", run_side=True),
         Room("quantization", "numpy", run_side=True),

@@ -43,6 +43,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids
 from keras_int8nmt.thresholds.modes import parse_mode
+from keras_int8nmt.tokenizers.protocol import text_test
 
 # Seconds after which a line of progress may come where there is no terminal: an evaluation mostly
 # takes longer.
@@ -351,6 +352,7 @@ def _token_pairs(
         return None
     # A tokenizer with one vocabulary for both sides need not have the method.
     encode_target = getattr(tokenizer, "encode_target", tokenizer.encode)
+    has_text = text_test(tokenizer)
 
     def cut(ids: list[int]) -> list[int]:
         return cut_ids(ids, model.max_length, model.eos_id)
@@ -358,7 +360,7 @@ def _token_pairs(
     pairs = [
         (cut(tokenizer.encode(source)), cut(encode_target(target)))
         for source, target in zip(sample or (), references or (), strict=True)
-        if source.strip()
+        if has_text(source)
     ]
     if not pairs:
         raise ValueError("`sample` has no sentence.")

@@ -16,7 +16,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids, pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
-from keras_int8nmt.tokenizers.protocol import Tokenizer
+from keras_int8nmt.tokenizers.protocol import Tokenizer, text_test
 from keras_int8nmt.translation.translator import Translator
 
 # Shows sentences to a model, and tells how many.
@@ -127,7 +127,8 @@ def _feed(
             f"There must be one target for each source; received {len(sources)} sources and "
             f"{len(targets)} targets."
         )
-    kept = [i for i, text in enumerate(sources) if text.strip()]
+    has_text = text_test(tokenizer)
+    kept = [i for i, text in enumerate(sources) if has_text(text)]
     if not kept:
         raise ValueError("There is no sentence to calibrate on.")
     sources = [sources[i] for i in kept]

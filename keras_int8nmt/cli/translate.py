@@ -42,6 +42,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_search(parser)
     _add_batches(parser)
     add_verbose(parser)
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="no progress and no summary on stderr; warnings and errors remain",
+    )
 
 
 def _add_lines(parser: argparse.ArgumentParser) -> None:
@@ -56,14 +61,18 @@ def _add_lines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--field",
         metavar="NAME_OR_NUMBER",
-        help="what to translate. jsonl: an entry, default: text. tsv: a column, counted from 1 "
-        "(default), or its name in the first line, which is a header then",
+        help="what to translate. jsonl: an entry, default: text; OUTER.INNER: one in an object. "
+        "tsv: a column, counted from 1 (default), or its name in the first line, which is a header "
+        "then",
     )
     parser.add_argument(
         "--output-field",
         metavar="NAME",
-        help="jsonl: the entry of the translation, which may replace one that is there. tsv with a "
-        f"header: the name of the new column. Default: {OUTPUT_FIELD}",
+        help="jsonl: the entry of the translation, which may replace one that is there; "
+        "OUTER.INNER: one in an object. tsv with a header: the name of the new column. Default: "
+        f"{OUTPUT_FIELD}; if what is translated lies in an entry of this name, beside it. In jsonl "
+        "a translation that ran into the length limit also has the entry finished, false, and one "
+        "of a source that was cut source_cut, true",
     )
     parser.add_argument(
         "--on-error",
@@ -90,7 +99,8 @@ def _add_batches(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=WINDOW,
         metavar="LINES",
-        help="lines that are sorted together and then written; default: %(default)s",
+        help="lines that are sorted together and then written; with 1 each line is answered before "
+        "the next one is read. Default: %(default)s",
     )
 
 
@@ -106,6 +116,7 @@ def run(
     on_error: str = ON_ERROR[0],
     window: int = WINDOW,
     verbose: bool = False,
+    quiet: bool = False,
     **search: Any,
 ) -> dict[str, Any]:
     """Translates a file of any size, line by line."""
@@ -134,7 +145,7 @@ def run(
         with closing(sink):
             try:
                 translator = partial(open_translator, model, search, verbose)
-                return _translated(translator, source, sink, form, output, on_error)
+                return _translated(translator, source, sink, form, output, on_error, quiet)
             except KeyboardInterrupt:
                 if isinstance(sink, JournaledOutput) and (lines := sink.safe_lines):
                     print(f"{lines} lines are safe; --resume goes on after them.", file=sys.stderr)
@@ -148,6 +159,7 @@ def _translated(
     form: LineFormat,
     output: str | None,
     on_error: str,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Translates what is not in the output yet."""
     from keras_int8nmt.evaluation.measure import gemm_of, precision_of
@@ -155,7 +167,11 @@ def _translated(
 
     find_place(source, sink)
     translator = open_it()
-    done = translate_lines(translator, source, sink, form, path=output, on_error=on_error)
+    done = translate_lines(
+        translator, source, sink, form, path=output, on_error=on_error, bar=not quiet
+    )
+    if not quiet:
+        print(f"keras-int8nmt: {done.summary()}", file=sys.stderr)
     return {
         **done.figures(),
         "precision": precision_of(translator),

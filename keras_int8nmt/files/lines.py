@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
+from keras_int8nmt._text import visible
 from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.files.encoding import wide_encoding
 
 
 class TextFileError(KerasInt8nmtError, ValueError):
     """A file of text can't be read or does not fit; the message names it and the line."""
+
+
+class BadLineError(KerasInt8nmtError, ValueError):
+    """A line is not what its format says; the message goes on after file and number."""
 
 
 def read_lines(path: str | os.PathLike[str] | None) -> list[str]:
@@ -22,10 +28,12 @@ def read_lines(path: str | os.PathLike[str] | None) -> list[str]:
     A line feed ends a line and nothing else does; a carriage return before it is dropped.
 
     Raises:
-        TextFileError: naming the first line that is not UTF-8.
+        TextFileError: naming the first line that is not UTF-8 or has a NUL, or the encoding of a
+            file that is UTF-16 or UTF-32.
         OSError: when the file can't be read.
     """
     content = sys.stdin.buffer.read() if path is None else Path(path).read_bytes()
+    check_encoding("stdin" if path is None else str(path), content)
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -53,20 +61,44 @@ def read_pairs(src: str, ref: str | None) -> tuple[list[str], list[str] | None]:
         raise TextFileError(
             f"{src} has {len(sources)} lines and {ref} {len(references)}; they must have as many."
         )
-    if not any(line.strip() for line in sources):
+    if not any(map(visible, sources)):
         raise TextFileError(f"{src} has no sentence.")
     return sources, references
 
 
+def check_encoding(name: str, head: bytes) -> None:
+    """Raises TextFileError where a file that begins with these bytes is UTF-16 or UTF-32."""
+    found = wide_encoding(head)
+    if found is not None:
+        raise TextFileError(
+            f"{name}, line 1: the file is {found} and must be UTF-8; "
+            f"`iconv -f {found} -t UTF-8` makes it so."
+        )
+
+
+def decode_line(line: bytes) -> str:
+    """The text of a line.
+
+    Raises:
+        BadLineError: where it is not UTF-8, or has a NUL, which no text has.
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadLineError(
+            f"not UTF-8 (byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line)"
+        ) from error
+    if "\0" in text:
+        raise BadLineError(f"a NUL at byte {line.index(0) + 1} of the line, which is no text")
+    return text
+
+
 def _decode(path: str | os.PathLike[str] | None, number: int, line: bytes) -> str:
     try:
-        return line.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
+        return decode_line(line.removesuffix(b"\r"))
+    except BadLineError as error:
         name = "stdin" if path is None else str(path)
-        raise TextFileError(
-            f"{name}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at byte "
-            f"{error.start + 1} of the line)"
-        ) from error
+        raise TextFileError(f"{name}, line {number}: {error}") from error
 
 
 def write_lines(path: str | os.PathLike[str] | None, lines: Sequence[str]) -> None:

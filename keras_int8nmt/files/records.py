@@ -6,14 +6,20 @@ import json
 import re
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.files.lines import BadLineError, decode_line
 
 FORMATS = ("text", "jsonl", "tsv")
 OUTPUT_FIELD = "translation"
 
 
-class BadLineError(KerasInt8nmtError, ValueError):
-    """A line is not what its format says; the message goes on after file and number."""
+class Marks(NamedTuple):
+    """What else is to be said of a translation; see `Translation`."""
+
+    finished: bool = True
+    source_cut: bool = False
+
+
+_FINE = Marks()
 
 
 class Record(NamedTuple):
@@ -38,8 +44,8 @@ class LineFormat(Protocol):
             BadLineError: what is wrong with it.
         """
 
-    def with_translation(self, record: Record, translation: str) -> bytes:
-        """The line with its translation."""
+    def with_translation(self, record: Record, translation: str, marks: Marks = _FINE) -> bytes:
+        """The line with its translation, and where the format can tell them with the marks."""
 
     def without(self, record: Record) -> bytes:
         """The line where there is nothing to translate."""
@@ -50,10 +56,12 @@ def make_format(name: str, field: str | None, output_field: str | None) -> LineF
 
     Args:
         name: "text", "jsonl" or "tsv".
-        field: What to translate: in jsonl a name, "text" by default; in tsv a column, counted from
-            1, or its name in the first line, which is then a header; by default column 1.
+        field: What to translate: in jsonl a name, "text" by default, of an entry of an object in it
+            "OUTER.INNER"; in tsv a column, counted from 1, or its name in the first line, which is
+            then a header; by default column 1.
         output_field: Where the translation goes: in jsonl this entry, in tsv the header of a last
-            column; "translation" by default.
+            column; "translation" by default, which is put beside what is translated where it is a
+            part of an entry of that name.
 
     Raises:
         ValueError: when the format has no such thing.
@@ -63,7 +71,7 @@ def make_format(name: str, field: str | None, output_field: str | None) -> LineF
             raise ValueError("Lines of text have no fields; --field is for jsonl and tsv.")
         return TextLines()
     if name == "jsonl":
-        return JsonLines(field or "text", output_field or OUTPUT_FIELD)
+        return JsonLines(field or "text", output_field)
     if name != "tsv":
         raise ValueError(f"The format must be one of {', '.join(FORMATS)}; received {name!r}.")
     field = field or "1"
@@ -80,36 +88,46 @@ class TextLines:
     """One sentence a line."""
 
     def parse(self, number: int, line: bytes) -> Record:
-        return Record(_decoded(line), None)
+        return Record(decode_line(line), None)
 
-    def with_translation(self, record: Record, translation: str) -> bytes:
+    def with_translation(self, record: Record, translation: str, marks: Marks = _FINE) -> bytes:
         return one_line(translation).encode("utf-8")
 
     def without(self, record: Record) -> bytes:
         return b""
 
 
-class _JsonObject(NamedTuple):
-    """A line of JSON; its translation goes between `begin` and `end`, as a value or an entry."""
+class _Edit(NamedTuple):
+    """What is put between two places of a line: `before`, a value, `after`."""
 
-    line: str
     begin: int
     end: int
-    is_there: bool
+    before: str = ""
+    after: str = ""
+
+
+class _JsonObject(NamedTuple):
+    """A line of JSON: where its translation goes, and each mark; None: it has no place."""
+
+    line: str
+    translation: _Edit
+    marks: list[_Edit | None]
 
 
 class JsonLines:
     """One JSON object a line; the translation is an entry of it, added or replaced.
 
-    All else on the line stays to the letter: read as Python's values and written again, numbers
-    would lose digits, or become `Infinity`, which is no JSON.
+    A translation that ran into the length limit also has an entry `finished`, false, and one of a
+    source that was cut `source_cut`, true. All else on the line stays to the letter: read as
+    Python's values and written again, numbers would lose digits, or become `Infinity`, which is no
+    JSON.
     """
 
-    def __init__(self, field: str, output_field: str) -> None:
+    def __init__(self, field: str, output_field: str | None) -> None:
         self.field, self.output_field = field, output_field
 
     def parse(self, number: int, line: bytes) -> Record:
-        text = _decoded(line)
+        text = decode_line(line)
         if not text.strip():
             return Record(None, line)
         try:
@@ -118,20 +136,60 @@ class JsonLines:
             raise BadLineError(f"not JSON ({error})") from error
         if not isinstance(entries, dict):
             raise BadLineError("not a JSON object")
-        if self.field not in entries:
+        names = _find(entries, self.field)
+        if names is None:
             raise BadLineError(f"no field {self.field!r}")
-        if not isinstance(entries[self.field], str):
+        source = _entry(entries, names)
+        if not isinstance(source, str):
             raise BadLineError(f"the field {self.field!r} is not text")
-        is_there = self.output_field in entries
-        end = len(text[: text.rindex("}")].rstrip())
-        place = _value(text, self.output_field) if is_there else (end, end)
-        return Record(entries[self.field], _JsonObject(text, *place, is_there))
+        if "\0" in source:
+            raise BadLineError(f"a NUL in the field {self.field!r}, which is no text")
+        wanted, found = self._output(entries, names)
+        place = _replacing(text, found) if found else _adding(text, entries, wanted)
+        marks = [self._mark(text, entries, name, wanted, found) for name in Marks._fields]
+        return Record(source, _JsonObject(text, place, marks))
 
-    def with_translation(self, record: Record, translation: str) -> bytes:
-        line, begin, end, is_there = record.rest
-        entry = b"" if is_there else b", " + _quoted(self.output_field) + b": "
-        value = _quoted(translation)
-        return b"".join((line[:begin].encode(), entry, value, line[end:].encode()))
+    def _mark(
+        self,
+        text: str,
+        entries: dict[str, Any],
+        name: str,
+        wanted: tuple[str, ...],
+        found: tuple[str, ...] | None,
+    ) -> _Edit | None:
+        """Where a mark goes."""
+        if name == wanted[0]:
+            return None
+        if name not in entries:
+            return _adding(text, entries, (name,))
+        # Of an earlier translation, which is replaced as well; otherwise it is the line's own.
+        return _replacing(text, (name,)) if found and isinstance(entries[name], bool) else None
+
+    def _output(
+        self, entries: dict[str, Any], source: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+        """Names from the outside in of where the translation goes, and of what is there by now."""
+        name = self.output_field or OUTPUT_FIELD
+        found = _find(entries, name)
+        if self.output_field is None and found is not None and found == source[: len(found)]:
+            # It would take the place of the source.
+            beside = (*source[:-1], name)
+            return beside, beside if name in _entry(entries, source[:-1]) else None
+        return found or _to_make(entries, name), found
+
+    def with_translation(self, record: Record, translation: str, marks: Marks = _FINE) -> bytes:
+        line, place, places = record.rest
+        edits = [(place, _quoted(translation))]
+        for mark, default, edit in zip(marks, _FINE, places, strict=True):
+            # An edit without words around it replaces a value.
+            if edit is not None and (mark != default or not edit.before):
+                edits.append((edit, json.dumps(mark).encode()))
+        done, parts = 0, []
+        for edit, value in sorted(edits, key=lambda one: one[0].begin):
+            before, after = line[done : edit.begin] + edit.before, edit.after
+            parts += [before.encode(), value, after.encode()]
+            done = edit.end
+        return b"".join([*parts, line[done:].encode()])
 
     def without(self, record: Record) -> bytes:
         return record.rest
@@ -144,7 +202,7 @@ class TabRows:
         self.column, self.name, self.header = column, name, header
 
     def parse(self, number: int, line: bytes) -> Record:
-        text = _decoded(line)
+        text = decode_line(line)
         columns = text.split("\t")
         if self.name is not None and number == 1:
             if self.name not in columns:
@@ -160,7 +218,7 @@ class TabRows:
             raise BadLineError(f"{len(columns)} columns, and column {self.column + 1} is wanted")
         return Record(columns[self.column], text)
 
-    def with_translation(self, record: Record, translation: str) -> bytes:
+    def with_translation(self, record: Record, translation: str, marks: Marks = _FINE) -> bytes:
         cell = one_line(translation).replace("\t", " ")
         return f"{record.rest}\t{cell}".encode()
 
@@ -174,12 +232,66 @@ def _refuse_constant(name: str) -> NoReturn:
 
 # Whole numbers as float, since int refuses very long ones; none of them is written.
 _JSON = json.JSONDecoder(parse_int=float, parse_constant=_refuse_constant)
-_SPACE = re.compile(r"[ \t\n\r]*")
+_BLANKS = " \t\n\r"
+_SPACE = re.compile(f"[{_BLANKS}]*")
 
 
-def _value(text: str, name: str) -> tuple[int, int]:
-    """Where the value of this name begins and ends in an object; the last one's, as it counts."""
-    found, at = (0, 0), text.index("{")
+def _find(entries: dict[str, Any], name: str) -> tuple[str, ...] | None:
+    """The names of an entry, from the outside in; "a.b" is one of that name, or `b` in `a`."""
+    if name in entries:
+        return (name,)
+    for at in (i for i, char in enumerate(name) if char == "."):
+        inner = entries.get(name[:at])
+        if isinstance(inner, dict) and (rest := _find(inner, name[at + 1 :])):
+            return (name[:at], *rest)
+    return None
+
+
+def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> Any:
+    for name in names:
+        entries = entries[name]
+    return entries
+
+
+def _to_make(entries: dict[str, Any], name: str) -> tuple[str, ...]:
+    """The names of an entry that is not there: in the objects that are, as far as they go."""
+    for at in (i for i, char in enumerate(name) if char == "."):
+        outer = name[:at]
+        if isinstance(entries.get(outer), dict):
+            return (outer, *_to_make(entries[outer], name[at + 1 :]))
+        if outer in entries:
+            raise BadLineError(f"the field {outer!r} is no object, and {name!r} is to go into it")
+    return tuple(name.split("."))
+
+
+def _replacing(text: str, names: tuple[str, ...]) -> _Edit:
+    return _Edit(*_place(text, names))
+
+
+def _adding(text: str, entries: dict[str, Any], names: tuple[str, ...]) -> _Edit:
+    """A new entry at the end of the innermost object that is there, in new ones as need be."""
+    outer: tuple[str, ...] = ()
+    while len(outer) < len(names) - 1 and isinstance(entries.get(names[len(outer)]), dict):
+        entries = entries[names[len(outer)]]
+        outer = names[: len(outer) + 1]
+    _, end = _place(text, outer)
+    last = len(text[: text.rindex("}", 0, end)].rstrip(_BLANKS))
+    new = names[len(outer) :]
+    opened = ": {".join(_quoted(name).decode() for name in new) + ": "
+    return _Edit(last, last, (", " if entries else "") + opened, "}" * (len(new) - 1))
+
+
+def _place(text: str, names: tuple[str, ...]) -> tuple[int, int]:
+    """Where the value begins and ends that these names lead to from the object of the line."""
+    begin, end = _after_space(text, 0), len(text)
+    for name in names:
+        begin, end = _value(text, begin, name)
+    return begin, end
+
+
+def _value(text: str, at: int, name: str) -> tuple[int, int]:
+    """Where the value of this name is in the object at a place; the last one's, as it counts."""
+    found = (0, 0)
     while text[at] != "}":
         # Behind the brace or a comma.
         key, at = _JSON.raw_decode(text, _after_space(text, at + 1))
@@ -209,12 +321,3 @@ def _quoted(text: str) -> bytes:
 def one_line(text: str) -> str:
     """A line of input is a line of output, whatever the model says."""
     return " ".join(text.splitlines())
-
-
-def _decoded(line: bytes) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadLineError(
-            f"not UTF-8 (byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line)"
-        ) from error

@@ -9,17 +9,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, NamedTuple
 
 from keras_int8nmt.files import WINDOW
 from keras_int8nmt.files.compression import open_input
-from keras_int8nmt.files.lines import TextFileError
-from keras_int8nmt.files.records import BadLineError, LineFormat, Record
+from keras_int8nmt.files.encoding import HEAD
+from keras_int8nmt.files.lines import BadLineError, check_encoding
+from keras_int8nmt.files.records import LineFormat, Record
 
 # A window ends at so many bytes even if it has few lines.
 _WINDOW_BYTES = 4 << 20
-# A longer line is no sentence, and must not fill the memory.
-_LONGEST_LINE = 4 << 20
+# A longer line is no sentence; it is kept up to the second length, and must not fill the memory.
+_LONGEST_LINE, _LONGEST_KEPT = 4 << 20, 64 << 20
+_TOO_LONG = f"more than {_LONGEST_LINE} bytes, which are no sentence"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,7 +33,7 @@ class Window:
         first: Number of the first, counted from 1.
         records: What they hold.
         errors: What is wrong with those that could not be read, by index; their record's `rest` is
-            the line.
+            the line, None of one that is too long to be kept.
         sha256: Of all lines of the file up to the last of these.
         start, position: Bytes of the file that were read before and after, packed as they are
             there.
@@ -50,6 +52,13 @@ class Window:
         return self.first + len(self.records) - 1
 
 
+class _Line(NamedTuple):
+    """A line without its end, None where it is too long to be kept, and how many bytes it has."""
+
+    content: bytes | None
+    length: int
+
+
 class LineSource:
     """The lines of a file, or of stdin; a context manager.
 
@@ -63,14 +72,15 @@ class LineSource:
 
     Raises:
         CompressedFileError, OSError: when it can't be opened.
+        TextFileError: when the first line is read of a file that is UTF-16 or UTF-32.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] | None, form: LineFormat, window: int = WINDOW
     ) -> None:
         self.name = "stdin" if path is None else str(path)
-        self._form, self._window = form, window
-        self._content: BinaryIO
+        self._form, self.window = form, window
+        self._content: Any  # it can be looked into without being read
         if path is None:
             self._content, self._raw = sys.stdin.buffer, None
             self.size = None
@@ -125,11 +135,11 @@ class LineSource:
         first, size, start = self._number + 1, 0, self.position
         records: list[Record] = []
         errors: dict[int, str] = {}
-        while len(records) < self._window and size < _WINDOW_BYTES:
+        while len(records) < self.window and size < _WINDOW_BYTES:
             line = self._read_line()
             if line is None:
                 break
-            size += len(line)
+            size += line.length
             record, error = self._parse(line)
             if error is not None:
                 errors[len(records)] = error
@@ -138,27 +148,43 @@ class LineSource:
             return None
         return Window(first, records, errors, self.sha256, start, self.position)
 
-    def _parse(self, line: bytes) -> tuple[Record, str | None]:
+    def _parse(self, line: _Line) -> tuple[Record, str | None]:
+        if line.length > _LONGEST_LINE or line.content is None:
+            return Record(None, line.content), _TOO_LONG
         try:
-            return self._form.parse(self._number, line), None
+            return self._form.parse(self._number, line.content), None
         except BadLineError as error:
-            return Record(None, line), str(error)
+            return Record(None, line.content), str(error)
 
-    def _read_line(self) -> bytes | None:
+    def _read_line(self) -> _Line | None:
+        if self._number == 0:
+            # What is there by now: whoever sends line by line waits for the answer to the first.
+            head = self._content.peek(HEAD)
+            if not head:
+                return None
+            check_encoding(self.name, head)
         line = self._content.readline(_LONGEST_LINE)
         if not line:
             return None
         self._number += 1
-        self._bytes += len(line)
-        if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
-            raise TextFileError(
-                f"{self.name}, line {self._number}: more than {_LONGEST_LINE} bytes without a line "
-                "feed; it is not a file of sentences."
-            )
-        self._hash.update(line)
+        self._count(line)
+        pieces, length = [line], len(line)
+        while not line.endswith(b"\n") and (line := self._content.readline(_LONGEST_LINE)):
+            self._count(line)
+            length += len(line)
+            pieces = [*pieces, line] if length <= _LONGEST_KEPT else []
+        if length > _LONGEST_KEPT:
+            return _Line(None, length)
+        content = b"".join(pieces)
         if self._number == 1:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        return line.removesuffix(b"\n").removesuffix(b"\r")
+            check_encoding(self.name, content)
+            content = content.removeprefix(_BYTE_ORDER_MARK)
+        content = content.removesuffix(b"\n").removesuffix(b"\r")
+        return _Line(content, len(content))
+
+    def _count(self, piece: bytes) -> None:
+        self._bytes += len(piece)
+        self._hash.update(piece)
 
 
 def count_lines(path: str | os.PathLike[str]) -> int:

@@ -14,7 +14,7 @@ from keras_int8nmt.keras_engine.forks import check_tensorflow
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
 from keras_int8nmt.runtime.errors import EngineGoneError, ForkedProcessError
 from keras_int8nmt.runtime.forks import ForkSafeLock
-from keras_int8nmt.runtime.results import Hypothesis, NoSentences, SearchResults
+from keras_int8nmt.runtime.results import Hypothesis, NoSentences, SearchResults, found_hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 
@@ -82,7 +82,8 @@ class GraphEngine:
         return result
 
     def _translate(self, batch: list[Sequence[int]]) -> list[list[Hypothesis]]:
-        return unpacked(self.search(tf.constant(pad_batch(batch, self.model.pad_id))))
+        found = self.search(tf.constant(pad_batch(batch, self.model.pad_id)))
+        return unpacked(found, self.options.max_length)
 
     def _join(self) -> ThreadPoolExecutor:
         """The streams' threads, which are there as long as anybody has work for them."""
@@ -183,12 +184,12 @@ def _select_sentences(cache: Any, sentences: tf.Tensor, count: tf.Tensor) -> Any
     return tf.nest.map_structure(select, cache)
 
 
-def unpacked(result: SearchResult) -> list[list[Hypothesis]]:
-    """The hypotheses that there are of each sentence."""
+def unpacked(result: SearchResult, max_length: int) -> list[list[Hypothesis]]:
+    """The hypotheses that there are of each sentence; the search ended them at `max_length`."""
     tokens, lengths, scores = (x.numpy() for x in result)
     return [
         [
-            Hypothesis(None, ids[:n].tolist(), float(score))
+            found_hypothesis(ids[:n].tolist(), float(score), max_length)
             for ids, n, score in zip(row, ends, row_scores, strict=True)
             if n > 0
         ]

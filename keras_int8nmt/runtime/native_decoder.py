@@ -20,7 +20,7 @@ from keras_int8nmt._memory import address_of, dtype_of
 from keras_int8nmt.runtime.errors import EngineError, EngineGoneError, ForkedProcessError
 from keras_int8nmt.runtime.forks import ForkSafeLock, in_forked_child
 from keras_int8nmt.runtime.model_spec import DTYPES, ModelSpec
-from keras_int8nmt.runtime.results import Hypothesis
+from keras_int8nmt.runtime.results import Hypothesis, found_hypothesis
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.token_filters import native_refusal
 
@@ -151,6 +151,7 @@ class NativeDecoder:
         self._functions = _prepared(native.require_functions())
         self._process = os.getpid()
         self._closed = False
+        self.max_length = search.max_length
         settings = [_setting(name.encode(), value) for name, value in spec.settings.items()]
         tensors = [_tensor(name.encode(), tensor) for name, tensor in spec.tensors.items()]
         handed = _Spec(
@@ -375,7 +376,7 @@ class NativeResult:
         )
         every = tokens.tolist()
         found = [
-            Hypothesis(None, every[end - length : end], score)
+            found_hypothesis(every[end - length : end], score, self._decoder.max_length)
             for end, length, score in zip(accumulate(lengths), lengths, scores, strict=True)
         ]
         return [found[last - n : last] for last, n in zip(accumulate(counts), counts, strict=True)]

@@ -18,11 +18,19 @@ class Hypothesis:
         tokens: Generated token ids, the end token included.
         score: Sum of the tokens' log-probabilities / number of tokens ** length penalty; NaN where
             the caller asked for none.
+        finished: False: it ran into the length limit, where the search ended it: the end of the
+            sentence may be missing, or it repeats itself.
     """
 
     text: str | None
     tokens: list[int]
     score: float
+    finished: bool = True
+
+
+def found_hypothesis(tokens: list[int], score: float, max_length: int) -> Hypothesis:
+    """What a search found that ends every hypothesis at `max_length` tokens."""
+    return Hypothesis(None, tokens, score, finished=len(tokens) < max_length)
 
 
 class AsyncResult(Protocol[R]):

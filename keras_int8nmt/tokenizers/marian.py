@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 
+from keras_int8nmt._text import visible
 from keras_int8nmt._untrusted import parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 
@@ -92,14 +93,35 @@ class MarianTokenizer:
             tokens[name] = token
         return tokens
 
+    @property
+    def source_ids(self) -> Collection[int]:
+        """The ids that `encode` gives."""
+        return self._ids.values()
+
+    @property
+    def target_ids(self) -> Collection[int]:
+        """The ids that `decode` knows."""
+        return self._pieces.keys()
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` and the end token."""
-        code = _LANGUAGE_CODE.match(text)
-        ids = []
-        if code and code.group() in self._ids:
-            ids.append(self._ids[code.group()])
-            text = text[code.end() :]
+        code, text = self._split(text)
+        ids = [self._ids[code]] if code else []
         return [*ids, *self._pieces_to_ids(text, self._source, self._source_pieces), self.eos_id]
+
+    def has_text(self, text: str) -> bool:
+        """Whether there is anything to translate; language codes are nothing."""
+        code, text = self._split(text)
+        while code:
+            code, text = self._split(text.lstrip())
+        return visible(text)
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """The language code at the start, "" without one, and what follows."""
+        code = _LANGUAGE_CODE.match(text)
+        if code is None or code.group() not in self._ids:
+            return "", text
+        return code.group(), text[code.end() :]
 
     def encode_target(self, text: str) -> list[int]:
         """Token ids of a translation and the end token: what a decoder learns to produce."""

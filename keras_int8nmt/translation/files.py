@@ -15,12 +15,15 @@ from keras_int8nmt.files.compression import packer
 from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.output import Output
-from keras_int8nmt.files.records import LineFormat
+from keras_int8nmt.files.records import LineFormat, Marks, Record
 from keras_int8nmt.files.source import LineSource, Window
 from keras_int8nmt.runtime.errors import EngineGoneError
-from keras_int8nmt.translation.results import AsyncTranslations, Translation
+from keras_int8nmt.translation.results import AsyncTranslations, SentenceError, Translation
 from keras_int8nmt.translation.translator import Translator
 from keras_int8nmt.translation.windows import overlapped
+
+# Lines that a warning names.
+_NAMED = 20
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Done:
         lines_before: Those that an earlier run had written.
         failed: Lines that could not be translated, in all runs.
         target_tokens: Tokens of this run's best hypotheses, end tokens included.
+        unfinished: Lines of this run whose translations ran into the length limit.
+        sources_cut: Lines of this run of which only the beginning was translated.
         seconds: Of this run, reading and writing included.
     """
 
@@ -40,6 +45,8 @@ class Done:
     failed: int
     target_tokens: int = 0
     seconds: float = 0.0
+    unfinished: int = 0
+    sources_cut: int = 0
 
     def figures(self) -> dict[str, Any]:
         """As `keras-int8nmt translate --json` writes them."""
@@ -47,10 +54,28 @@ class Done:
             "sentences": self.lines,
             "sentences_before": self.lines_before,
             "failed": self.failed,
+            "unfinished": self.unfinished,
+            "sources_cut": self.sources_cut,
             "target_tokens": self.target_tokens,
             "seconds": self.seconds,
             "tokens_per_second": self.target_tokens / self.seconds if self.seconds else 0.0,
         }
+
+    def summary(self) -> str:
+        """What was done, in one line."""
+        before = f" ({self.lines_before} of them by an earlier run)" if self.lines_before else ""
+        figures = self.figures()
+        told = [
+            f"{self.lines} lines{before} in {self.seconds:.1f} s",
+            f"{figures['tokens_per_second']:.0f} tokens/s",
+        ]
+        for count, what in (
+            (self.failed, "could not be translated"),
+            (self.unfinished, "ran into the length limit"),
+            (self.sources_cut, "cut before they were translated"),
+        ):
+            told += [f"{count} {what}"] if count else []
+        return ", ".join(told)
 
 
 def find_place(source: LineSource, output: Output) -> None:
@@ -103,29 +128,42 @@ def translate_lines(
     before = output.progress.lines
     done = Done(before, before, output.progress.failed)
     start = time.perf_counter()
-    with _bar(source, bar) as shown, _old_objects_left_alone():
-        windows = overlapped(
-            source.windows(),
-            lambda window: _Careful(translator, window, source.name),
-            _shower(shown),
-        )
-        with closing(windows):
-            for window, results in windows:
-                writer = _Writer(source.name, form, on_error)
-                content = pack(writer.content(window, results))
-                done.failed += writer.failed
-                _append(
-                    output, content, lines=window.last, sha256=window.sha256, failed=done.failed
-                )
-                done.lines = window.last
-                done.target_tokens += writer.target_tokens
-                done.seconds = time.perf_counter() - start
-                _show(shown, window, done)
-        if not done.lines and not output.progress.complete:
-            # Nothing, packed, is not a file of 0 bytes. In one step with the end, so that a run
-            # that goes on does not write it twice.
-            _append(output, pack(b""), complete=True)
-        _finish(output)
+    unfinished = _Numbers()
+    try:
+        with _bar(source, bar) as shown, _old_objects_left_alone():
+            windows = overlapped(
+                source.windows(),
+                lambda window: _Careful(translator, window, source.name),
+                _shower(shown),
+                ahead=source.window > 1,
+            )
+            with closing(windows):
+                for window, results in windows:
+                    writer = _Writer(source.name, form, on_error)
+                    content = pack(writer.content(window, results))
+                    done.failed += writer.failed
+                    _append(
+                        output, content, lines=window.last, sha256=window.sha256, failed=done.failed
+                    )
+                    done.lines = window.last
+                    done.target_tokens += writer.target_tokens
+                    done.sources_cut += writer.sources_cut
+                    unfinished.add(writer.unfinished)
+                    done.unfinished = unfinished.count
+                    done.seconds = time.perf_counter() - start
+                    _show(shown, window, done)
+            if not done.lines and not output.progress.complete:
+                # Nothing, packed, is not a file of 0 bytes. In one step with the end, so that a run
+                # that goes on does not write it twice.
+                _append(output, pack(b""), complete=True)
+            _finish(output)
+    finally:
+        # Of what was written, even if the run ends here.
+        if unfinished.count:
+            _warn(
+                f"{source.name}: {unfinished} ran into the length limit; what follows may be "
+                "missing, or they repeat themselves."
+            )
     done.seconds = time.perf_counter() - start
     return done
 
@@ -138,6 +176,32 @@ def _bar(source: LineSource, wanted: bool) -> Any:
     from keras_int8nmt._progress import byte_bar
 
     return byte_bar(source.size, "translating", source.position)
+
+
+def _warn(message: str) -> None:
+    # Around the bar, if there is one.
+    write = sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else print
+    write(f"keras-int8nmt: {message}", file=sys.stderr)
+
+
+class _Numbers:
+    """Numbers of lines, of which the first are named."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, numbers: list[int]) -> None:
+        self.count += len(numbers)
+        self._first += numbers[: _NAMED - len(self._first)]
+
+    def __str__(self) -> str:
+        named = ", ".join(map(str, self._first))
+        more = self.count - len(self._first)
+        which = f"line {named}" if self.count == 1 else f"lines {named}"
+        return f"the translation{'s' * (self.count > 1)} of {which}" + (
+            f" and of {more} more" if more else ""
+        )
 
 
 @contextmanager
@@ -177,6 +241,8 @@ class _Careful:
             return [*self._pending.results(progress)]
         except EngineGoneError:
             raise
+        except SentenceError as error:
+            return error.outcomes
         except self._translator.errors:
             return _in_halves(self._translator, self._texts)
 
@@ -191,6 +257,8 @@ def _in_halves(translator: Translator, texts: list[str]) -> list[Translation | s
     except EngineGoneError:
         # No sentence's fault.
         raise
+    except SentenceError as error:
+        return error.outcomes
     except translator.errors as error:
         if len(texts) == 1:
             return [" ".join(str(error).split())]
@@ -205,6 +273,8 @@ class _Writer:
         self._name, self._form, self._on_error = name, form, on_error
         self.failed = 0
         self.target_tokens = 0
+        self.sources_cut = 0
+        self.unfinished: list[int] = []
 
     def content(self, window: Window, results: Sequence[Translation | str]) -> bytes:
         """The lines, each with its end."""
@@ -212,32 +282,35 @@ class _Writer:
         for i, record in enumerate(window.records):
             number = window.first + i
             if i in window.errors:
-                self._report(number, window.errors[i])
-                lines.append(record.rest if self._on_error == "copy" else b"")
+                copied = self._on_error == "copy" and record.rest is not None
+                self._report(number, window.errors[i], copied)
+                lines.append(record.rest if copied else b"")
             elif record.text is None:
                 lines.append(self._form.without(record))
             else:
-                text = self._text(number, record.text, next(translations))
-                lines.append(self._form.with_translation(record, text))
+                lines.append(self._line(number, record, next(translations)))
         lines.append(b"")
         return b"\n".join(lines)
 
-    def _text(self, number: int, source: str, result: Translation | str) -> str:
-        if isinstance(result, Translation):
-            self.target_tokens += len(result.hypotheses[0].tokens)
-            return result.text
-        self._report(number, result)
-        return source if self._on_error == "copy" else ""
+    def _line(self, number: int, record: Record, result: Translation | str) -> bytes:
+        assert record.text is not None
+        if isinstance(result, str):
+            copied = self._on_error == "copy"
+            self._report(number, result, copied)
+            return self._form.with_translation(record, record.text if copied else "")
+        self.target_tokens += len(result.hypotheses[0].tokens)
+        self.sources_cut += result.source_cut
+        if not result.finished:
+            self.unfinished.append(number)
+        marks = Marks(result.finished, result.source_cut)
+        return self._form.with_translation(record, result.text, marks)
 
-    def _report(self, number: int, reason: str) -> None:
+    def _report(self, number: int, reason: str, copied: bool) -> None:
         where = f"{self._name}, line {number}: {reason}"
         if self._on_error == "stop":
             raise TextFileError(where)
         self.failed += 1
-        treated = "copied" if self._on_error == "copy" else "left empty"
-        # Around the bar, if there is one.
-        write = sys.modules["tqdm"].tqdm.write if "tqdm" in sys.modules else print
-        write(f"keras-int8nmt: {where}; {treated}", file=sys.stderr)
+        _warn(f"{where}; {'copied' if copied else 'left empty'}")
 
 
 def _append(output: Output, content: bytes, **progress: Any) -> None:

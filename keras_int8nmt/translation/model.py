@@ -36,7 +36,8 @@ class TranslationModel(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Among them `source_vocabulary_size`: ids of sources are below it."""
+        """Among them `source_vocabulary_size`: ids of sources are below it; likewise
+        `target_vocabulary_size` where it is known."""
 
     def native_refusal(self) -> str | None:
         """Why the native decoder can't run it as it is now; None if it can."""

@@ -47,6 +47,7 @@ class SpecModel:
         self.settings: Mapping[str, Any] = {
             **spec.settings,
             "source_vocabulary_size": spec.tensors[_TABLE].shape[0],
+            "target_vocabulary_size": spec.settings.get("output_projection.columns"),
         }
         self._packed = packed_spec(spec, done_with)
 

@@ -6,6 +6,8 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,12 @@ from keras_int8nmt.storage.card import (
     read_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.tokenizers.fit import check_fit
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
-from keras_int8nmt.tokenizers.protocol import Tokenizer
+from keras_int8nmt.tokenizers.protocol import Tokenizer, text_test
 from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
 from keras_int8nmt.translation.native_engine import NativeEngine, native_refusal
-from keras_int8nmt.translation.results import AsyncTranslations, Translation
+from keras_int8nmt.translation.results import AsyncTranslations, Translation, error_text
 from keras_int8nmt.translation.spec_model import SpecModel
 from keras_int8nmt.translation.windows import cut, overlapped
 
@@ -48,6 +51,8 @@ VERIFY = ("full", "size")
 _PATHS = ("auto", "fast", "layers")
 # Source tokens of a batch on the layer path. Its caches hold beams of them, for each layer.
 _BATCH_TOKENS = 16384
+# Sources that a warning names.
+_NAMED = 20
 
 
 class Translator:
@@ -81,7 +86,7 @@ class Translator:
         threads_per_stream: Threads that share the large products of each stream on the fast path:
             for the shortest time of a single request.
         max_source_length: A longer source is cut to this many tokens, the end token kept, with a
-            warning (once). None: the model's `max_length`, which is also the most.
+            warning and marked. None: the model's `max_length`, which is also the most.
         path: "auto": the native decoder where it can run the model (any `Transformer` or
             `Int8Transformer`, with the native library), else the model's own layers in
             TensorFlow's loop; `translator.path` tells which, and `path_reason` why. "fast" and
@@ -156,11 +161,8 @@ class Translator:
         self.max_source_length = min(
             whole("max_source_length", max_source_length, 1, MOST_INT32), model.max_length
         )
-        for name in ("pad_id", "eos_id") if tokenizer is not None else ():
-            ours, theirs = getattr(model, name), getattr(tokenizer, name)
-            if ours != theirs:
-                raise ValueError(f"`{name}` of the model is {ours}, of the tokenizer {theirs}.")
-        self._warned = False
+        if tokenizer is not None:
+            check_fit(model, tokenizer)
         self._native_engine: NativeEngine | None = None
         self._graph_engine: Engine | None = None
         self._making = ForkSafeLock()
@@ -261,12 +263,19 @@ class Translator:
         """Translates with scores.
 
         Args:
-            texts: Sentences. One of nothing but white space has the empty translation, score 0.
+            texts: Sentences. One of nothing that can be seen (white space, zero-width and control
+                characters, marks without a letter), or of a language code alone, has the empty
+                translation, score 0.
             progress: Called now and then, in the caller's thread, with the number of sentences that
                 are finished since the last call.
 
         Returns:
-            A `Translation` for each text, in the order of `texts`.
+            A `Translation` for each text, in the order of `texts`. It says whether it ran into the
+            length limit (`finished`), and whether its source was cut (`source_cut`).
+
+        Raises:
+            SentenceError: when a text can't be tokenized, or its translation not be detokenized;
+                it has the translations of all others.
         """
         return self.begin(texts).results(progress)
 
@@ -294,11 +303,32 @@ class Translator:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"`texts[{i}]` must be a str; it is {text!r}.")
-        present = [i for i, text in enumerate(texts) if text.strip()]
-        name = name or _sentence
-        ids = [self._checked(i, self.tokenizer.encode(texts[i]), name) for i in present]
-        keys = sort_keys(self.sort, ids, [texts[i] for i in present])
-        return AsyncTranslations(len(texts), present, self._begin(ids, keys), self._translation_of)
+        has_text, name = text_test(self.tokenizer), name or _sentence
+        ids: dict[int, list[int]] = {}
+        failed: dict[int, str] = {}
+        for i, text in enumerate(texts):
+            if not has_text(text):
+                continue
+            try:
+                encoded = _whole_ids(self.tokenizer.encode(text), i, name)
+            except Exception as error:  # whatever somebody's tokenizer raises: it is of one text
+                failed[i] = f"can't be tokenized: {error_text(error)}"
+                continue
+            reason = self._unfit(encoded)
+            if reason is not None:
+                failed[i] = reason
+            elif any(token not in (self.model.eos_id, self.model.pad_id) for token in encoded):
+                ids[i] = encoded
+        cut = self._cut(ids, name)
+        present = list(ids)
+        keys = sort_keys(self.sort, list(ids.values()), [texts[i] for i in present])
+        found = self._begin(list(ids.values()), keys)
+
+        def finish(i: int, hypotheses: list[Hypothesis]) -> Translation:
+            plain = self._translation(hypotheses, i in cut)
+            return replace(plain, hypotheses=[self._with_text(h) for h in plain.hypotheses])
+
+        return AsyncTranslations(len(texts), present, found, finish, failed, name)
 
     def translate_ids(
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
@@ -306,9 +336,16 @@ class Translator:
         """`translate` of token ids, the end token included; the results have no text."""
         if isinstance(sentences, str | bytes):
             raise TypeError("`sentences` must be lists of token ids; received one piece of text.")
-        ids = [self._checked(i, sentence, _sentence) for i, sentence in enumerate(sentences)]
-        begun = self._begin(ids, sort_keys(self.sort, ids))
-        return [self._translation(found) for found in begun.results(progress)]
+        ids = {i: _whole_ids(sentence, i, _sentence) for i, sentence in enumerate(sentences)}
+        for i, sentence in ids.items():
+            reason = self._unfit(sentence)
+            if reason is not None:
+                raise ValueError(f"{_sentence(i)} {reason}.")
+        cut = self._cut(ids, _sentence)
+        begun = self._begin(list(ids.values()), sort_keys(self.sort, list(ids.values())))
+        return [
+            self._translation(found, i in cut) for i, found in enumerate(begun.results(progress))
+        ]
 
     def translate_iter(self, lines: Iterable[str], window: int = WINDOW) -> Iterator[Translation]:
         """`translate` of a stream of any length: a generator that looks ahead a little.
@@ -316,7 +353,8 @@ class Translator:
         Args:
             lines: Sentences; a line's end, as files give it, is white space like any other.
             window: Sentences that are sorted together. At most three windows are in memory, and
-                two are read before the first translation is given.
+                two are read before the first translation is given. With 1 each sentence is
+                translated and given before the next one is read.
 
         Yields:
             A `Translation` for each line, in the order of `lines`.
@@ -327,15 +365,24 @@ class Translator:
             ...     for translation in translator.translate_iter(lines):
             ...         print(translation.text)
         """
-        for _, results in overlapped(cut(lines, window), self.begin):
+        first = 0
+
+        def begin(texts: list[str]) -> AsyncTranslations:
+            nonlocal first
+            before, first = first, first + len(texts)
+            return self.begin(texts, lambda i: _sentence(before + i))
+
+        for _, results in overlapped(cut(lines, window), begin, ahead=window > 1):
             yield from results
 
-    def map_dataset(self, dataset: Any, window: int = WINDOW) -> Any:
+    def map_dataset(self, dataset: Any, window: int = WINDOW, *, marks: bool = False) -> Any:
         """A `tf.data.Dataset` of the best translations of a dataset of sentences.
 
         Args:
             dataset: Of scalar strings, or of vectors of them (one batched already); UTF-8.
             window: Of scalars: sentences that are sorted together.
+            marks: Whether an element also tells what went wrong: it is a dict then, of
+                `translation`, `finished` and `source_cut`, see `Translation`.
 
         Returns:
             A dataset of the same shapes, in the same order.
@@ -347,42 +394,44 @@ class Translator:
         """
         from keras_int8nmt.translation.datasets import map_strings
 
-        return map_strings(dataset, self, window)
+        return map_strings(dataset, self.translate, window, marks)
 
-    def _translation_of(self, found: list[Hypothesis]) -> Translation:
-        return Translation([self._with_text(h) for h in self._translation(found).hypotheses])
-
-    def _translation(self, found: list[Hypothesis]) -> Translation:
+    def _translation(self, found: list[Hypothesis], source_cut: bool) -> Translation:
         """An empty hypothesis stands where there is none."""
-        hypotheses = found or [Hypothesis(None, [], -math.inf)]
+        hypotheses = found or [Hypothesis(None, [], -math.inf, finished=False)]
         if not self.options.return_scores:
-            hypotheses = [Hypothesis(None, h.tokens, math.nan) for h in hypotheses]
-        return Translation(hypotheses)
+            hypotheses = [replace(h, score=math.nan) for h in hypotheses]
+        return Translation(hypotheses, source_cut)
 
     def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
         assert self.tokenizer is not None
-        text = self.tokenizer.decode(hypothesis.tokens)
-        return Hypothesis(text, hypothesis.tokens, hypothesis.score)
+        return replace(hypothesis, text=self.tokenizer.decode(hypothesis.tokens))
 
-    def _checked(self, i: int, sentence: Sequence[int], name: Callable[[int], str]) -> list[int]:
-        ids = _whole_ids(sentence, i, name)
+    def _unfit(self, ids: list[int]) -> str | None:
+        """What is wrong with the ids of a sentence; None where the model takes them."""
         vocabulary = self.model.settings["source_vocabulary_size"]
         if not ids or ids[-1] != self.model.eos_id:
-            raise ValueError(f"{name(i)} does not end with the end token {self.model.eos_id}.")
+            return f"does not end with the end token {self.model.eos_id}"
         if min(ids) < 0 or max(ids) >= vocabulary:
-            raise ValueError(
-                f"{name(i)} has a token id outside the source vocabulary [0, {vocabulary})."
-            )
-        if len(ids) <= self.max_source_length:
-            return ids
-        if not self._warned:
-            self._warned = True
+            return f"has a token id outside the source vocabulary [0, {vocabulary})"
+        return None
+
+    def _cut(self, sentences: dict[int, list[int]], name: Callable[[int], str]) -> set[int]:
+        """Cuts those that are too long, with one warning that names them; returns which."""
+        longest = self.max_source_length
+        lengths = {i: len(ids) for i, ids in sentences.items() if len(ids) > longest}
+        for i in lengths:
+            sentences[i] = cut_ids(sentences[i], longest, self.model.eos_id)
+        if lengths:
+            named = [f"{name(i)} has {n} tokens" for i, n in islice(lengths.items(), _NAMED)]
+            more = len(lengths) - len(named)
             warnings.warn(
-                f"{name(i)} has {len(ids)} tokens; longer ones than {self.max_source_length} "
-                "are cut. No more such warnings follow.",
-                stacklevel=2,
+                ", ".join(named)
+                + (f" and {more} more have too many" if more else "")
+                + f"; longer ones than {longest} are cut.",
+                stacklevel=3,
             )
-        return cut_ids(ids, self.max_source_length, self.model.eos_id)
+        return set(lengths)
 
     @property
     def beam_size(self) -> int:

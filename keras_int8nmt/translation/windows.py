@@ -30,6 +30,8 @@ def overlapped(
     windows: Iterable[W],
     begin: Callable[[W], AsyncResult[R]],
     progress: Callable[[W, int], Any] | None = None,
+    *,
+    ahead: bool = True,
 ) -> Generator[tuple[W, R], None, None]:
     """Yields each window with its results, in order, while later ones are being worked at.
 
@@ -41,7 +43,12 @@ def overlapped(
         windows: Read as they are needed.
         begin: Hands a window to the streams and returns at once.
         progress: Called with a window and how many of its sentences have finished now.
+        ahead: False: no window is read before the caller is done with the one before, for a caller
+            who waits for each answer.
     """
+    if not ahead:
+        yield from _one_by_one(windows, begin, progress)
+        return
     iterator = iter(windows)
     under_way: deque[tuple[W, AsyncResult[R]]] = deque()
     try:
@@ -60,6 +67,21 @@ def overlapped(
     finally:
         for _, pending in under_way:
             pending.cancel()
+
+
+def _one_by_one(
+    windows: Iterable[W],
+    begin: Callable[[W], AsyncResult[R]],
+    progress: Callable[[W, int], Any] | None,
+) -> Generator[tuple[W, R], None, None]:
+    for window in windows:
+        pending = begin(window)
+        try:
+            results = pending.results(_of(window, progress))
+        except BaseException:
+            pending.cancel()
+            raise
+        yield window, results
 
 
 def _of(window: W, progress: Callable[[W, int], Any] | None) -> Callable[[int], Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -151,7 +152,9 @@ def test_with_a_translator_of_the_run_side_no_command_of_it_needs_tensorflow(tmp
         before=CAPITALS,
     )
     assert statuses == [0, 0, 0], err
-    assert err == f"{out} is finished: 3 lines.\n"
+    summary, finished = err.splitlines()
+    assert re.fullmatch(r"keras-int8nmt: 3 lines in [\d.]+ s, \d+ tokens/s", summary)
+    assert finished == f"{out} is finished: 3 lines."
     assert out.read_text() == capitals.read_text()
     assert json.loads(figures.read_text())["bleu"] == pytest.approx(100.0)
 

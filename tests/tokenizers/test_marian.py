@@ -188,3 +188,20 @@ def test_targets_are_encoded_by_the_target_side_and_decode_to_themselves(shared_
     ids = tokenizer.encode_target(text)
     assert ids[-1] == tokenizer.eos_id
     assert tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("text", [">>deu<<", " ", ">>deu<<\u200b", ">>deu<< >>deu<< \u0301"])
+def test_a_language_code_is_no_text(folder, text):
+    assert not MarianTokenizer(folder).has_text(text)
+
+
+@pytest.mark.parametrize("text", ["a", ">>deu<< a", ">>xyz<<", "a >>deu<<", "\u4f60"])
+def test_what_can_be_seen_beside_a_language_code_is_text(folder, text):
+    assert MarianTokenizer(folder).has_text(text)
+
+
+def test_it_tells_its_ids(folder):
+    tokenizer = MarianTokenizer(folder)
+    assert set(tokenizer.source_ids) == set(tokenizer.target_ids)
+    assert {tokenizer.eos_id, tokenizer.pad_id, tokenizer.unk_id} <= set(tokenizer.source_ids)
+    assert set(tokenizer.encode("the cat")) <= set(tokenizer.source_ids)

@@ -6,21 +6,27 @@ import gc
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.file_runs import SUFFIXES, TEXTS, FakeTranslator, packed, translate, unpacked
 
 from keras_int8nmt.files.compression import CompressedFileError, open_input
-from keras_int8nmt.files.lines import TextFileError
-from keras_int8nmt.files.output import open_output
+from keras_int8nmt.files.lines import TextFileError, read_lines
+from keras_int8nmt.files.output import StreamOutput, open_output
 from keras_int8nmt.files.records import make_format
-from keras_int8nmt.files.source import count_lines
+from keras_int8nmt.files.source import LineSource, count_lines
+from keras_int8nmt.translation.files import translate_lines
+from keras_int8nmt.translation.results import SentenceError, Translation
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -290,10 +296,255 @@ def test_what_a_translator_says_of_a_sentence_names_the_line_of_the_file(tmp_pat
     assert told == [(text, f"{source}, {text},") for text in ("line 2", "line 5", "line 6")]
 
 
-def test_a_file_without_lines_is_no_text(tmp_path):
-    (tmp_path / "in").write_bytes(b"x" * (5 << 20))
-    with pytest.raises(TextFileError, match="line 1: more than"):
-        translate(tmp_path / "in", tmp_path / "out", on_error="copy")
+@pytest.mark.parametrize("size", [5 << 20, 70 << 20])
+def test_a_line_that_is_too_long_is_one_that_fails(tmp_path, capsys, size):
+    """It is copied as it is, unless it would fill the memory, and does not end the run."""
+    long = b"x" * size
+    (tmp_path / "in").write_bytes(b"one\n" + long + b"\r\ntwo\n" + long)
+    with pytest.raises(TextFileError, match="in, line 2: more than 4194304 bytes"):
+        translate(tmp_path / "in", tmp_path / "out", window=1)
+    done = translate(tmp_path / "in", tmp_path / "out", on_error="copy", resume=True, window=1)
+    copied = long if size < 64 << 20 else b""
+    assert (tmp_path / "out").read_bytes() == b"ONE\n" + copied + b"\nTWO\n" + copied + b"\n"
+    assert (done.lines, done.lines_before, done.failed) == (4, 1, 2)
+    treated = "copied" if copied else "left empty"
+    assert [line.rpartition("; ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        treated, treated
+    ]  # fmt: skip
+
+
+WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+SCRIPTS = [
+    "One.\nTwo words.\n",
+    "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440.\r\n\u041d\u0435\u0442.\r\n",
+    "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e\n",
+    "\u4f60\u597d\uff0c\u4e16\u754c\n\u518d\u89c1 2\n",
+    "Hi",
+]
+
+
+@pytest.mark.parametrize("name", ["in", "in.gz"])
+@pytest.mark.parametrize("text", SCRIPTS)
+@pytest.mark.parametrize("encoding", WIDE)
+def test_an_encoding_of_two_or_four_bytes_is_told_by_its_name(tmp_path, encoding, text, name):
+    """The mark at the start is no must."""
+    source = packed(tmp_path / name, text.encode(encoding))
+    message = rf"{name}, line 1: the file is {encoding[:6].upper()}\w* and must"
+    with (
+        LineSource(source, make_format("text", None, None)) as lines,
+        pytest.raises(TextFileError, match=message),
+    ):
+        next(lines.windows())
+    if name == "in":
+        with pytest.raises(TextFileError, match=message):
+            read_lines(source)
+
+
+def test_a_file_in_another_encoding_ends_the_run_whatever_becomes_of_lines_that_fail(tmp_path):
+    (tmp_path / "in").write_bytes("One.\n".encode("utf-16"))
+    for on_error in ("copy", "empty"):
+        with pytest.raises(TextFileError, match="is UTF-16 and must"):
+            translate(tmp_path / "in", tmp_path / "out", on_error=on_error)
+
+
+def test_text_in_utf_8_is_not_taken_for_another_encoding(tmp_path):
+    lines = ["One.", "Привет", "你好", "नमस्ते", "a\tb", "\x1b[1mb\x1b[0m"]
+    source = tmp_path / "in"
+    source.write_text("\n".join(lines), "utf-8")
+    assert translate(source, tmp_path / "out").failed == 0
+    assert read_lines(source) == lines
+
+
+@pytest.mark.parametrize("line", [b"Good\0 night.", b"\0", b"\0\0\0\0", b"a long line\0"])
+def test_a_zero_byte_in_a_line_is_reported(tmp_path, capsys, line):
+    (tmp_path / "in").write_bytes(b"one\n" + line + b"\ntwo\n")
+    message = f"in, line 2: a NUL at byte {line.index(0) + 1} of the line"
+    with pytest.raises(TextFileError, match=message):
+        translate(tmp_path / "in", tmp_path / "out", force=True)
+    with pytest.raises(TextFileError, match=message):
+        read_lines(tmp_path / "in")
+    assert translate(tmp_path / "in", tmp_path / "out", on_error="copy", force=True).failed == 1
+    assert (tmp_path / "out").read_bytes() == b"ONE\n" + line + b"\nTWO\n"
+    assert message in capsys.readouterr().err
+    (tmp_path / "json").write_bytes(b'{"text": "a\\u0000b"}\n')
+    with pytest.raises(TextFileError, match="a NUL in the field 'text'"):
+        translate(tmp_path / "json", tmp_path / "o", make_format("jsonl", None, None))
+
+
+NESTED = [
+    # (line, field, output field, expected)
+    ('{"t": {"en": "a"}}', "t.en", None, '{"t": {"en": "a"}, "translation": "A"}'),
+    ('{"t": {"en": "a"}}', "t.en", "t.de", '{"t": {"en": "a", "de": "A"}}'),
+    ('{"t": {"en":"a","de":1}, "i": 2}', "t.en", "t.de", '{"t": {"en":"a","de":"A"}, "i": 2}'),
+    ('{"a":{"b":{"c":"x"} } }', "a.b.c", "a.d", '{"a":{"b":{"c":"x"}, "d": "X" } }'),
+    # The default would take the place of the source.
+    ('{"translation": {"en": "a"}}', "translation.en", None,
+     '{"translation": {"en": "a", "translation": "A"}}'),
+    ('{"translation": {"en": "a", "translation": 0}}', "translation.en", None,
+     '{"translation": {"en": "a", "translation": "A"}}'),
+    ('{"translation": {"en": "a"}}', "translation.en", "translation", '{"translation": "A"}'),
+    # A name with a dot is one if there is such an entry.
+    ('{"t.en": "a", "t": {"en": "b"}}', "t.en", "y", '{"t.en": "a", "t": {"en": "b"}, "y": "A"}'),
+    ('{"t.u": {"en": "a"}}', "t.u.en", "t.u.de", '{"t.u": {"en": "a", "de": "A"}}'),
+    ('{"t": {"en": "a"}, "t.de": 0}', "t.en", "t.de", '{"t": {"en": "a"}, "t.de": "A"}'),
+    # What is to be made, in an object without an entry and in none.
+    ('{"t": "a", "o": { }}', "t", "o.de", '{"t": "a", "o": {"de": "A" }}'),
+    ('{"t": "a"}', "t", "o.p.de", '{"t": "a", "o": {"p": {"de": "A"}}}'),
+    # Of two entries of a name the last counts, in objects too.
+    ('{"t": {"en": "a"}, "t": {"en": "b", "en": "c"}}', "t.en", "t.en",
+     '{"t": {"en": "a"}, "t": {"en": "b", "en": "C"}}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "field", "output_field", "expected"), NESTED)
+def test_entries_of_nested_objects_are_named_with_dots(
+    tmp_path, line, field, output_field, expected
+):
+    (tmp_path / "in").write_text(line)
+    translate(tmp_path / "in", tmp_path / "out", make_format("jsonl", field, output_field))
+    assert (tmp_path / "out").read_text() == expected + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "output_field", "message"),
+    [
+        ('{"t": {"de": "a"}}', None, "no field 't.en'"),
+        ('{"t": "a"}', None, "no field 't.en'"),
+        ('{"t": {"en": 1}}', None, "the field 't.en' is not text"),
+        ('{"t": {"en": "a"}, "o": 1}', "o.de", "the field 'o' is no object"),
+    ],
+)
+def test_a_nested_entry_that_is_not_there_is_an_error_of_its_line(
+    tmp_path, line, output_field, message
+):
+    (tmp_path / "in").write_text(line)
+    form = make_format("jsonl", "t.en", output_field)
+    with pytest.raises(TextFileError, match=f"in, line 1: {message}"):
+        translate(tmp_path / "in", tmp_path / "out", form)
+
+
+class Marking(FakeTranslator):
+    """Says of a text with RUNAWAY that it was not finished, of one with LONG that it was cut."""
+
+    def begin(self, texts, name=None):
+        pending = super().begin(texts, name)
+
+        def results(progress=None):
+            return [
+                Translation(
+                    [replace(one.hypotheses[0], finished="RUNAWAY" not in one.text)],
+                    source_cut="LONG" in one.text,
+                )
+                for one in type(pending).results(pending, progress)
+            ]
+
+        return SimpleNamespace(results=results, cancel=pending.cancel)
+
+
+def test_what_ran_into_the_limit_is_counted_and_told_by_its_line_once(tmp_path, capsys):
+    texts = ["one", "runaway", "long", "", "long runaway", *["x"] * 9, "runaway"]
+    (tmp_path / "in").write_text("\n".join(texts))
+    done = translate(tmp_path / "in", tmp_path / "out", translator=Marking(), window=2)
+    assert (done.unfinished, done.sources_cut, done.failed) == (3, 2, 0)
+    assert done.figures()["unfinished"] == 3
+    assert done.figures()["sources_cut"] == 2
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "in: the translations of lines 2, 5, 15 ran into the length limit" in warning
+    assert "15 lines" in done.summary()
+    assert "3 ran into the length limit, 2 cut before" in done.summary()
+    (tmp_path / "in").write_text("runaway\n" * 30 + "BROKEN\n")
+    with pytest.raises(TextFileError, match="line 31"):
+        translate(tmp_path / "in", tmp_path / "out", translator=Marking(), force=True, window=1)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "lines 1, 2, 3," in warning
+    assert "20 and of 10 more ran into" in warning
+
+
+def test_json_lines_carry_what_went_wrong(tmp_path):
+    lines = [
+        b'{"text": "one"}',
+        b'{"text": "runaway" }',
+        b'{"text": "long"}',
+        b'{"text": "long runaway", "t": {}}',
+        # A mark of an earlier translation goes with it; an entry of the line's own stays.
+        b'{"text": "one", "translation": "?", "finished": false, "source_cut": true}',
+        b'{"text": "runaway", "translation": "?", "finished": true}',
+        b'{"text": "runaway", "finished": true}',
+        b'{"text": "runaway", "translation": "?", "finished": "on Monday"}',
+    ]
+    (tmp_path / "in").write_bytes(b"\n".join(lines))
+    form = make_format("jsonl", None, None)
+    translate(tmp_path / "in", tmp_path / "out", form, translator=Marking())
+    assert (tmp_path / "out").read_bytes().splitlines() == [
+        b'{"text": "one", "translation": "ONE"}',
+        b'{"text": "runaway", "translation": "RUNAWAY", "finished": false }',
+        b'{"text": "long", "translation": "LONG", "source_cut": true}',
+        b'{"text": "long runaway", "t": {}, "translation": "LONG RUNAWAY", "finished": false, '
+        b'"source_cut": true}',
+        b'{"text": "one", "translation": "ONE", "finished": true, "source_cut": false}',
+        b'{"text": "runaway", "translation": "RUNAWAY", "finished": false}',
+        b'{"text": "runaway", "finished": true, "translation": "RUNAWAY"}',
+        b'{"text": "runaway", "translation": "RUNAWAY", "finished": "on Monday"}',
+    ]
+    form = make_format("jsonl", None, "t.de")
+    translate(tmp_path / "in", tmp_path / "out", form, translator=Marking(), force=True)
+    assert json.loads((tmp_path / "out").read_text().splitlines()[3]) == {
+        "text": "long runaway", "t": {"de": "LONG RUNAWAY"}, "finished": False, "source_cut": True,
+    }  # fmt: skip
+
+
+class Forgetful(FakeTranslator):
+    """Can't detokenize what has the word UNKNOWN."""
+
+    def begin(self, texts, name=None):
+        pending = super().begin(texts, name)
+
+        def results(progress=None):
+            found = type(pending).results(pending, progress)
+            outcomes = ["it has no piece" if "UNKNOWN" in one.text else one for one in found]
+            if any(isinstance(one, str) for one in outcomes):
+                raise SentenceError("Sentence 1 has no piece.", outcomes)
+            return found
+
+        return SimpleNamespace(results=results, cancel=pending.cancel)
+
+
+def test_what_can_not_be_detokenized_is_an_error_of_its_line(tmp_path, capsys):
+    (tmp_path / "in").write_text("one\nunknown\ntwo\nBROKEN\nunknown\nthree\n")
+    with pytest.raises(TextFileError, match="in, line 2: it has no piece"):
+        translate(tmp_path / "in", tmp_path / "out", translator=Forgetful(), window=9)
+    done = translate(
+        tmp_path / "in", tmp_path / "out", translator=Forgetful(), on_error="copy", force=True
+    )
+    assert (tmp_path / "out").read_text() == "ONE\nunknown\nTWO\nBROKEN\nunknown\nTHREE\n"
+    assert done.failed == 3
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split("line ")[1][0] for line in told] == ["2", "4", "5"]
+
+
+def test_with_windows_of_one_line_each_is_answered_before_the_next_is_read(tmp_path):
+    reading, writing = os.pipe()
+    asked, answers = [b"one\n", b"two\n", b"three\n"], []
+
+    class Asking(LineSource):
+        def windows(self):
+            for window in super().windows():
+                yield window
+                # Whoever asks for the next one has answered this one.
+                answers.append((tmp_path / "out").read_bytes())
+                if asked:
+                    os.write(writing, asked.pop(0))
+                else:
+                    os.close(writing)
+
+    os.write(writing, asked.pop(0))
+    with Asking(f"/dev/fd/{reading}", form := make_format("text", None, None), 1) as lines:
+        (tmp_path / "out").touch()
+        sink = StreamOutput(tmp_path / "out")
+        with closing(sink):
+            translate_lines(FakeTranslator(), lines, sink, form)
+    os.close(reading)
+    assert answers == [b"ONE\n", b"ONE\nTWO\n", b"ONE\nTWO\nTHREE\n"]
 
 
 class Terminal(io.StringIO):

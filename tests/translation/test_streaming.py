@@ -134,6 +134,24 @@ def test_a_dataset_of_sentences_becomes_one_of_translations(translator):
     assert list(translator.map_dataset(dataset.take(0))) == []
 
 
+def test_a_dataset_tells_what_went_wrong_where_it_is_asked_for(model, tokenizer):
+    texts = ["One.", "\u200b", "word " * 50, "Two."]
+    dataset = tf.data.Dataset.from_tensor_slices(texts)
+    translator = Translator(model, tokenizer, max_length=9)
+    with pytest.warns(match="are cut"):
+        expected = translator.translate(texts)
+    with pytest.warns(match="are cut"):
+        (whole,) = translator.map_dataset(dataset.batch(4), marks=True)
+    with pytest.warns(match="are cut"):
+        (batch,) = translator.map_dataset(dataset, marks=True).batch(4)
+    assert {key: str(column) for key, column in whole.items()} == {
+        key: str(column) for key, column in batch.items()
+    }
+    assert [text.decode() for text in whole["translation"].numpy()] == [e.text for e in expected]
+    assert whole["finished"].numpy().tolist() == [e.finished for e in expected]
+    assert whole["source_cut"].numpy().tolist() == [False, False, True, False]
+
+
 @pytest.mark.parametrize("elements", [np.arange(3), np.array([[["a"]]]), {"a": ["b"]}])
 def test_a_dataset_of_something_else_is_refused(model, tokenizer, elements):
     with pytest.raises(TypeError, match="strings"):

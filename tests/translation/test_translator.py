@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import warnings
 
 import keras
 import numpy as np
@@ -23,8 +22,12 @@ from helpers.letters import (
     random_texts,
 )
 
+from keras_int8nmt._text import visible
 from keras_int8nmt.keras_engine import engine
 from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.runtime.results import Hypothesis
+from keras_int8nmt.tokenizers.fit import VocabularyError
+from keras_int8nmt.translation.results import SentenceError
 from keras_int8nmt.translation.translator import Translator
 
 
@@ -167,17 +170,133 @@ def test_ids_give_the_answers_of_texts(model):
         translator(texts)
 
 
-def test_long_sources_are_cut_with_one_warning(model):
+def test_every_source_that_is_cut_is_named_and_marked(model):
     translator = Translator(model, LetterTokenizer(), max_length=8, max_source_length=6)
     with pytest.warns(UserWarning, match="11 tokens") as caught:
-        found = translator(["abcdefghij", "abc", "abcdefghijk"])
-    assert len(caught) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert translator(["abcde"]) == found[:1]
-        assert translator(["abcdefgh"]) == found[:1]
+        found = translator.translate(["abcdefghij", "abc", "abcdefghijk"])
+    assert [str(one.message) for one in caught] == [
+        "Sentence 0 has 11 tokens, Sentence 2 has 12 tokens; longer ones than 6 are cut."
+    ]
+    assert [one.source_cut for one in found] == [True, False, True]
+    with pytest.warns(UserWarning, match="Sentence 1 has 9 tokens; longer"):
+        again = translator.translate(["abcde", "abcdefgh"])
+    assert [one.source_cut for one in again] == [False, True]
+    assert again[0].text == again[1].text == found[0].text
+    with pytest.warns(UserWarning, match=r"Sentence 19 has 9 tokens and 3 more have too many; "):
+        translator(["abcdefgh"] * 23)
     with pytest.warns(UserWarning, match="than 24"):
         Translator(model, LetterTokenizer(), max_length=8)(["abc" * 20])
+    with pytest.warns(UserWarning, match="Sentence 0 has 7 tokens"):
+        (by_ids,) = translator.translate_ids([[*range(FIRST, FIRST + 6), EOS]])
+    assert by_ids.source_cut
+
+
+def test_a_stream_names_sentences_by_their_number_in_it(model):
+    translator = Translator(model, LetterTokenizer(), max_length=8, max_source_length=6)
+    with pytest.warns(UserWarning, match="Sentence 3 has 9 tokens"):
+        found = list(translator.translate_iter(["a", "b", "c", "abcdefgh", "d"], window=2))
+    assert [one.source_cut for one in found] == [False, False, False, True, False]
+
+
+NOTHING = [
+    "",
+    " ",
+    "\u200b",
+    "\ufeff",
+    "\u200e",
+    "\u061c",
+    "\u0301",
+    "\u00ad",
+    "\0",
+    "\u2800\u3164",
+]
+
+
+@pytest.mark.parametrize("path", ["auto", "layers"])
+def test_text_that_can_not_be_seen_has_the_empty_translation(model, path):
+    translator = Translator(model, LetterTokenizer(), max_length=8, path=path)
+    texts = ["ab", *NOTHING, "cd"]
+    found = translator.translate(texts)
+    assert found[1:-1] == translator.translate([" "]) * len(NOTHING)
+    assert found[1].hypotheses == [Hypothesis("", [], 0.0)]
+    assert (found[1].text, found[1].finished, found[1].source_cut) == ("", True, False)
+    assert [found[0], found[-1]] == translator.translate(["ab", "cd"])
+    assert [one.text for one in translator.translate_iter(texts, 1)] == [one.text for one in found]
+
+
+class Coded(LetterTokenizer):
+    """Its texts begin with "->", which says a language; "z" has no token, "!" can't be read."""
+
+    def has_text(self, text):
+        return visible(text.removeprefix("->"))
+
+    def encode(self, text):
+        if "!" in text:
+            raise KeyError("!")
+        return super().encode(text.replace("z", ""))
+
+
+def test_what_has_no_token_but_the_end_and_a_language_code_is_no_text(model):
+    translator = Translator(model, Coded(), max_length=8)
+    nothing = translator.translate([" "])
+    assert translator.translate(["->", "->\u200b", "z", "zz z"]) == nothing * 4
+    assert translator.translate(["->a"]) != nothing
+
+
+class Forgetful(LetterTokenizer):
+    """Its vocabulary lacks a token that the model produces."""
+
+    def __init__(self, lacking):
+        self.lacking = lacking
+
+    def decode(self, ids):
+        if self.lacking in ids:
+            raise ValueError(f"Token id {self.lacking} is not in the target vocabulary.")
+        return super().decode(ids)
+
+
+def test_what_a_tokenizer_can_not_do_is_an_error_of_its_sentence(model):
+    texts = random_texts(12)
+    expected = results(model, texts)
+    lacking = expected[3].hypotheses[0].tokens[0]
+    translator = Translator(model, Forgetful(lacking), beam_size=3, max_length=12)
+    fail = [i for i, one in enumerate(expected) if lacking in one.hypotheses[0].tokens]
+    assert 0 < len(fail) < len(texts)
+    with pytest.raises(SentenceError, match=rf"^Sentence {fail[0]} can't be detok.*id {lacking}"):
+        translator(texts)
+    with pytest.raises(ValueError, match="is not in the target vocabulary") as caught:
+        translator.translate(texts)
+    reason = f"it can't be detokenized: Token id {lacking} is not in the target vocabulary."
+    assert caught.value.outcomes == [reason if i in fail else one for i, one in enumerate(expected)]
+    with pytest.raises(
+        SentenceError, match=r"^Sentence 1 can't be tokenized: KeyError: '!'\.$"
+    ) as one:
+        Translator(model, Coded(), beam_size=3, max_length=12).translate([texts[0], "!", " "])
+    assert one.value.outcomes[0] == expected[0]
+    assert one.value.outcomes[1] == "it can't be tokenized: KeyError: '!'"
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_both_engines_say_alike_what_ran_into_the_length_limit(model, beam_size):
+    texts = random_texts(30)
+    options = {"beam_size": beam_size, "num_hypotheses": beam_size, "return_scores": False}
+    lengths = [
+        len(h.tokens) for r in results(model, texts, max_length=24, **options) for h in r.hypotheses
+    ]
+    limit = sorted(lengths)[len(lengths) // 2]
+    for path in ("auto", "layers"):
+        found = results(model, texts, max_length=limit, path=path, **options)
+        every = [h for one in found for h in one.hypotheses]
+        assert {h.finished for h in every} == {True, False}
+        assert all(h.finished == (len(h.tokens) < limit) for h in every)
+        assert [one.finished for one in found] == [one.hypotheses[0].finished for one in found]
+
+
+def test_a_tokenizer_with_ids_that_the_model_lacks_is_refused(model):
+    tokenizer = LetterTokenizer()
+    tokenizer.source_ids = range(FIRST + len(LETTERS) + 1)
+    with pytest.raises(VocabularyError, match="does not fit the model"):
+        Translator(model, tokenizer)
 
 
 def test_unknown_characters_are_translated_like_any_other(model):

@@ -78,3 +78,24 @@ def test_progress_names_the_window():
 
 def test_nothing_gives_nothing():
     assert list(overlapped([], lambda w: Doubling(w, []))) == []
+
+
+def test_without_looking_ahead_each_is_answered_before_the_next_is_read():
+    log = []
+    windows = (log.append(f"read {n}") or [n] for n in (1, 2))
+    for window, _ in overlapped(windows, lambda w: Doubling(w, log), ahead=False):
+        log.append(f"have {window[0]}")
+    assert log == [
+        "read 1", "begin 1", "wait 1", "have 1", "read 2", "begin 2", "wait 2", "have 2",
+    ]  # fmt: skip
+
+
+def test_without_looking_ahead_one_that_fails_is_cancelled():
+    class Failing(Doubling):
+        def results(self, progress=None):
+            raise RuntimeError("NaN")
+
+    log = []
+    with pytest.raises(RuntimeError, match="NaN"):
+        list(overlapped([[1], [2]], lambda w: Failing(w, log), ahead=False))
+    assert log == ["begin 1", "cancel 1"]
