@@ -44,7 +44,7 @@ _HOMES = {
     "load_saved_model": "storage.saved_model",
     "KerasInt8nmtError": "errors",
     "CalibrationError": "thresholds.errors",
-    "ConversionError": "conversion.converter",
+    "ConversionError": "conversion.errors",
 }
 # What conversion makes and users never do; models hold them.
 _FROZEN_LAYERS = {
@@ -101,7 +101,8 @@ if TYPE_CHECKING:
     from keras_int8nmt.calibration.from_sentences import calibrate
     from keras_int8nmt.calibration.smooth_quant import balance
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
-    from keras_int8nmt.conversion.converter import ConversionError, convert
+    from keras_int8nmt.conversion.converter import convert
+    from keras_int8nmt.conversion.errors import ConversionError
     from keras_int8nmt.errors import KerasInt8nmtError
     from keras_int8nmt.evaluation.measure import evaluate
     from keras_int8nmt.importers.marian import load_marian

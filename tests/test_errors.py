@@ -39,7 +39,7 @@ ERRORS = error_classes()
 
 
 def test_errors_are_found():
-    assert ("keras_int8nmt.conversion.converter", "ConversionError") in ERRORS
+    assert ("keras_int8nmt.conversion.errors", "ConversionError") in ERRORS
     assert ("keras_int8nmt.thresholds.errors", "NotCalibratedError") in ERRORS
 
 

@@ -8,7 +8,7 @@ from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
     "convert": "conversion.converter",
-    "ConversionError": "conversion.converter",
+    "ConversionError": "conversion.errors",
     "ConversionReport": "conversion.report",
     "register_converter": "conversion.table",
     "MatMulRow": "conversion.report",
@@ -23,10 +23,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from keras_int8nmt.conversion.converter import (
-        ConversionError,
-        convert,
-    )
+    from keras_int8nmt.conversion.converter import convert
+    from keras_int8nmt.conversion.errors import ConversionError
     from keras_int8nmt.conversion.report import (
         ConversionReport,
         MatMulRow,

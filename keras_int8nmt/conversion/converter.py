@@ -8,6 +8,8 @@ from typing import Any
 import keras
 
 from keras_int8nmt import native
+from keras_int8nmt.conversion.copying import is_graph
+from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_products
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
@@ -18,15 +20,10 @@ from keras_int8nmt.conversion.transformer import (
     transformer_matmuls,
     transformer_products,
 )
-from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import observers, without_statistics, without_thresholds
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.thresholds.errors import few
-
-
-class ConversionError(KerasInt8nmtError, ValueError):
-    """The model can't be converted; the message names the layers and what they lack."""
 
 
 def convert(
@@ -125,7 +122,7 @@ def convert(
     if isinstance(model, Transformer):
         matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
         products = transformer_products
-    elif isinstance(model, keras.Sequential) or _is_functional(model):
+    elif is_graph(model):
         if layer_norm != "float":
             raise ConversionError(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
@@ -149,12 +146,6 @@ def convert(
         rows = measure_output_sqnr(model, sample, products(model), rows, options)
     converted.conversion_report = ConversionReport(rows, options.weight_bits)
     return converted
-
-
-def _is_functional(model: keras.Model) -> bool:
-    # keras.Functional has no public name: take the class from a model that is one.
-    probe = keras.Input((1,))
-    return isinstance(model, type(keras.Model(inputs=probe, outputs=probe)))
 
 
 def _require_calibrated(model: keras.Model) -> None:

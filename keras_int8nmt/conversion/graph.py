@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from keras_int8nmt.conversion.copying import copied, copy_weights, is_graph, rebuilt
+from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.layers import report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.conversion.table import converter_of, float_reasons
 from keras_int8nmt.layers.matmuls import MatMul
-from keras_int8nmt.layers.model_state import observers
+from keras_int8nmt.layers.model_state import layers_of, observers, quant_layers
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
@@ -18,7 +22,7 @@ def graph_matmuls(model: keras.Model) -> list[ListedMatMul]:
     found: list[ListedMatMul] = []
     sparse = _after_relu(model)
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if _is_nested(layer):
             found.extend(graph_matmuls(layer))
         elif converter_of(layer) is None:
             found.extend(_float_matmuls(layer))
@@ -43,11 +47,11 @@ def convert_graph(
         if converter is not None:
             rows.extend(report_row(matmul, assignment) for matmul in layer.matmuls())
             return converter(layer, assignment)
-        if isinstance(layer, keras.Model):
+        if _is_nested(layer):
             new, new_rows = convert_graph(layer, assignment)
             rows.extend(new_rows)
             return new
-        copy = layer.__class__.from_config(layer.get_config())
+        copy = copied(layer)
         # Masks are in the graph as plain operations, without weights.
         if isinstance(layer, keras.layers.Layer):
             for matmul in _float_matmuls(layer):
@@ -55,15 +59,9 @@ def convert_graph(
             copies.append((layer, copy))
         return copy
 
-    converted = keras.models.clone_model(model, clone_function=convert_layer)
+    converted = rebuilt(model, convert_layer)
     for layer, copy in copies:
-        if isinstance(layer, keras.layers.Layer):
-            # Thresholds that train, in layers that INT8 does not take, are weights like others.
-            new = {observer.name: observer for _, observer in observers(copy)}
-            for _, given in observers(layer):
-                if given.learned.log2_growth is not None:
-                    new[given.name].learned.start()
-        copy.set_weights(layer.get_weights())
+        copy_weights(layer, copy)
     return converted, rows
 
 
@@ -71,19 +69,40 @@ def graph_products(model: keras.Model) -> list[MatMul]:
     """What `convert_graph` can make INT8, for measuring it."""
     found: list[MatMul] = []
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if _is_nested(layer):
             found.extend(graph_products(layer))
         elif converter_of(layer) is not None:
             found.extend(layer.matmuls())
     return found
 
 
+def _is_nested(layer: Any) -> bool:
+    """Whether `layer` is a model whose own layers are replaced.
+
+    Raises:
+        ConversionError: for a model with layers to replace whose `call` nobody can rebuild.
+    """
+    if not isinstance(layer, keras.Model):
+        return False
+    if is_graph(layer):
+        return True
+    if quant_layers(layer):
+        raise ConversionError(
+            f"Model {layer.name!r} is a {type(layer).__name__} inside a Sequential or Functional "
+            "model; its `call` can't be rebuilt from its layers."
+        )
+    return False
+
+
 def _float_matmuls(layer: keras.layers.Layer) -> list[ListedMatMul]:
-    """What can only stay float: a layer with a kernel that INT8 does not take, and why."""
+    """What can only stay float: a layer with a kernel, its own or one inside, and why."""
     reasons = float_reasons(layer)
     if not reasons:
+        if not isinstance(layer, keras.layers.Layer):
+            return []
         multiplies = isinstance(layer, QuantLayer) and bool(layer.matmuls())
-        if not (multiplies or hasattr(layer, "kernel") or observers(layer)):
+        kernels = any(hasattr(part, "kernel") for part in layers_of(layer))
+        if not (multiplies or kernels or observers(layer)):
             return []
         reasons = [f"{type(layer).__name__} has no INT8 form"]
     return [ListedMatMul(layer.path, float_reason="; ".join(reasons))]

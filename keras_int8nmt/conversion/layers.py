@@ -81,23 +81,25 @@ def product_layer(
     *,
     output_params: QuantParams | None = None,
     name: str,
+    dtype: Any = "float32",
 ) -> Dense:
     """The frozen dense layer of a product and its activation, as the assignment says."""
+    given = {"name": name, "dtype": dtype}
     kernel, bias = matmul.kernel(), product_bias(matmul, assignment)
     options = assignment.options
     if not assignment.is_int8(matmul.name):
         return FloatDense.from_kernel(
-            kernel, bias, activation, output_params=output_params, name=name
+            kernel, bias, activation, output_params=output_params, **given
         )
     if options.dynamic:
-        return DynamicDense.from_kernel(kernel, bias, activation, name=name, **options.weight_rule)
+        return DynamicDense.from_kernel(kernel, bias, activation, **given, **options.weight_rule)
     return Int8Dense.from_kernel(
         kernel,
         bias,
         activation,
         input_params=matmul.observers[0].params(),
         output_params=output_params,
-        name=name,
+        **given,
         **options.weight_rule,
     )
 
@@ -107,15 +109,22 @@ def convert_dense(
     assignment: Assignment = ALL_INT8,
     *,
     output_params: QuantParams | None = None,
+    dtype: Any = None,
 ) -> Dense:
     """`QuantDense` to a frozen layer; integer output when the only reader wants `output_params`.
 
-    With dynamic scales a plain `keras.layers.Dense` too.
+    With dynamic scales a plain `keras.layers.Dense` too. `dtype`: the policy of the frozen layer;
+    by default that of `layer`, whose neighbours then find floats of the type that they know.
     """
     (matmul,) = matmuls_of(layer)
     assert isinstance(matmul, WeightMatMul)
     return product_layer(
-        matmul, layer.activation, assignment, output_params=output_params, name=layer.name
+        matmul,
+        layer.activation,
+        assignment,
+        output_params=output_params,
+        name=layer.name,
+        dtype=dtype or layer.dtype_policy,
     )
 
 
@@ -134,11 +143,14 @@ def convert_attention(
     layer: Any,
     assignment: Assignment = ALL_INT8,
     inputs: tuple[ProjectionGroup, ...] = SEPARATE_INPUTS,
+    *,
+    dtype: Any = None,
 ) -> Int8Attention | MixedAttention | DynamicAttention:
     """`QuantAttention` to `Int8Attention`, or to `MixedAttention` where a product stays float.
 
     With dynamic scales to `DynamicAttention`, and a plain `keras.layers.MultiHeadAttention` too;
-    `inputs` tells which projections read the same tensor, where no calibration has seen it.
+    `inputs` tells which projections read the same tensor, where no calibration has seen it. `dtype`
+    as in `convert_dense`.
     """
     matmuls = matmuls_of(layer)
     precision = {matmul.part: assignment[matmul.name].precision for matmul in matmuls}
@@ -148,7 +160,10 @@ def convert_attention(
         if isinstance(matmul, WeightMatMul)
     }
     output = weights.pop("attention_output")
-    sizes = {name: getattr(layer, name) for name in ("num_heads", "key_dim", "value_dim", "name")}
+    sizes: dict[str, Any] = {
+        name: getattr(layer, name) for name in ("num_heads", "key_dim", "value_dim", "name")
+    }
+    sizes["dtype"] = dtype or layer.dtype_policy
     rule = assignment.options.weight_rule
     if assignment.options.dynamic:
         groups = [str(group) for group in inputs]
@@ -172,14 +187,15 @@ def convert_attention(
 
 
 def convert_embedding(
-    layer: Any, assignment: Assignment = ALL_INT8
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
 ) -> Int8Embedding | FloatEmbedding:
     """`Int8Gather` to a frozen table.
 
-    The table is INT8 unless the model has no INT8 at all.
+    The table is INT8 unless the model has no INT8 at all. `dtype` as in `convert_dense`.
     """
     table = array(layer.embeddings)
-    settings = {"mask_zero": layer.mask_zero, "name": layer.name}
+    settings: dict[str, Any] = {"mask_zero": layer.mask_zero, "name": layer.name}
+    settings["dtype"] = dtype or layer.dtype_policy
     if assignment.all_float:
         return FloatEmbedding.from_table(table, **settings)
     per_channel = assignment.options.per_channel

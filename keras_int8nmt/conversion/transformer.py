@@ -35,6 +35,10 @@ _INPUTS = {
     "cross_attention": CROSS_ATTENTION,
 }
 
+# Between the layers of a converted Transformer there are float32 and codes, whatever the policy of
+# the float model.
+_DTYPE = "float32"
+
 # The norm, or the entry, before a sub-layer, and the codes that the sub-layer reads from it: None
 # where one of the products that read it is float, which then is what all of them are handed.
 Reader = tuple[Any, QuantParams | None]
@@ -163,11 +167,13 @@ def _convert_blocks(
             position += 1
             if name == "ffn":
                 hidden = _dense_codes(block.ffn_out, assignment)
-                parts["ffn_in"] = convert_dense(block.ffn_in, assignment, output_params=hidden)
-                parts["ffn_out"] = convert_dense(block.ffn_out, assignment)
+                parts["ffn_in"] = convert_dense(
+                    block.ffn_in, assignment, output_params=hidden, dtype=_DTYPE
+                )
+                parts["ffn_out"] = convert_dense(block.ffn_out, assignment, dtype=_DTYPE)
             else:
                 attention = getattr(block, name)
-                parts[name] = convert_attention(attention, assignment, _INPUTS[name])
+                parts[name] = convert_attention(attention, assignment, _INPUTS[name], dtype=_DTYPE)
             parts[name + "_norm"] = convert_norm(norm, stack.carry, params, assignment)
         converted.append(block_class(parts=parts, name=block.name))
     return entry, converted
@@ -176,7 +182,7 @@ def _convert_blocks(
 def _convert_output(model: Transformer, assignment: Assignment) -> Dense:
     """The output projection."""
     if model.output_projection is not None:
-        return convert_dense(model.output_projection, assignment)
+        return convert_dense(model.output_projection, assignment, dtype=_DTYPE)
     return product_layer(output_matmul(model), None, assignment, name="output_projection")
 
 
@@ -196,9 +202,10 @@ def convert_transformer(
     decoder_entry, decoder_blocks = _convert_blocks(
         decoder, model.decoder_blocks, ("self_attention", "cross_attention"), Int8DecoderBlock
     )
-    source = convert_embedding(model.source_embedding, assignment)
+    source = convert_embedding(model.source_embedding, assignment, dtype=_DTYPE)
     shared = model.target_embedding is model.source_embedding
-    target = source if shared else convert_embedding(model.target_embedding, assignment)
+    target = model.target_embedding
+    target = source if shared else convert_embedding(target, assignment, dtype=_DTYPE)
     int8 = Int8Transformer(
         config,
         source_embedding=source,

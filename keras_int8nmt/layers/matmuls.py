@@ -18,8 +18,8 @@ from keras_int8nmt.layers.projections import MATMULS
 
 
 def array(variable: Any) -> np.ndarray:
-    """The value of a Keras variable as NumPy."""
-    return np.asarray(variable.numpy())
+    """The value of a float Keras variable as NumPy, float32 whatever its dtype policy made it."""
+    return np.asarray(variable.numpy(), np.float32)
 
 
 def matrix(kernel: Any, summed: int = 1) -> np.ndarray:

@@ -86,7 +86,7 @@ class Int8Transformer(keras.Model):
         output_projection: Any,
         **kwargs: Any,
     ) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(trainable=False, dtype="float32", **kwargs)
         self.supports_jit = False
         self.settings = dict(settings)
         self.source_embedding = source_embedding

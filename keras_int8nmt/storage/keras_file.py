@@ -7,6 +7,7 @@ what it does not bound is the configuration.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,68 @@ def load_keras_file(path: Path) -> Any:
     import keras
 
     try:
-        model = keras.saving.load_model(path)
+        model = _load_model(path)
     except Exception as error:  # damage ends in errors of any class, of Keras and of others
         raise ModelFolderError(f"Keras can't load {str(path)!r}: {_told(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelFolderError(f"{str(path)!r} holds a {type(model).__name__} and no Keras model.")
+    return model
+
+
+def save_keras_file(model: Any, path: Path) -> None:
+    """Writes a `.keras` file; without the compiled state where that has no configuration."""
+    try:
+        model.save(path)
+        return
+    except Exception as error:
+        if not getattr(model, "compiled", False):
+            raise
+        cause = error
+    path.unlink(missing_ok=True)
+    try:
+        _bare(model).save(path)
+    except Exception:
+        # It was not that.
+        raise cause from None
+    _warn_not_compiled(model, "saved", cause)
+
+
+def _bare(model: Any) -> Any:
+    """The same model, as one that nobody has compiled."""
+    import keras
+
+    from keras_int8nmt.conversion.copying import copied, copy_weights, is_graph
+
+    if is_graph(model):
+        return keras.Model(model.input, model.output, name=model.name)
+    copy = copied(model)
+    copy_weights(model, copy)
+    return copy
+
+
+def _warn_not_compiled(model: Any, done: str, cause: Exception) -> None:
+    warnings.warn(
+        f"Model {model.name!r} is {done} without what it was compiled with (optimizer, loss, "
+        f"metrics), since Keras can't: {(str(cause).strip() or repr(cause)).splitlines()[0]}",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _load_model(path: Path) -> Any:
+    """Reads the file; not compiled where Keras does not find what it was compiled with."""
+    import keras
+
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:
+        cause = error
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception:
+        # It was not that.
+        raise cause from None
+    _warn_not_compiled(model, "loaded", cause)
     return model
 
 

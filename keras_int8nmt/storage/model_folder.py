@@ -29,7 +29,7 @@ from keras_int8nmt.storage.card import (
     write_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError, new_folder
-from keras_int8nmt.storage.keras_file import load_keras_file
+from keras_int8nmt.storage.keras_file import load_keras_file, save_keras_file
 from keras_int8nmt.storage.recognition import recognise
 from keras_int8nmt.storage.state import precision_of, report_of, state_of
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
@@ -79,7 +79,7 @@ def save_folder(
         )
     with new_folder(folder) as draft:
         if keras:
-            model.save(draft / MODEL_FILE)
+            save_keras_file(model, draft / MODEL_FILE)
         if spec is not None:
             write_spec(spec, draft)
         if tokenizer is not None:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.dynamic_matmul import DynamicMatmul
-from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_float32
 from keras_int8nmt.layers.inference.int8_dense import fused_activation, require_fused
 from keras_int8nmt.runtime.model_spec import Part
 
@@ -75,14 +75,15 @@ class DynamicDense(FrozenLayer):
         self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
     ) -> tf.Tensor:
         # `training` and `mask` are what `QuantDense` takes; neither changes the output.
+        inputs = as_float32(inputs)
         if self.fused is not None:
-            return self.matmul(inputs, self.fused)
-        return self.activation(self.matmul(inputs))
+            return self.given(self.matmul(inputs, self.fused))
+        return self.given(self.activation(self.matmul(inputs)))
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
-        return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype="float32")
+        return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=self.float_type)
 
     def spec(self, packed: bool) -> Part:
         """Its part of a `ModelSpec`."""

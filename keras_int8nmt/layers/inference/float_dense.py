@@ -12,6 +12,7 @@ from keras_int8nmt.layers.inference.float_matmul import FloatMatmul
 from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
+    as_float32,
     optional_params,
     params_config,
 )
@@ -78,13 +79,17 @@ class FloatDense(FrozenLayer):
         self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
     ) -> tf.Tensor:
         # `training` and `mask` are what `QuantDense` takes; neither changes the output.
-        outputs = self.activation(self._require(self._matmul)(inputs))
-        return outputs if self.output_params is None else as_codes(outputs, self.output_params)
+        outputs = self.activation(self._require(self._matmul)(as_float32(inputs)))
+        return (
+            self.given(outputs)
+            if self.output_params is None
+            else as_codes(outputs, self.output_params)
+        )
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
-        dtype = "float32" if self.output_params is None else self.output_params.dtype
+        dtype = self.float_type if self.output_params is None else self.output_params.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
 
     def spec(self, packed: bool) -> Part:

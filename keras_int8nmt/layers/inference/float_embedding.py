@@ -55,13 +55,13 @@ class FloatEmbedding(FrozenLayer):
         return self._require(self._table)
 
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
-        return tf.gather(self.table, tf.cast(inputs, tf.int32)) * multiplier
+        return self.given(tf.gather(self.table, tf.cast(inputs, tf.int32)) * multiplier)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_spec(self, inputs: Any, multiplier: float = 1.0) -> keras.KerasTensor:
-        return keras.KerasTensor((*inputs.shape, self.output_dim), dtype="float32")
+        return keras.KerasTensor((*inputs.shape, self.output_dim), dtype=self.float_type)
 
     def spec(self) -> Part:
         """Its part of a `ModelSpec`."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_int8nmt.layers.inference.attention_core import AttentionCore, Projected
 from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
 from keras_int8nmt.layers.inference.dynamic_matmul import Weights
-from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_float32
 from keras_int8nmt.layers.inference.product_plan import Product
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.runtime.model_spec import Part
@@ -103,7 +103,8 @@ class FrozenAttention(FrozenLayer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Keys and values of `value` (and `key`), for calls with `cache` and no `cache_index`."""
         core = self.core
-        projected = core.project({"key": value if key is None else key, "value": value})
+        value, key = _as_float32(value, value if key is None else key)
+        projected = core.project({"key": key, "value": value})
         return core.cut("key", projected["key"]), core.cut("value", projected["value"])
 
     def call(
@@ -129,7 +130,9 @@ class FrozenAttention(FrozenLayer):
                 "for that."
             )
         core = self.core
-        key = value if key is None else key
+        query, value, key = _as_float32(query, value, value if key is None else key)
+        if cache is not None:
+            cache = (as_float32(cache[0]), as_float32(cache[1]))
         if cache is not None and cache_index is None:
             projected = core.project({"query": query})
             keys, values = Projected(cache[0]), Projected(cache[1])
@@ -157,10 +160,11 @@ class FrozenAttention(FrozenLayer):
             causal=use_causal_mask,
             offset=0 if cache_index is None else cache_index,
         )
+        output = self.given(output)
         return output if cache is None else (output, cache)
 
     def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        output = keras.KerasTensor((*query.shape[:-1], self.output_units), dtype="float32")
+        output = keras.KerasTensor((*query.shape[:-1], self.output_units), dtype=self.float_type)
         cache = kwargs.get("cache")
         return output if cache is None else (output, cache)
 
@@ -185,6 +189,12 @@ class FrozenAttention(FrozenLayer):
             "output_units": self.output_units,
             "softmax": self.softmax,
         }
+
+
+def _as_float32(*inputs: Any) -> list[Any]:
+    """`as_float32` of each; one tensor stays one, since that shares a product."""
+    done = {id(x): None if x is None else as_float32(x) for x in inputs}
+    return [done[id(x)] for x in inputs]
 
 
 def _all_or(lengths: tf.Tensor | None, keys: tf.Tensor) -> tf.Tensor:

@@ -42,10 +42,16 @@ class FrozenLayer(keras.layers.Layer):
     arrays are constants and not variables, so that nobody can assign weights that the packed form
     would not follow; `save_own_variables` and `load_own_variables` of the subclasses carry them
     through a saved model.
+
+    The arithmetic is float32 and integers, whatever the dtype policy in force. A layer that is made
+    of one with another policy (`dtype="mixed_bfloat16"`) reads and gives floats of its type, so
+    that its neighbours find what they are used to.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.pop("trainable", None)
+        # Not that of the process, which may be another where a saved model is loaded.
+        kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         self.supports_jit = False
         self.supports_masking = True
@@ -57,6 +63,17 @@ class FrozenLayer(keras.layers.Layer):
         """The precisions that its MatMuls have: "int8", "float32" or both; none without MatMuls."""
         return set()
 
+    @property
+    def float_type(self) -> str:
+        """The type of the floats that it gives."""
+        return str(self.compute_dtype)
+
+    def given(self, output: tf.Tensor) -> tf.Tensor:
+        """`output`, float32 or codes, as its neighbours read it."""
+        if self.float_type == "float32" or not output.dtype.is_floating:
+            return output
+        return tf.cast(output, self.float_type)
+
     def _require(self, value: Any) -> Any:
         if value is None:
             raise ValueError(
@@ -64,6 +81,11 @@ class FrozenLayer(keras.layers.Layer):
                 "Converted layers get them from `convert(model)` or from a saved model."
             )
         return value
+
+
+def as_float32(x: tf.Tensor) -> tf.Tensor:
+    """`x` as the products read it, where a layer of another dtype policy gave it; codes as well."""
+    return tf.cast(x, tf.float32) if x.dtype.is_floating else x
 
 
 def as_codes(x: tf.Tensor, params: QuantParams) -> tf.Tensor:

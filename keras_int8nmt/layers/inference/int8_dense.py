@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_codes,
+    as_float32,
     optional_params,
     params_config,
     params_from_config,
@@ -138,15 +139,16 @@ class Int8Dense(FrozenLayer):
         # `training` and `mask` are what `QuantDense` takes; neither changes the output.
         matmul = self._require(self._matmul)
         step = PackedMatmul.output_step(self.output_params, self._fused)
-        outputs = matmul(as_codes(inputs, self.input_params), self._fused, **step)
+        codes = as_codes(as_float32(inputs), self.input_params)
+        outputs = matmul(codes, self._fused, **step)
         if self._float_activation is not None:
             outputs = self._float_activation(outputs)
-        return outputs
+        return self.given(outputs)
 
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
-        dtype = "float32" if self.output_params is None else self.output_params.dtype
+        dtype = self.float_type if self.output_params is None else self.output_params.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
 
     def spec(self, packed: bool) -> Part:

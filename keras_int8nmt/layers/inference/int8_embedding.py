@@ -73,13 +73,13 @@ class Int8Embedding(FrozenLayer):
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
         table = self._require(self._table)
         ids = tf.cast(inputs, tf.int32)
-        return ops.embedding_lookup(table, self._inv_scales, ids, multiplier=multiplier)
+        return self.given(ops.embedding_lookup(table, self._inv_scales, ids, multiplier=multiplier))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_spec(self, inputs: Any, multiplier: float = 1.0) -> keras.KerasTensor:
-        return keras.KerasTensor((*inputs.shape, self.output_dim), dtype="float32")
+        return keras.KerasTensor((*inputs.shape, self.output_dim), dtype=self.float_type)
 
     def spec(self) -> Part:
         """Its part of a `ModelSpec`."""
