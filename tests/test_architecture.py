@@ -87,6 +87,7 @@ ROOMS = [
     [
         Room("storage", "numpy keras"),
         Room("storage.saved_model", "numpy tensorflow"),
+        Room("storage.stock_search", "numpy tensorflow"),
     ],
     [Room("autotuning", "numpy keras tensorflow sacrebleu"), Room("report", "numpy sacrebleu")],
     [Room("bench", "numpy keras tensorflow jax")],

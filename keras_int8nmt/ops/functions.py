@@ -9,6 +9,9 @@ lengths of two tensors that differ) raises `tf.errors.InvalidArgumentError` when
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +26,8 @@ from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
 from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.ops.translate_op import translate as translate
 from keras_int8nmt.quantization import QuantParams
+
+_stock_alone = ContextVar("stock_alone", default=False)
 
 _CODES = ("int8", "uint8")
 # Of queries, keys and values: float32 where mixed precision leaves a product of attention float.
@@ -51,8 +56,22 @@ def set_num_threads(threads: int) -> None:
     native.set_num_threads(threads)
 
 
+@contextmanager
+def stock_operations() -> Iterator[None]:
+    """In this block and thread the ops are TensorFlow's own, though there is a native library.
+
+    A graph that is traced in it needs no library where it runs. Packed weights of the one kind are
+    not those of the other.
+    """
+    before = _stock_alone.set(True)
+    try:
+        yield
+    finally:
+        _stock_alone.reset(before)
+
+
 def _backend() -> ModuleType:
-    if native.functions() is None:
+    if _stock_alone.get() or native.functions() is None:
         return stock_ops
     from keras_int8nmt.ops import native as native_ops
 

@@ -5,31 +5,36 @@
 
 Weights of products are stored plain, int8 or float32, as a checkpoint among the assets. When the
 SavedModel is loaded they are read one by one and packed for the CPU at hand, so that the plain ones
-take no memory. Everything else is a variable.
+take no memory. Everything else is a variable. The search is one op of the native library, or with
+`ops="stock"` a loop of TensorFlow's own operations.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops import native as native_ops
+from keras_int8nmt.ops.functions import pack_weights, stock_operations
 from keras_int8nmt.ops.library import require
 from keras_int8nmt.ops.translate_op import translate as translate_rows
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
+from keras_int8nmt.storage.stock_search import StockSearch, stock_search
 from keras_int8nmt.translation.model import check_model
 from keras_int8nmt.translation.translator import Translator
 
 _MARK = "saved_model.pb"
 _CHECKPOINT = "weights"
+# What the names of the native library's ops begin with.
+_OPS = b"KerasInt8nmt"
 _FORMAT_VERSION = 1
 _MOST_FILES = 1000
 
@@ -44,6 +49,7 @@ def export_saved_model(
     min_length: int = 0,
     length_penalty: float = 1.0,
     batch_size: int = 32,
+    ops: str = "native",
     force: bool = False,
 ) -> None:
     """Writes a model and its search as a TensorFlow SavedModel.
@@ -58,15 +64,21 @@ def export_saved_model(
         model: A `Transformer` or an `Int8Transformer`, the latter all in INT8 or mixed.
         folder: Where to; it must not exist.
         beam_size, num_hypotheses, max_length, min_length, length_penalty: As in `Translator`.
-        batch_size: Sentences of a call that are computed together; a call may have any number.
+        batch_size: Sentences of a call that are computed together; a call may have any
+            number. Stock operations compute all sentences of a call together.
+        ops: "native": one op of the native library does the search, and a program that loads the
+            SavedModel loads that library first. "stock": TensorFlow's own operations do it, many
+            times slower, for servers that load no libraries; nothing of this package is needed
+            then. Tokens and scores of an INT8 model are the same; float products may differ in the
+            last bits.
         force: Replace `folder` if it is a SavedModel already.
 
     Raises:
         ModelFolderError: when the folder exists and `force` is not set, or is something else than a
             SavedModel.
-        RuntimeError: without the native library.
-        TypeError, ValueError: for a model that the native decoder can't run, and for options as in
-            `Translator`.
+        RuntimeError: without the native library, which stock operations do not need.
+        TypeError, ValueError: for a model that the native decoder can't run, for another `ops`, and
+            for options as in `Translator`.
 
     Example:
 
@@ -74,7 +86,11 @@ def export_saved_model(
         >>> served = load_saved_model("en-de-served").signatures["serving_default"]
         >>> served(source_ids=ids)["tokens"]
     """
-    require()
+    if ops not in ("native", "stock"):
+        raise ValueError(f"`ops` must be 'native' or 'stock'; received {ops!r}.")
+    native = ops == "native"
+    if native:
+        require()
     check_model(model)
     reason = model.native_refusal()
     if reason is not None:
@@ -82,6 +98,7 @@ def export_saved_model(
     translator = Translator(
         model,
         None,
+        path="fast" if native else "layers",
         beam_size=beam_size,
         batch_size=batch_size,
         max_length=max_length,
@@ -91,17 +108,25 @@ def export_saved_model(
     )
     folder = Path(folder)
     check_writable(folder, force, _MARK)
-    spec = model.spec(packed=False)
+    options = translator.options
     with new_folder(folder) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as assets:
-        served = _served(spec, translator.options, translator.batch_size, Path(assets))
-        tf.saved_model.save(served, str(draft), signatures=served.translate)
+        if native:
+            spec = model.spec(packed=False)
+            served = _served(spec, options, translator.batch_size, Path(assets))
+            tf.saved_model.save(served, str(draft), signatures=served.translate)
+        else:
+            found = stock_search(model, options)
+            # Saving traces: the search, and what packs the weights.
+            with stock_operations():
+                served = _served_by_stock(found, Path(assets))
+                tf.saved_model.save(served, str(draft), signatures=served.translate)
 
 
 def load_saved_model(folder: str | os.PathLike[str]) -> Any:
-    """Loads what `export_saved_model` wrote, and the native library that it needs.
+    """Loads what `export_saved_model` wrote, and the native library if it needs that.
 
-    The same as `keras_int8nmt.native.require()` and then `tf.saved_model.load(folder)`. The weights
-    are packed for this CPU meanwhile, once.
+    The same as `tf.load_op_library` of `libkeras_int8nmt.so` and `tf.saved_model.load(folder)`; for
+    one of `ops="stock"` the latter alone. The weights are packed for this CPU meanwhile, once.
 
     Args:
         folder: The folder.
@@ -112,12 +137,14 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
 
     Raises:
         ModelFolderError: when there is no SavedModel, a damaged one, or one of something else.
-        RuntimeError: without the native library.
+        RuntimeError: without the native library, where it is needed.
     """
-    require()
-    if not (Path(folder) / _MARK).is_file():
+    graph = Path(folder) / _MARK
+    if not graph.is_file():
         raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
     _check_regular(Path(folder))
+    if _OPS in graph.read_bytes():
+        require()
     try:
         loaded = tf.saved_model.load(str(folder))
         found = getattr(loaded, "keras_int8nmt_format", None)
@@ -149,20 +176,10 @@ def _check_regular(folder: Path) -> None:
 def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Path) -> tf.Module:
     """What is exported; files that become assets are written into `folder`."""
     weights = set(spec.weights)
-    module = tf.Module()
-    module.keras_int8nmt_format = tf.Variable(_FORMAT_VERSION, trainable=False)
+    module = _module()
     module.divisors = tf.Variable(np.asarray(options.divisors()), trainable=False)
     module.variables_by_name = _variables(spec, weights)
-    # Empty in the file: `_Packing` fills them.
-    packed = {
-        name: tf.Variable(tf.zeros((0,), tf.uint8), trainable=False, shape=(None,))
-        for name in spec.weights
-    }
-    module.packed_by_name = packed
-    plain = {name: tf.constant(spec.tensors[name]) for name in packed}
-    module.assets = _write_checkpoint(plain, folder)
-    kinds = {name: (tensor.dtype, tensor.shape) for name, tensor in plain.items()}
-    module.packing = _Packing(module.assets["index"], kinds, packed)
+    _keep_packed(module, {name: spec.tensors[name] for name in spec.weights}, folder)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -181,6 +198,43 @@ def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Pa
 
     module.translate = translate
     return module
+
+
+def _served_by_stock(found: StockSearch, folder: Path) -> tf.Module:
+    """Likewise, by TensorFlow's own operations."""
+    module = _module()
+    module.variables_of_model = found.variables
+    _keep_packed(module, found.weights, folder)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
+    def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        packed = {name: tf.convert_to_tensor(x) for name, x in module.packed_by_name.items()}
+        return found.search(source_ids, packed)._asdict()
+
+    module.translate = translate
+    return module
+
+
+def _module() -> tf.Module:
+    module = tf.Module()
+    module.keras_int8nmt_format = tf.Variable(_FORMAT_VERSION, trainable=False)
+    return module
+
+
+def _keep_packed(module: tf.Module, weights: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Gives `module` these weights: plain in assets, packed in `packed_by_name` once loaded."""
+    # Empty in the file: `_Packing` fills them.
+    packed = {
+        name: tf.Variable(tf.zeros((0,), tf.uint8), trainable=False, shape=(None,))
+        for name in weights
+    }
+    module.packed_by_name = packed
+    if not packed:
+        return
+    plain = {name: tf.constant(tensor) for name, tensor in weights.items()}
+    module.assets = _write_checkpoint(plain, folder)
+    kinds = {name: (tensor.dtype, tensor.shape) for name, tensor in plain.items()}
+    module.packing = _Packing(module.assets["index"], kinds, packed)
 
 
 class _Packing(tf.saved_model.experimental.TrackableResource):
@@ -213,7 +267,7 @@ class _Packing(tf.saved_model.experimental.TrackableResource):
                     prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype]
                 )[0]
                 plain = tf.ensure_shape(plain, shape)
-                pack = ops.pack_weights if dtype == tf.int8 else native_ops.pack_float
+                pack = pack_weights if dtype == tf.int8 else native_ops.pack_float
                 done = [self._packed[name].assign(pack(plain), read_value=False)]
 
 
