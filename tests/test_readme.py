@@ -60,3 +60,16 @@ def test_the_readmes_examples_run_as_they_are_pasted(tmp_path):
     # Two translations, ids of one sentence, and how far INT8 is from float.
     assert (tmp_path / "en-de-served" / "saved_model.pb").is_file()
     assert 0 < float(done.stdout.splitlines()[-1]) < 0.5
+
+
+@pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
+def test_the_readmes_command_finds_the_library_of_ops():
+    commands = re.findall(r'^    python -c "(.*)"$', (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 1
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", commands[0]],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()

@@ -74,6 +74,8 @@ def _bare(model: Any) -> Any:
 
     from keras_int8nmt.conversion.copying import copied, copy_weights, is_graph
 
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if is_graph(model):
         return keras.Model(model.input, model.output, name=model.name)
     copy = copied(model)
