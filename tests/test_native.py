@@ -130,6 +130,13 @@ def test_unknown_choice_names_the_choices(name, choices):
     assert all(choice in line for choice in choices)
 
 
+def test_a_wrong_instruction_set_is_no_fault_of_the_back_end_that_was_asked_for():
+    needs_library()
+    line = last_line("native.functions()", KERAS_INT8NMT_ISA="bogus", KERAS_INT8NMT_GEMM="onednn")
+    assert 'can\'t be used: KERAS_INT8NMT_ISA is "bogus"; this CPU can run: ' in line
+    assert "back end" not in line
+
+
 def test_choices_are_obeyed():
     needs_library()
     environment = {"KERAS_INT8NMT_GEMM": "reference", "KERAS_INT8NMT_ISA": "generic"}
