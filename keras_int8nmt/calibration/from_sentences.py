@@ -11,6 +11,7 @@ from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.calibration.feeds import Progress, feed_beam_search, feed_targets
 from keras_int8nmt.calibration.options import DEFAULT_ALPHA, DEFAULT_BEAM, check_feed
 from keras_int8nmt.calibration.smooth_quant import balance
+from keras_int8nmt.layers.finite import require_finite
 from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
@@ -60,6 +61,7 @@ def calibrate(
         ValueError: when there is no sentence, or not one target for each source, when mode or feed
             are unknown, and when targets and feed do not go together.
         CalibrationError: naming every layer that saw no data, or NaN or infinite values.
+        NotFiniteError: naming a weight that is NaN or infinite.
 
     Example:
 
@@ -147,6 +149,7 @@ def _feed(
 
 def _observe(model: Any, count: int, show: Show, progress: bool) -> None:
     """What `CalibrationCallback` does before it settles."""
+    require_finite(model)
     reset(model)
     set_state(model, "observing")
     try:

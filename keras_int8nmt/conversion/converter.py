@@ -20,6 +20,7 @@ from keras_int8nmt.conversion.transformer import (
     transformer_matmuls,
     transformer_products,
 )
+from keras_int8nmt.layers.finite import require_finite
 from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import observers, without_statistics, without_thresholds
 from keras_int8nmt.models.transformer import Transformer
@@ -92,6 +93,7 @@ def convert(
             "static", or, for `bias_correction`, by a release that kept no means of channels; when
             there is nothing to convert, when the model has no weights yet, or is of a kind that
             can't be rebuilt; and for a `sample` of a model of `quant=False`.
+        NotFiniteError: naming a weight that is NaN or infinite.
         ValueError: for an option that is not known, for `bias_correction` with dynamic scales, and
             for a policy that names a MatMul or a precision that is not known, or asks for INT8
             where it can't be.
@@ -115,6 +117,7 @@ def convert(
         _require_calibrated(model)
     elif not model.built:
         raise ConversionError(f"Model {model.name!r} has no weights yet; build or call it first.")
+    require_finite(model)
     if options.bias_correction:
         _require_statistics(model)
     rebuild: Callable[..., Any]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_int8nmt.keras_engine.beam_search import SearchResult, search
 from keras_int8nmt.keras_engine.forks import check_tensorflow
+from keras_int8nmt.layers.finite import require_finite
 from keras_int8nmt.runtime.batching import make_batches, pad_batch
 from keras_int8nmt.runtime.errors import EngineGoneError, ForkedProcessError
 from keras_int8nmt.runtime.forks import ForkSafeLock
@@ -49,6 +50,8 @@ class GraphEngine:
         self._lock = ForkSafeLock()
         self._threads: ThreadPoolExecutor | None = None
         self._users = 0
+        # Of which weights it is known.
+        self._finite: tuple[Any] | None = None
 
     def begin(self, sentences: Sequence[Sequence[int]], keys: Sequence[int]) -> SearchResults:
         """Hands batches to the streams, in one queue for all that was begun.
@@ -59,10 +62,12 @@ class GraphEngine:
 
         Raises:
             RuntimeError: in a forked child, and when Python ends.
+            NotFiniteError: naming a weight of the model that is NaN or infinite.
         """
         check_tensorflow()
         if not sentences:
             return NoSentences()
+        self._require_finite()
         batches = make_batches(
             [len(sentence) for sentence in sentences],
             self.batch_size,
@@ -84,6 +89,13 @@ class GraphEngine:
     def _translate(self, batch: list[Sequence[int]]) -> list[list[Hypothesis]]:
         found = self.search(tf.constant(pad_batch(batch, self.model.pad_id)))
         return unpacked(found, self.options.max_length)
+
+    def _require_finite(self) -> None:
+        """Looks through weights that are new: a NaN may be lost in a ReLU, and nothing tells."""
+        weights = self.model.weights_token()
+        if self._finite is None or self._finite[0] != weights:
+            require_finite(self.model)
+            self._finite = (weights,)
 
     def _join(self) -> ThreadPoolExecutor:
         """The streams' threads, which are there as long as anybody has work for them."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_int8nmt.layers.finite import require_finite
 from keras_int8nmt.layers.inference.arrays import as_array
 from keras_int8nmt.models.spec import (
     Stack,
@@ -28,12 +29,22 @@ def spec_of_float(model: Any, packed: bool) -> ModelSpec:
 
     Raises:
         NotDescribableError: when it computes in another type than float32.
+        NotFiniteError: naming a weight that is NaN or infinite, of packed ones.
     """
     if model.compute_dtype != "float32":
         raise NotDescribableError(
             f"The native decoder computes in float32; the model does in {model.compute_dtype}."
         )
     model.build()
+    try:
+        return _spec(model, packed)
+    except ValueError:
+        # A NaN has no place there; by its name among the model's weights it is found sooner.
+        require_finite(model)
+        raise
+
+
+def _spec(model: Any, packed: bool) -> ModelSpec:
     source, target = (
         {"table": as_array(layer.embeddings)}
         for layer in (model.source_embedding, model.target_embedding)

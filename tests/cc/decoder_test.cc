@@ -48,6 +48,7 @@ void CheckAnswers() {
   CheckManyPositions();
   CheckNanSentences();
   CheckNanModels();
+  CheckOverflowingModels();
 }
 
 struct Part {

@@ -265,6 +265,94 @@ void CheckRefusals(const GemmBackend& backend) {
   std::vector<char> longer = good;
   longer.push_back(0);
   ExpectRefused(longer, "one byte more");
+  for (size_t byte = 64; byte < good.size(); byte += 1 + byte % 7) {
+    std::vector<char> bad = good;
+    bad[byte] ^= 64;
+    ExpectRefused(bad, "byte " + std::to_string(byte) + " of the body changed");
+    ReadPacked(good.data(), good.size());
+  }
+}
+
+// The check of a header whose bytes before it were changed, as whoever knows the format makes it.
+void Seal(std::vector<char>* blob) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < 56; ++i) {
+    hash = (hash ^ static_cast<unsigned char>((*blob)[i])) * 0x100000001b3u;
+  }
+  std::memcpy(blob->data() + 56, &hash, sizeof(hash));
+}
+
+void Write(std::vector<char>* blob, size_t at, int64_t number) {
+  std::memcpy(blob->data() + at, &number, sizeof(number));
+}
+
+// A header that fits itself but no weights: whoever made it up knows its check.
+void CheckHostileHeaders(const GemmBackend& backend) {
+  constexpr size_t kRows = 24, kColumns = 32, kBytes = 40, kBodyCheck = 48;
+  const std::vector<int8_t> weights(7 * 5, 3);
+  std::vector<char> good(PackedBytes(backend, 7, 5));
+  Pack(backend, weights.data(), 7, 5, good.data());
+  for (int64_t most : {int64_t{8}, int64_t{66001}, INT64_MAX, int64_t{-1}, int64_t{0},
+                       int64_t{1} << 32, INT64_MIN}) {
+    for (size_t at : {kRows, kColumns}) {
+      // A column more may be as many bytes.
+      const int64_t number = at == kColumns && most == 8 ? 500 : most == 8 ? 64 : most;
+      std::vector<char> bad = good;
+      Write(&bad, at, number);
+      Seal(&bad);
+      ExpectRefused(bad, std::to_string(number) + " at byte " + std::to_string(at));
+    }
+  }
+  std::vector<char> longer = good;
+  longer.resize(good.size() + 64);
+  Write(&longer, kBytes, static_cast<int64_t>(longer.size()) - 64);
+  Write(&longer, kBodyCheck, 0);
+  Seal(&longer);
+  ExpectRefused(longer, "a longer body than its rows and columns need");
+  // Of a release that had no check of the body.
+  std::vector<char> old = good;
+  Write(&old, kBodyCheck, 0);
+  Seal(&old);
+  if (ReadPacked(old.data(), old.size()).k != 7) Fail("a blob of an earlier release");
+}
+
+// A large body is checked once where it lies, by each thread; a damaged one at another place is not
+// taken for it.
+void CheckLargeBodies(const GemmBackend& backend) {
+  const int64_t k = 300, n = 400;
+  const std::vector<int8_t> weights(k * n, 5);
+  std::vector<char> good(PackedBytes(backend, k, n));
+  Pack(backend, weights.data(), k, n, good.data());
+  for (int i = 0; i < 2; ++i) ReadPacked(good.data(), good.size());
+  std::vector<char> bad = good;
+  bad[bad.size() / 2] ^= 1;
+  for (int i = 0; i < 2; ++i) ExpectRefused(bad, "a large body changed");
+  good[good.size() / 2] ^= 1;
+  std::thread([&] { ExpectRefused(good, "a body that another thread had read before"); }).join();
+}
+
+// A blob may lie anywhere.
+void CheckAddresses(const GemmBackend& backend, std::mt19937* random) {
+  const Size size = {3, 70, 90};
+  const Case test(size, random);
+  std::vector<uint8_t> a(size.m * size.k);
+  test.FillInput(Type::kInt8, a.data(), random);
+  const size_t bytes = PackedBytes(backend, size.k, size.n);
+  std::vector<char> blob(bytes), memory(bytes + 64);
+  Pack(backend, test.weights.data(), size.k, size.n, blob.data());
+  std::vector<float> expected;
+  const Epilogue epilogue = MakeEpilogue(test, {});
+  for (size_t offset : {0, 4, 8, 1, 31}) {
+    std::memcpy(memory.data() + offset, blob.data(), bytes);
+    const PackedInfo packed = ReadPacked(memory.data() + offset, bytes);
+    std::vector<float> out(size.m * size.n);
+    backend.multiply({a.data(), Type::kInt8, size.m, packed, epilogue, out.data(), {}});
+    if (expected.empty()) expected = out;
+    if (out != expected) Fail("a blob at " + std::to_string(offset));
+    std::vector<int8_t> unpacked(size.k * size.n);
+    backend.unpack(packed.body, size.k, size.n, unpacked.data());
+    if (unpacked != test.weights) Fail("unpacked from " + std::to_string(offset));
+  }
 }
 
 std::vector<const char*> BackendNames() {
@@ -389,6 +477,9 @@ int Run() {
     for (const Size& size : Sizes()) CheckSize(*backend, size, &random);
     CheckRowsAndThreads(*backend, &random);
     CheckRefusals(*backend);
+    CheckHostileHeaders(*backend);
+    CheckLargeBodies(*backend);
+    CheckAddresses(*backend, &random);
 #ifdef KERAS_INT8NMT_WITH_ONEDNN
     if (std::strcmp(name, "onednn") == 0) CheckSaturation(*backend);
 #endif

@@ -86,7 +86,9 @@ inline void CheckNanSentences() {
   small::Model broken = model;
   std::fill_n(broken.source.table.begin() + kBad * shape.dim, shape.dim, nan);
   const SpecWriter writer(broken, ActiveGemm());
-  const std::unique_ptr<Pool> pool = MakePool(writer, search, MakeOptions(2, 1, 8, 16));
+  ExpectThrows<std::invalid_argument>("a table with NaN", [&] { writer.spec.Read(); });
+  const auto pool =
+      std::make_unique<Pool>(writer.spec.Read(false), search, MakeOptions(2, 1, 8, 16));
   bad[11] = {1, kBad, 2};
   for (int round = 0; round < 5; ++round) {
     const std::shared_ptr<Request> fails = Begin(pool.get(), bad, 2);
@@ -94,42 +96,79 @@ inline void CheckNanSentences() {
     WaitFor(pool.get(), fails.get());
     WaitFor(pool.get(), succeeds.get());
     const std::string told = fails->error.c_str(), other = succeeds->error.c_str();
-    if (told.find("NaN") == std::string::npos) Fail("NaN was not told: " + told);
+    if (told.find("NaN") == std::string::npos ||
+        told.find("seen at encoder.0.self_norm") == std::string::npos) {
+      Fail("NaN was not told: " + told);
+    }
     if (!other.empty()) Fail("NaN of another request: " + other);
     ExpectAnswers("beside NaN", succeeds->results, expected, BoundOf(Precision::kFloat));
   }
 }
 
-// Numbers of the model itself: every sentence fails, none is waited for in vain, and the pool ends.
+// Numbers of the model itself: a spec with one of them is refused by the name of its entry.
 inline void CheckNanModels() {
   for (Precision precision : {Precision::kInt8, Precision::kFloat}) {
     for (float value :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       Shape shape;
       shape.precision = precision;
-      // Codes have no NaN.
       if (precision == Precision::kFloat) shape.key_type = shape.value_type = Type::kFloat32;
       const small::Model model = ModelMaker(shape).Make();
+      const auto refused = [&](const std::string& entry, const small::Model& broken) {
+        const SpecWriter writer(broken, ActiveGemm());
+        try {
+          writer.spec.Read();
+        } catch (const std::invalid_argument& error) {
+          const std::string why = error.what();
+          if (why.find(entry + ": it has") == std::string::npos) Fail(entry + ": " + why);
+          return;
+        }
+        Fail(entry + " with " + std::to_string(value) + " was accepted");
+      };
+      small::Model broken = model;
+      broken.projection.bias[5] = value;
+      refused("output_projection.bias", broken);
+      broken = model;
+      broken.decoder.layers[0].ffn_out.bias[3] = value;
+      refused("decoder.0.ffn_out.bias", broken);
+      broken = model;
+      broken.encoder.layers[0].ffn_norm.gamma[2] = value;
+      refused("encoder.0.ffn_norm.gamma", broken);
+      broken = model;
+      broken.positions[4] = value;
+      refused("positions", broken);
+      if (precision == Precision::kFloat) continue;
+      broken = model;
+      broken.decoder.layers[0].ffn_in.scales[1] = value;
+      refused("decoder.0.ffn_in.scales", broken);
+    }
+  }
+}
+
+// Finite numbers whose products overflow: every sentence fails, by the norm that saw it, none is
+// waited for in vain, and the pool ends.
+inline void CheckOverflowingModels() {
+  for (bool pre_norm : {false, true}) {
+    for (bool encoder : {false, true}) {
+      Shape shape;
+      shape.pre_norm = pre_norm;
+      small::Model model = ModelMaker(shape).Make();
+      auto& stack = encoder ? model.encoder : model.decoder;
+      // The first norm after it sees it; of a residual sum that is carried on, the last one.
+      std::fill(stack.layers[0].ffn_out.scales.begin(), stack.layers[0].ffn_out.scales.end(),
+                3e38f);
+      const std::string at = std::string(encoder ? "encoder." : "decoder.") +
+                             std::to_string(pre_norm ? stack.layers.size() - 1 : 0) + ".ffn_norm";
       Random random(4);
       const Sentences sentences = MakeSentences(shape, 9, 16, &random);
-      std::vector<small::Model> broken(3, model);
-      broken[0].projection.bias[5] = value;
-      if (precision == Precision::kInt8) {
-        // As a scale it makes the sum 0 NaN, too.
-        broken[1].projection.scales[5] = std::numeric_limits<float>::quiet_NaN();
-        broken.pop_back();
-      } else {
-        broken[1].decoder.layers[0].ffn_out.bias[3] = value;
-        broken[2].encoder.layers[0].ffn_norm.gamma[2] = value;
-      }
-      for (size_t i = 0; i < broken.size(); ++i) {
-        const SpecWriter writer(broken[i], ActiveGemm());
-        const std::unique_ptr<Pool> pool =
-            MakePool(writer, MakeSearch(3, 8), MakeOptions(2, 1, 4, 16));
-        for (int round = 0; round < 2; ++round) {
-          ExpectThrows<std::runtime_error>(
-              "model " + std::to_string(i) + " with " + std::to_string(value),
-              [&] { Translate(pool.get(), sentences, 1); });
+      const SpecWriter writer(model, ActiveGemm());
+      const auto pool = MakePool(writer, MakeSearch(3, 8), MakeOptions(2, 1, 4, 16));
+      for (int round = 0; round < 2; ++round) {
+        const std::shared_ptr<Request> request = Begin(pool.get(), sentences, 1);
+        WaitFor(pool.get(), request.get());
+        const std::string told = request->error.c_str();
+        if (told.find("seen at " + at) == std::string::npos) {
+          Fail("an overflow at " + at + ": " + told);
         }
       }
     }

@@ -20,9 +20,10 @@ struct Spec {
   std::vector<std::string> names;  // of the tensors
   std::vector<TensorView> tensors;
 
-  std::unique_ptr<const Model> Read() const {
+  // `tables` as in Model.
+  std::unique_ptr<const Model> Read(bool tables = true) const {
     ModelReader reader(settings, names, tensors);
-    return std::make_unique<const Model>(&reader);
+    return std::make_unique<const Model>(&reader, tables);
   }
 };
 

@@ -260,6 +260,98 @@ def test_gather_batch_dims(raw):
     refuses(raw, "gather", inputs, {"batch_dims": -1}, "batch_dims is -1; expected 0")
 
 
+# Shapes with a 0 may say numbers whose product with others overflows; of some TensorFlow would end
+# the process.
+HUGE = 2**62
+
+
+@pytest.mark.parametrize(
+    ("shape", "indices", "batch_dims"),
+    [
+        ([1, HUGE, 0], [4], 0),
+        ([1, HUGE, 0], [2, 3], 0),
+        ([1, 2**62 - 1, 0], [3], 0),
+        ([2, 1, 2**61, 0], [2, 4], 1),
+        ([1, *[1] * 150, 0], [1] * 150, 0),
+    ],
+)
+def test_an_output_that_can_not_be_is_an_error(raw, shape, indices, batch_dims):
+    x, indices = tf.zeros(shape, tf.int8), tf.zeros(indices, tf.int32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the output would have"):
+        raw.keras_int8nmt_gather(x=x, indices=indices, batch_dims=batch_dims)
+    if batch_dims == 0:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            tf.gather(x, indices)
+
+
+def test_an_output_of_nothing_may_have_a_huge_dim(raw):
+    found = raw.keras_int8nmt_gather(x=tf.zeros([3, 0, HUGE], tf.int8), indices=[0, 1, 2, 0])
+    assert found.shape == (4, 0, HUGE)
+    table, rows = tf.zeros([1, 1], tf.int8), tf.zeros([0, HUGE], tf.int32)
+    found = raw.keras_int8nmt_embedding(table=table, inv_scales=[1.0], indices=rows, multiplier=1.0)
+    assert found.shape == (0, HUGE, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="would have 255 dims"):
+        raw.keras_int8nmt_embedding(
+            table=table, inv_scales=[1.0], indices=tf.zeros([1] * 254, tf.int32), multiplier=1.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("cache", "update", "index", "column"),
+    [
+        ([0, 0, 2**63 - 1], [0, 5], 0, 7),
+        ([1, 3, 0], [2**63 - 1, 0], 2**31 - 1, 0),
+        ([1, 3, 0], [HUGE, 0], 1, 0),
+    ],
+)
+def test_sums_of_huge_dims_do_not_overflow(raw, cache, update, index, column):
+    cache, update = tf.zeros(cache, tf.int8), tf.zeros(update, tf.int8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected"):
+        raw.keras_int8nmt_cache_append(cache=cache, update=update, index=index, column=column)
+
+
+def test_float_weights_of_a_huge_dim_are_refused(raw):
+    x, packed = tf.zeros([0, HUGE]), tf.zeros([0], tf.uint8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected at most"):
+        raw.keras_int8nmt_float_mat_mul(x=x, packed=packed, bias=[0.0] * 4)
+
+
+def test_packed_weights_whose_body_changed_are_refused(raw, packed):
+    x = np.ones((1, 5), np.int8)
+    rest = {"scales": np.ones(3, F32), "bias": np.ones(3, F32), "Tout": tf.float32}
+    assert raw.keras_int8nmt_mat_mul(x=x, packed=packed, **rest).shape == (1, 3)
+    for byte in (64, 80, packed.shape[0] - 1):
+        damaged = packed.numpy()
+        damaged[byte] ^= 1
+        for use in (
+            lambda blob: raw.keras_int8nmt_mat_mul(x=x, packed=blob, **rest),
+            lambda blob: raw.keras_int8nmt_unpack_weights(packed=blob),
+        ):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="damaged after they were pa"):
+                use(damaged)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize("carry_sum", [False, True])
+@pytest.mark.parametrize("at", ["x", "residual"])
+def test_a_norm_tells_of_what_its_codes_would_hide(raw, at, carry_sum, integer, value):
+    inputs = {"x": np.ones((4, 6), F32), "residual": np.ones((4, 6), F32)}
+    inputs |= {"gamma": np.ones(6, F32), "beta": np.ones(6, F32)}
+    rest = {"epsilon": 1e-5, "carry_sum": carry_sum, "Tout": tf.int8, "integer": integer}
+    raw.keras_int8nmt_layer_norm(**inputs, **rest)
+    inputs[at][2, 5] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinite values in row 2"):
+        raw.keras_int8nmt_layer_norm(**inputs, **rest)
+
+
+def test_float_weights_are_numbers(raw):
+    weights = np.ones((3, 4), F32)
+    weights[1, 2] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"weights has nan at \[1, 2\]"):
+        raw.keras_int8nmt_pack_float(weights=weights)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -309,11 +309,16 @@ def test_a_model_that_gives_nan_is_an_error_and_no_crash(settings):
     ids = random_ids(model, 6)
     before = translator.translate_ids(ids)
     kernel = model.decoder_blocks[0].ffn_out.kernel
-    good = kernel.numpy()
-    kernel.assign(np.full_like(good, np.nan))
-    with pytest.raises(RuntimeError, match="NaN"):
-        translator.translate_ids(ids)
-    kernel.assign(good)
+    # One alone, and before a ReLU, which would make it 0.
+    for broken in (kernel, model.encoder_blocks[0].ffn_in.kernel):
+        whole = broken.numpy()
+        changed = whole.copy()
+        changed[1, 2] = np.nan
+        broken.assign(changed)
+        with pytest.raises(RuntimeError, match="NaN") as error:
+            translator.translate_ids(ids)
+        assert broken.path in str(error.value)
+        broken.assign(whole)
     assert [t.hypotheses[0].tokens for t in translator.translate_ids(ids)] == [
         t.hypotheses[0].tokens for t in before
     ]

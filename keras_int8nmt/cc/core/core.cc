@@ -12,6 +12,24 @@ namespace {
 
 void Multiply(const GemmArgs& args) { args.weights.backend->multiply(args); }
 
+void Unpack(const PackedInfo& packed, int8_t* weights) {
+  packed.backend->unpack(packed.body, packed.k, packed.n, weights);
+}
+
+void RunAttention(const AttentionArgs& args) { ActiveKernels().attention(args); }
+
+void RunLayerNorm(const LayerNormArgs& a) {
+  const Kernels& kernels = ActiveKernels();
+  (a.integer ? kernels.integer_layer_norm : kernels.layer_norm)(
+      a.x, a.residual, a.gamma, a.beta, a.rows, a.columns, a.epsilon, a.carry_sum, a.carry,
+      a.output, a.out);
+}
+
+bool RunTopK(const TopKArgs& a) {
+  return ActiveKernels().top_k(a.logits, a.rows, a.columns, a.k, a.forbidden, a.best, a.ids,
+                               a.log_sums);
+}
+
 Core MakeCore() {
   using C = Core;
   return {decltype(C::active_kernels)::Of<&ActiveKernels>(),
@@ -20,6 +38,10 @@ Core MakeCore() {
           decltype(C::pack)::Of<&Pack>(),
           decltype(C::read_packed)::Of<&ReadPacked>(),
           decltype(C::multiply)::Of<&Multiply>(),
+          decltype(C::unpack)::Of<&Unpack>(),
+          decltype(C::attention)::Of<&RunAttention>(),
+          decltype(C::layer_norm)::Of<&RunLayerNorm>(),
+          decltype(C::top_k)::Of<&RunTopK>(),
           decltype(C::packed_float_bytes)::Of<&PackedFloatBytes>(),
           decltype(C::pack_float)::Of<&PackFloat>(),
           decltype(C::multiply_float)::Of<&MultiplyFloat>(),

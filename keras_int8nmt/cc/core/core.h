@@ -20,8 +20,28 @@
 
 namespace keras_int8nmt {
 
-// Each as the function of kernels/ or decoder/ that it stands for. What the tables of kernels and
-// back ends point to is called directly, but for `multiply`, which may throw.
+// The arguments of Kernels::layer_norm, or integer_layer_norm, and top_k.
+struct LayerNormArgs {
+  bool integer;
+  const float *x, *residual, *gamma, *beta;
+  int64_t rows, columns;
+  float epsilon;
+  bool carry_sum;
+  float* carry;
+  Output output;
+  void* out;
+};
+struct TopKArgs {
+  const float* logits;
+  int64_t rows, columns;
+  int32_t k, forbidden;
+  float* best;
+  int32_t* ids;
+  float* log_sums;
+};
+
+// Each as the function of kernels/ or decoder/ that it stands for. What the table of kernels points
+// to is called directly where it allocates nothing; nothing of a back end's is.
 struct Core {
   CoreFunction<const Kernels&()> active_kernels;
   CoreFunction<const GemmBackend&()> active_gemm;
@@ -31,6 +51,10 @@ struct Core {
       pack;
   CoreFunction<PackedInfo(const void* blob, size_t bytes)> read_packed;
   CoreFunction<void(const GemmArgs& args)> multiply;
+  CoreFunction<void(const PackedInfo& packed, int8_t* weights)> unpack;
+  CoreFunction<void(const AttentionArgs& args)> attention;
+  CoreFunction<void(const LayerNormArgs& args)> layer_norm;
+  CoreFunction<bool(const TopKArgs& args)> top_k;
   CoreFunction<size_t(int64_t k, int64_t n)> packed_float_bytes;
   CoreFunction<void(const float* weights, int64_t k, int64_t n, void* packed)> pack_float;
   CoreFunction<void(const float* a, int64_t m, const void* packed, int64_t k, int64_t n,

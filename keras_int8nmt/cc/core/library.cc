@@ -6,6 +6,7 @@
 
 #include "errors.h"
 #include "export.h"
+#include "finite.h"
 #include "gemm/float_gemm.h"
 #include "gemm/gemm.h"
 #include "int8.h"
@@ -107,6 +108,12 @@ KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack_float(const float* weights, int64_t
                                                    void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
     keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMost);
+    const int64_t at = keras_int8nmt::FirstNotFinite(weights, k * n);
+    if (at >= 0) {
+      throw std::invalid_argument("weights has " + std::to_string(weights[at]) + " at [" +
+                                  std::to_string(at / n) + ", " + std::to_string(at % n) +
+                                  "]; expected no NaN or infinity");
+    }
     keras_int8nmt::PackFloat(weights, k, n, packed);
     return true;
   });

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "finite.h"
+
 namespace keras_int8nmt {
 namespace {
+
+constexpr char kEncoder[] = "encoder", kDecoder[] = "decoder";
 
 // Bytes of a row of everything that is projected from one input.
 int64_t ProjectedBytes(const Attention& attention) {
@@ -113,14 +117,35 @@ Layers::Input Layers::Enter(const Entry& entry, int64_t rows) {
   return {codes_.as(), entry.output.type};
 }
 
+// Notes the rows of x with a NaN or an infinity; not `whole`: where it shows in every number of a
+// row, so that one is enough.
+void Layers::Watch(const float* x, int64_t rows, bool whole, const Place& place) {
+  const int64_t columns = whole ? model_.dim : 1;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (FirstNotFinite(x + row * model_.dim, columns, whole ? kTooLarge : kInfinity) < 0) continue;
+    broken_.emplace(
+        row, std::string(place.stack) + "." + std::to_string(place.layer) + "." + place.norm);
+  }
+}
+
 // The end of a sub-layer, whose result is in y_.
-Layers::Input Layers::Normalize(const Norm& norm, int64_t rows) {
+Layers::Input Layers::Normalize(const Norm& norm, int64_t rows, const Place& place) {
   const WorkTimer timer(profile_, Work::kLayerNorm);
+  // Whole numbers have no NaN: it is looked for before.
+  if (norm.integer) Watch(y_.as<float>(), rows, true, place);
   // A float32 norm that is the residual stream too is written once.
   const bool one = norm.output.type == Type::kFloat32 && !norm.carry_sum;
   KernelOf(norm)(y_.as<float>(), carry_.as<float>(), norm.gamma, norm.beta, rows, model_.dim,
                  norm.epsilon, norm.carry_sum, carry_.as<float>(), norm.output,
                  one ? nullptr : codes_.as());
+  // A residual sum that is carried on keeps its NaN; the last norm of the stack sees them all.
+  const size_t layers = (place.stack[0] == 'e' ? model_.encoder : model_.decoder).size();
+  const bool last = place.layer + 1 == layers && std::strcmp(place.norm, "ffn_norm") == 0;
+  if (!norm.carry_sum) {
+    if (!norm.integer) Watch(carry_.as<float>(), rows, false, place);
+  } else if (last) {
+    Watch(carry_.as<float>(), rows, true, place);
+  }
   return {one ? carry_.as() : codes_.as(), norm.output.type};
 }
 
@@ -141,13 +166,16 @@ void Layers::Project(const Attention& attention, bool of_memory, Input input, in
   }
 }
 
-Layers::Input Layers::FeedForward(const Layer& layer, Input input, int64_t rows, Work work) {
+Layers::Input Layers::FeedForward(const std::vector<Layer>& stack, size_t l, Input input,
+                                  int64_t rows, Work work) {
+  const Layer& layer = stack[l];
   {
     const WorkTimer timer(profile_, work);
     products_.Run(layer.ffn_in, input.data, input.type, rows, hidden_.as());
     products_.Run(layer.ffn_out, hidden_.as(), layer.ffn_in.output.type, rows, y_.as());
   }
-  return Normalize(layer.ffn_norm, rows);
+  const char* name = &stack == &model_.encoder ? kEncoder : kDecoder;
+  return Normalize(layer.ffn_norm, rows, {name, l, "ffn_norm"});
 }
 
 void Layers::WriteCache(const Attention& attention, const Rows parts[3], int64_t row,
@@ -207,6 +235,7 @@ void Layers::EncoderAttention(const Attention& attention, const Rows parts[3],
 
 void Layers::Encode(const std::vector<const int32_t*>& sentences,
                     const std::vector<SentenceCache*>& caches) {
+  broken_.clear();
   int64_t rows = 0;
   {
     const WorkTimer timer(profile_, Work::kEmbedding);
@@ -223,15 +252,16 @@ void Layers::Encode(const std::vector<const int32_t*>& sentences,
   }
   Input input = Enter(model_.encoder_entry, rows);
   Rows parts[3];
-  for (const Layer& layer : model_.encoder) {
+  for (size_t l = 0; l < model_.encoder.size(); ++l) {
+    const Layer& layer = model_.encoder[l];
     Project(layer.self, false, input, rows, Work::kEncoderGemm, parts);
     EncoderAttention(layer.self, parts, caches);
     {
       const WorkTimer timer(profile_, Work::kEncoderGemm);
       products_.Run(layer.self.output, context_.as(), layer.self.context.type, rows, y_.as());
     }
-    input = Normalize(layer.self_norm, rows);
-    input = FeedForward(layer, input, rows, Work::kEncoderGemm);
+    input = Normalize(layer.self_norm, rows, {kEncoder, l, "self_norm"});
+    input = FeedForward(model_.encoder, l, input, rows, Work::kEncoderGemm);
   }
   for (size_t l = 0; l < model_.decoder.size(); ++l) {
     const Attention& cross = model_.decoder[l].cross;
@@ -295,6 +325,7 @@ void Layers::CrossAttention(size_t layer, const Rows parts[3],
 BestTokens Layers::Step(const std::vector<int32_t>& tokens,
                         const std::vector<SentenceRows>& sentences, int32_t forbidden,
                         int32_t watched, const Forbid* forbid) {
+  broken_.clear();
   const int64_t rows = static_cast<int64_t>(tokens.size());
   {
     const WorkTimer timer(profile_, Work::kEmbedding);
@@ -313,15 +344,15 @@ BestTokens Layers::Step(const std::vector<int32_t>& tokens,
       const WorkTimer timer(profile_, Work::kSelfOutGemm);
       products_.Run(layer.self.output, context_.as(), layer.self.context.type, rows, y_.as());
     }
-    input = Normalize(layer.self_norm, rows);
+    input = Normalize(layer.self_norm, rows, {kDecoder, l, "self_norm"});
     Project(layer.cross, false, input, rows, Work::kCrossGemm, parts);
     CrossAttention(l, parts, sentences);
     {
       const WorkTimer timer(profile_, Work::kCrossGemm);
       products_.Run(layer.cross.output, context_.as(), layer.cross.context.type, rows, y_.as());
     }
-    input = Normalize(layer.cross_norm, rows);
-    input = FeedForward(layer, input, rows, Work::kFfnGemm);
+    input = Normalize(layer.cross_norm, rows, {kDecoder, l, "cross_norm"});
+    input = FeedForward(model_.decoder, l, input, rows, Work::kFfnGemm);
   }
   const WorkTimer timer(profile_, Work::kProjection);
   return products_.TopK(input.data, input.type, rows, forbidden, watched, forbid);

@@ -3,6 +3,8 @@
 #define KERAS_INT8NMT_DECODER_LAYERS_H_
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "buffer.h"
@@ -49,6 +51,10 @@ class Layers {
   BestTokens Step(const std::vector<int32_t>& tokens, const std::vector<SentenceRows>& sentences,
                   int32_t forbidden, int32_t watched, const Forbid* forbid);
 
+  // Rows of the last Encode or Step with a NaN or an infinity, and the norm that it was found at:
+  // what comes after reads codes, which have none.
+  const std::map<int64_t, std::string>& broken() const { return broken_; }
+
  private:
   // What the next product reads: codes_ or, as float32, codes_ or carry_.
   struct Input {
@@ -67,10 +73,18 @@ class Layers {
   decltype(Kernels::layer_norm) KernelOf(const Norm& norm) const {
     return norm.integer ? kernels_.integer_layer_norm : kernels_.layer_norm;
   }
-  Input Normalize(const Norm& norm, int64_t rows);
+  // The name of a norm of the model: "decoder", 3 and "cross_norm".
+  struct Place {
+    const char* stack;
+    size_t layer;
+    const char* norm;
+  };
+  Input Normalize(const Norm& norm, int64_t rows, const Place& place);
+  void Watch(const float* x, int64_t rows, bool whole, const Place& place);
   void Project(const Attention& attention, bool of_memory, Input input, int64_t rows, Work work,
                Rows parts[3]);
-  Input FeedForward(const Layer& layer, Input input, int64_t rows, Work work);
+  Input FeedForward(const std::vector<Layer>& stack, size_t layer, Input input, int64_t rows,
+                    Work work);
   void WriteCache(const Attention& attention, const Rows parts[3], int64_t row, int64_t position,
                   char* block, int64_t slot, int64_t slots);
   void EncoderAttention(const Attention& attention, const Rows parts[3],
@@ -90,6 +104,7 @@ class Layers {
   Buffer carry_, codes_, y_, projected_, context_, hidden_;
   std::vector<Buffer> encoder_blocks_;  // a cache for the encoder's own attention
   std::vector<const char*> encoder_block_list_;
+  std::map<int64_t, std::string> broken_;
 };
 
 }  // namespace keras_int8nmt

@@ -254,6 +254,11 @@ Output RequireChain(const Entry& entry, const std::vector<Layer>& layers, const 
   return input;
 }
 
+void RequireFiniteTable(const char* name, const Embedding& embedding, int64_t dim) {
+  if (embedding.table == nullptr) return;
+  RequireFinite(name, {Type::kFloat32, embedding.table, {embedding.words, dim}});
+}
+
 template <class T, class M>
 std::vector<T*> LinearsOf(M* model) {
   std::vector<T*> linears = {&model->projection};
@@ -273,7 +278,7 @@ std::vector<T*> LinearsOf(M* model) {
 
 }  // namespace
 
-Model::Model(ModelReader* reader) {
+Model::Model(ModelReader* reader, bool tables) {
   reader->Int("format_version", kVersion, kVersion);
   dim = reader->Int("model_dim", 1, 1 << 20);
   max_length = reader->Int("max_length", 1, 1 << 24);
@@ -299,6 +304,11 @@ Model::Model(ModelReader* reader) {
           "it is not a vocabulary of two words or more, each with an embedding");
   Require(eos_id < projection.n, "eos_id", "it is not in the vocabulary");
   Require(start_id < target.words, "start_id", "it has no embedding");
+  // Last: whoever changed a type has fewer numbers than it says, and was refused above.
+  if (tables) {
+    RequireFiniteTable("source_embedding.table", source, dim);
+    RequireFiniteTable("target_embedding.table", target, dim);
+  }
   int index = 0;
   for (Linear* linear : LinearsOf<Linear>(this)) linear->index = index++;
 }

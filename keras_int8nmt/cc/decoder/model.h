@@ -84,8 +84,9 @@ struct Layer {
 };
 
 struct Model {
-  // Throws std::invalid_argument that says what is wrong.
-  explicit Model(ModelReader* reader);
+  // Throws std::invalid_argument that says what is wrong. `tables`: whether float32 embeddings are
+  // looked through for a NaN; if not, a sentence that reads one fails.
+  explicit Model(ModelReader* reader, bool tables = true);
 
   int64_t dim = 0, max_length = 0;
   int32_t pad_id = 0, eos_id = 0, start_id = 0;

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "finite.h"
+
 namespace keras_int8nmt {
 namespace {
 
@@ -141,7 +143,16 @@ const float* ModelReader::Floats(const std::string& name, std::initializer_list<
   if (view.dims != std::vector<int64_t>(dims)) {
     RefuseEntry(name, "it has shape " + ToText(view.dims) + "; expected " + ToText(dims));
   }
+  RequireFinite(name, view);
   return static_cast<const float*>(view.data);
+}
+
+void RequireFinite(const std::string& name, const TensorView& view) {
+  const auto* values = static_cast<const float*>(view.data);
+  const int64_t at = FirstNotFinite(values, view.count());
+  if (at < 0) return;
+  RefuseEntry(name, "it has " + std::to_string(values[at]) + " at flat position " +
+                        std::to_string(at) + "; expected no NaN or infinity");
 }
 
 }  // namespace keras_int8nmt

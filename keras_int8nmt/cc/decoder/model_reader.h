@@ -58,6 +58,7 @@ class ModelReader {
   bool HasTensor(const std::string& name) const { return tensor_places_.count(name) != 0; }
   // Of any shape, without a dim below 0.
   const TensorView& Tensor(const std::string& name, std::initializer_list<Type> types);
+  // All of them finite.
   const float* Floats(const std::string& name, std::initializer_list<int64_t> dims);
 
  private:
@@ -68,6 +69,9 @@ class ModelReader {
   std::unordered_map<std::string_view, size_t> setting_places_, tensor_places_;
   std::vector<bool> setting_read_, tensor_read_;
 };
+
+// Throws for a NaN or an infinity among the float32 values of the tensor `name`.
+void RequireFinite(const std::string& name, const TensorView& view);
 
 // Throws std::invalid_argument: the model's spec, the entry and what is wrong with it.
 [[noreturn]] void RefuseEntry(const std::string& name, const std::string& why);

@@ -1,7 +1,10 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
+#include <map>
+#include <utility>
 
 #include "reason.h"
 
@@ -10,6 +13,20 @@ namespace {
 
 // Tokens that are encoded together: enough for the products to be at their fastest.
 constexpr int64_t kEncoderTokens = 1024;
+
+// Of a sentence with a NaN or an infinity on its way.
+constexpr char kBroken[] = "the model gives NaN or infinite logits for this sentence";
+
+// What was found in rows [first, last), or empty.
+std::string BrokenAt(const std::map<int64_t, std::string>& broken, int64_t first, int64_t last) {
+  const auto found = broken.lower_bound(first);
+  return found == broken.end() || found->first >= last ? "" : found->second;
+}
+
+bool AllFinite(const std::vector<Hypothesis>& found) {
+  return std::all_of(found.begin(), found.end(),
+                     [](const Hypothesis& each) { return std::isfinite(each.score); });
+}
 
 }  // namespace
 
@@ -88,6 +105,7 @@ void Stream::Place(const Sentence& sentence) {
     slot.cache.cross_blocks.push_back(cross_pool_.Take());
   }
   slot.beam.Start(model_.start_id);
+  slot.broken.clear();
 }
 
 void Stream::Encode(size_t first) {
@@ -98,6 +116,13 @@ void Stream::Encode(size_t first) {
     caches.push_back(&slots_[i]->cache);
   }
   layers_.Encode(sentences, caches);
+  if (layers_.broken().empty()) return;
+  int64_t row = 0;
+  for (size_t i = first; i < active_; ++i) {
+    const int64_t end = row + slots_[i]->sentence.length;
+    slots_[i]->broken = BrokenAt(layers_.broken(), row, end);
+    row = end;
+  }
 }
 
 void Stream::Step(RequestQueue* queue) {
@@ -119,14 +144,26 @@ void Stream::Step(RequestQueue* queue) {
     Slot& slot = *slots_[i];
     const SentenceRows& rows = rows_[i];
     const uint8_t* finite = best.finite + rows.first_row;
-    if (std::find(finite, finite + rows.rows, 0) != finite + rows.rows) {
-      queue->Failed(slot.sentence, "the model gives NaN or infinite logits for this sentence");
+    if (slot.broken.empty() && !layers_.broken().empty()) {
+      slot.broken = BrokenAt(layers_.broken(), rows.first_row, rows.first_row + rows.rows);
+    }
+    if (!slot.broken.empty()) {
+      const std::string why = std::string(kBroken) + "; the first are seen at " + slot.broken;
+      queue->Failed(slot.sentence, why.c_str());
+      Leave(i);
+    } else if (std::find(finite, finite + rows.rows, 0) != finite + rows.rows) {
+      queue->Failed(slot.sentence, kBroken);
       Leave(i);
     } else if (!queue->Wants(slot.sentence)) {
       queue->Failed(slot.sentence, "cancelled");
       Leave(i);
     } else if (!slot.beam.Advance(best, rows.first_row)) {
-      queue->Done(slot.sentence, slot.beam.Results());
+      std::vector<Hypothesis> found = slot.beam.Results();
+      if (search_.scores && !AllFinite(found)) {
+        queue->Failed(slot.sentence, "a score of this sentence is NaN or infinite");
+      } else {
+        queue->Done(slot.sentence, std::move(found));
+      }
       Leave(i);
     }
   }

@@ -64,6 +64,7 @@ class Stream {
     Sentence sentence;
     SentenceCache cache;
     Beam beam;
+    std::string broken;  // where its first NaN was found; empty: nowhere
   };
 
   void Admit(RequestQueue* queue);

@@ -148,7 +148,8 @@ std::string StructureOf(const std::vector<Setting>& settings,
 
 TranslatedRows TranslateRows(const RowsToTranslate& asked) {
   ModelReader reader(*asked.settings, *asked.tensor_names, asked.tensors);
-  const Model model(&reader);
+  // At every call of the op: what is large is not looked through.
+  const Model model(&reader, false);
   const SearchOptions search = SearchOf(asked, model);
   Rows rows(asked, model.pad_id);
   rows.Check(model);

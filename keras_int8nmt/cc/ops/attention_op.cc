@@ -1,4 +1,5 @@
 // KerasInt8nmtAttention: softmax(query key^T) value over int8 heads, read where they lie.
+#include "core_link.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"
@@ -6,10 +7,10 @@
 namespace keras_int8nmt {
 namespace {
 
-class Attention {
+class AttentionOp {
  public:
   static constexpr const char* kName = "KerasInt8nmtAttention";
-  explicit Attention(const Attributes& attributes)
+  explicit AttentionOp(const Attributes& attributes)
       : heads_(attributes.Int("num_heads", 1)),
         head_dim_(attributes.Int("head_dim", 1, kMaxDepth)),
         value_dim_(attributes.Int("value_dim", 1)),
@@ -44,7 +45,7 @@ class Attention {
     const Tensor result = context.Output(0, ToTensorFlow(output_.type), shape);
     if (result.count() == 0) return;
     args.context = result.data<void>();
-    ActiveKernels().attention(args);
+    TheCore().attention(args);
   }
 
  private:
@@ -136,7 +137,7 @@ void AttentionShape(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 void RegisterAttentionOp() {
   RegisterOp(
-      {Attention::kName,
+      {AttentionOp::kName,
        {"query: int8", "key: int8", "value: int8", "lengths: int32", "mask: bool", "offset: int32"},
        {"context: Tout"},
        {"num_heads: int", "head_dim: int", "value_dim: int", "scale: float",
@@ -144,7 +145,7 @@ void RegisterAttentionOp() {
         "causal: bool = false", "query_column: int = 0", "key_column: int = 0",
         "value_column: int = 0", "integer_softmax: bool = false"},
        &AttentionShape});
-  RegisterKernel<Attention>();
+  RegisterKernel<AttentionOp>();
 }
 
 }  // namespace keras_int8nmt

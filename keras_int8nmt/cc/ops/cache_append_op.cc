@@ -47,9 +47,11 @@ class CacheAppend {
     }
     ExpectRankAtLeast(update, 1, "[..., columns]");
     const int64_t batch = cache[0];
-    if (update.dim(-1) < column_ + cache[2]) {
+    // Differences, not sums: a dim may be as large as 64 bits allow where another one is 0.
+    if (update.dim(-1) - column_ < cache[2]) {
       Fail("update has shape ", ToText(update.shape()), "; expected a last dim of at least ",
-           column_ + cache[2], ", the ", cache[2], " columns of cache from column ", column_, ".");
+           static_cast<uint64_t>(cache[2]) + static_cast<uint64_t>(column_), ", the ", cache[2],
+           " columns of cache from column ", column_, ".");
     }
     const int64_t rows = update.rows();
     if (batch == 0 ? rows != 0 : rows % batch != 0) {
@@ -57,7 +59,7 @@ class CacheAppend {
            "); expected a multiple of the batch of cache, ", batch, ".");
     }
     const int64_t steps = batch == 0 ? 0 : rows / batch;
-    if (index < 0 || index + steps > cache[1]) {
+    if (index < 0 || steps > cache[1] - index) {
       Fail("index is ", index, "; expected 0 to ", cache[1] - steps, " for ", steps,
            " new rows in a cache of length ", cache[1], ".");
     }

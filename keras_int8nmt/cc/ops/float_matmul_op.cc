@@ -1,5 +1,6 @@
 // KerasInt8nmtPackFloat and KerasInt8nmtFloatMatMul: the float32 product with prepared
 // weights, the peer that `bench gemm` measures the INT8 products against.
+#include "finite.h"
 #include "gemm/float_gemm.h"
 #include "op_support.h"
 #include "ops.h"
@@ -7,6 +8,14 @@
 
 namespace keras_int8nmt {
 namespace {
+
+constexpr int64_t kMostWide = int64_t{1} << 28;
+
+// No size of packed weights overflows below it.
+void ExpectSize(int64_t k, int64_t n) {
+  if (k <= kMostWide && n <= kMostWide) return;
+  Fail("weights of ", k, " rows and ", n, " columns; expected at most ", kMostWide, " of both.");
+}
 
 struct PackFloatWeights {
   static constexpr const char* kName = "KerasInt8nmtPackFloat";
@@ -18,9 +27,16 @@ struct PackFloatWeights {
     const int64_t k = weights.dim(0);
     const int64_t n = weights.dim(1);
     if (k < 1 || n < 1) Fail("weights has shape ", ToText(weights.shape()), "; it is empty.");
+    ExpectSize(k, n);
+    const float* values = weights.data<const float>();
+    const int64_t at = FirstNotFinite(values, k * n);
+    if (at >= 0) {
+      Fail("weights has ", values[at], " at [", at / n, ", ", at % n,
+           "]; expected no NaN or infinity.");
+    }
     const int64_t bytes = static_cast<int64_t>(PackedFloatBytes(k, n));
     const Tensor packed = context.Output(0, TF_UINT8, {bytes});
-    PackFloat(weights.data<const float>(), k, n, packed.data<void>());
+    PackFloat(values, k, n, packed.data<void>());
   }
 };
 
@@ -36,6 +52,7 @@ struct FloatMatMul {
     ExpectRank(bias, 1, "[n]");
     const int64_t k = x.dim(1);
     const int64_t n = bias.dim(0);
+    ExpectSize(k, n);
     if (k < 1 || n < 1 || packed.bytes() != PackedFloatBytes(k, n)) {
       Fail("packed has ", packed.bytes(), " bytes, which are not weights of ", k, " rows and ", n,
            " columns.");

@@ -1,4 +1,8 @@
 // KerasInt8nmtLayerNorm: LayerNorm of x (+ residual), as float to carry on and as `out` says.
+#include <cmath>
+
+#include "core_link.h"
+#include "finite.h"
 #include "integer_math.h"
 #include "op_support.h"
 #include "ops.h"
@@ -46,14 +50,36 @@ class LayerNorm {
   }
 
  private:
+  // The row of a NaN or an infinity in what was normalized, or -1: each number of such a row's norm
+  // is NaN, and where codes are written nothing else tells.
+  int64_t BrokenRow(const Tensor& x, const Tensor* residual, const float* carry) const {
+    const int64_t columns = x.dim(-1);
+    if (carry_sum_) return RowOf(FirstNotFinite(carry, x.count()), columns);
+    if (integer_) {
+      const int64_t row = RowOf(FirstNotFinite(x.data<const float>(), x.count()), columns);
+      if (row >= 0 || residual == nullptr) return row;
+      return RowOf(FirstNotFinite(residual->data<const float>(), x.count()), columns);
+    }
+    for (int64_t row = 0; row < x.rows(); ++row) {
+      if (!std::isfinite(carry[row * columns])) return row;
+    }
+    return -1;
+  }
+  static int64_t RowOf(int64_t place, int64_t columns) { return place < 0 ? -1 : place / columns; }
+
   void Run(const Tensor& x, const Tensor* residual, const Tensor& gamma, const Tensor& beta,
            const Tensor& carry, const Tensor* out) const {
     if (x.count() == 0) return;
-    const Kernels& kernels = ActiveKernels();
-    (integer_ ? kernels.integer_layer_norm : kernels.layer_norm)(
-        x.data<const float>(), residual == nullptr ? nullptr : residual->data<const float>(),
-        gamma.data<const float>(), beta.data<const float>(), x.rows(), x.dim(-1), epsilon_,
-        carry_sum_, carry.data<float>(), output_, out == nullptr ? nullptr : out->data<void>());
+    TheCore().layer_norm({integer_, x.data<const float>(),
+                          residual == nullptr ? nullptr : residual->data<const float>(),
+                          gamma.data<const float>(), beta.data<const float>(), x.rows(), x.dim(-1),
+                          epsilon_, carry_sum_, carry.data<float>(), output_,
+                          out == nullptr ? nullptr : out->data<void>()});
+    const int64_t row = BrokenRow(x, residual, carry.data<float>());
+    if (row >= 0) {
+      Fail(residual == nullptr ? "x" : "x or residual", " has NaN or infinite values in row ", row,
+           ", or their norm has; expected no NaN or infinity.");
+    }
   }
 
   float epsilon_;

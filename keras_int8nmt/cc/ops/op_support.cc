@@ -5,11 +5,29 @@
 #include <new>
 
 namespace keras_int8nmt {
+namespace {
+
+constexpr size_t kMostRank = 254;  // of a tensor of TensorFlow's
+
+}  // namespace
 
 int64_t Product(const Shape& shape, size_t from, size_t to) {
   int64_t product = 1;
   for (size_t i = from; i < to; ++i) product *= shape[i];
   return product;
+}
+
+void ExpectPossible(const Shape& shape, size_t element_bytes) {
+  if (shape.size() > kMostRank) {
+    Fail("the output would have ", shape.size(), " dims; expected at most ", kMostRank, ".");
+  }
+  int64_t count = 1;
+  bool fits = true;
+  for (const int64_t dim : shape) fits = fits && !__builtin_mul_overflow(count, dim, &count);
+  int64_t bytes = 0;
+  if (!fits || __builtin_mul_overflow(count, static_cast<int64_t>(element_bytes), &bytes)) {
+    Fail("the output would have shape ", ToText(shape), ", whose size overflows 64 bits.");
+  }
 }
 
 std::string ToText(const Shape& shape) {
@@ -255,6 +273,7 @@ Tensor Context::Input(int index, const char* name) const {
 }
 
 Tensor Context::Output(int index, TF_DataType type, const Shape& shape) const {
+  ExpectPossible(shape, TF_DataTypeSize(type));
   Status status;
   const size_t bytes = static_cast<size_t>(Product(shape)) * TF_DataTypeSize(type);
   TF_Tensor* tensor = TF_AllocateOutput(context_, index, type, shape.data(),

@@ -26,6 +26,9 @@ using Shape = std::vector<int64_t>;
 int64_t Product(const Shape& shape, size_t from, size_t to);
 inline int64_t Product(const Shape& shape) { return Product(shape, 0, shape.size()); }
 std::string ToText(const Shape& shape);  // "[2, 3]"
+// Throws std::invalid_argument for an output that TensorFlow can't have: it would end the process.
+// The product of the dims, in their order, must fit into 64 bits, even where a later one is 0.
+void ExpectPossible(const Shape& shape, size_t element_bytes);
 
 // ---- errors
 template <class... Parts>

@@ -1,5 +1,6 @@
 // KerasInt8nmtPackWeights and KerasInt8nmtUnpackWeights: weights to and from the opaque blob that
 // the GEMM of this process and this CPU multiplies by.
+#include "core_link.h"
 #include "gemm/gemm.h"
 #include "op_support.h"
 #include "ops.h"
@@ -43,7 +44,7 @@ struct UnpackWeights {
     ExpectRank(packed, 1, "[bytes], as KerasInt8nmtPackWeights gives it");
     const PackedInfo info = ReadPacked(packed.data<const void>(), packed.bytes());
     const Tensor weights = context.Output(0, TF_INT8, {info.k, info.n});
-    info.backend->unpack(info.body, info.k, info.n, weights.data<int8_t>());
+    TheCore().unpack(info, weights.data<int8_t>());
   }
 };
 

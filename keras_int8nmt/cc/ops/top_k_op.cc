@@ -1,4 +1,5 @@
 // KerasInt8nmtTopKLogProbs: the k best tokens of each row of logits with their log-probabilities.
+#include "core_link.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"
@@ -31,8 +32,8 @@ class TopKLogProbs {
     if (rows == 0) return;
     float* best = log_probs.data<float>();
     std::vector<float> log_sums(rows);
-    if (!ActiveKernels().top_k(logits.data<const float>(), rows, columns, k_, forbidden_, best,
-                               ids.data<int32_t>(), log_sums.data())) {
+    if (!TheCore().top_k({logits.data<const float>(), rows, columns, k_, forbidden_, best,
+                          ids.data<int32_t>(), log_sums.data()})) {
       Fail("logits has a NaN; expected numbers.");
     }
     for (int64_t i = 0; i < rows * k_; ++i) best[i] = best[i] - log_sums[i / k_];

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.runtime.model_spec import Part
 
@@ -46,6 +46,7 @@ class FloatEmbedding(FrozenLayer):
         """The layer for a float table `[input_dim, output_dim]`."""
         rows, columns = table.shape
         layer = cls(rows, columns, mask_zero, **kwargs)
+        require_finite_array("table", table)
         layer._table = tf.constant(table, tf.float32)
         return layer
 
@@ -81,6 +82,7 @@ class FloatEmbedding(FrozenLayer):
                 f"Layer {self.name!r} expects a float32 table of shape {expected}; the stored one "
                 f"is {table.dtype} of shape {table.shape}."
             )
+        require_finite_array("table", table)
         self._table = tf.constant(table)
 
     def get_config(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.model_spec import Part
 from keras_int8nmt.runtime.spec_parts import float_product
@@ -31,6 +31,8 @@ class FloatMatmul:
                 f"The bias must have shape {kernel.shape[1:]} to go with weights of shape "
                 f"{kernel.shape}; it has shape {bias.shape}."
             )
+        require_finite_array("kernel", kernel)
+        require_finite_array("bias", bias)
         self.shape = tuple(kernel.shape)
         self.kernel = tf.constant(kernel, tf.float32)
         self.bias = tf.constant(bias, tf.float32)

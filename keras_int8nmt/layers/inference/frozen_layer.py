@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt.layers.inference.arrays import NotFiniteError
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 
@@ -35,6 +38,19 @@ def optional_params(config: dict[str, Any] | QuantParams | None) -> QuantParams 
     return None if config is None else params_from_config(config)
 
 
+def _naming(load: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """`load_own_variables` of a layer, whose name stands before an error about its arrays."""
+
+    @wraps(load)
+    def named(layer: Any, store: Any) -> None:
+        try:
+            load(layer, store)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"Layer {layer.path or layer.name!r}: {error}") from error
+
+    return named
+
+
 class FrozenLayer(keras.layers.Layer):
     """Base of the inference layers: no Keras variables, no training, no XLA.
 
@@ -47,6 +63,11 @@ class FrozenLayer(keras.layers.Layer):
     of one with another policy (`dtype="mixed_bfloat16"`) reads and gives floats of its type, so
     that its neighbours find what they are used to.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "load_own_variables" in cls.__dict__:
+            cls.load_own_variables = _naming(cls.load_own_variables)
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.pop("trainable", None)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import quantize_weights
@@ -101,7 +101,9 @@ class Int8Embedding(FrozenLayer):
                 f"{table.dtype} of shape {table.shape}."
             )
         self._table = tf.constant(table)
-        self._inv_scales = tf.constant(np.asarray(store["inv_scales"], np.float32))
+        inv_scales = np.asarray(store["inv_scales"], np.float32)
+        require_finite_array("inv_scales", inv_scales)
+        self._inv_scales = tf.constant(inv_scales)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

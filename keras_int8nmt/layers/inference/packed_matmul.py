@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import (
     QuantParams,
@@ -47,6 +47,8 @@ class PackedMatmul:
 
     def __init__(self, kernel: np.ndarray, scales: np.ndarray, bias: np.ndarray) -> None:
         self.shape = tuple(kernel.shape)
+        require_finite_array("scales", scales)
+        require_finite_array("bias", bias)
         self.packed = ops.pack_weights(tf.constant(kernel, tf.int8))
         self.scales = tf.constant(scales, tf.float32)
         self.bias = tf.constant(bias, tf.float32)

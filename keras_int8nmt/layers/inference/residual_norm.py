@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.arrays import as_array
+from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, optional_params, params_config
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.integer_rules import require_norm
@@ -65,6 +65,8 @@ class ResidualNorm(FrozenLayer):
         return layer
 
     def _set(self, gamma: np.ndarray, beta: np.ndarray) -> None:
+        require_finite_array("gamma", gamma)
+        require_finite_array("beta", beta)
         self._gamma = tf.constant(gamma, tf.float32)
         self._beta = tf.constant(beta, tf.float32)
 

@@ -1,9 +1,11 @@
 // The table of INT8 back ends, and the header of packed weights.
 #include "gemm/gemm.h"
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "gemm/backends.h"
 #include "gemm/registry.h"
@@ -32,7 +34,7 @@ struct Header {
   uint64_t layout;
   int64_t k, n;
   uint64_t body_bytes;
-  uint64_t reserved;
+  uint64_t body_check;  // 0: of an earlier release, which had none
   uint64_t check;
 };
 static_assert(sizeof(Header) == 64, "the body starts at byte 64");
@@ -47,8 +49,79 @@ uint64_t Check(const Header& header) {
   return hash;
 }
 
+constexpr uint64_t kPrime = 0x9e3779b97f4a7c15u;
+
+uint64_t Mixed(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * kPrime;
+  return hash ^ hash >> 32;
+}
+
+// Of a body, never 0: eight words side by side, since one after another would wait for each
+// product.
+uint64_t CheckBody(const void* body, size_t bytes) {
+  constexpr size_t kLanes = 8;
+  uint64_t lanes[kLanes];
+  for (size_t i = 0; i < kLanes; ++i) lanes[i] = i + 1;
+  const char* from = static_cast<const char*>(body);
+  size_t left = bytes;
+  for (; left >= sizeof(lanes); left -= sizeof(lanes), from += sizeof(lanes)) {
+    uint64_t words[kLanes];
+    std::memcpy(words, from, sizeof(words));
+    for (size_t i = 0; i < kLanes; ++i) lanes[i] = Mixed(lanes[i], words[i]);
+  }
+  uint64_t words[kLanes] = {};
+  if (left > 0) std::memcpy(words, from, left);
+  uint64_t hash = bytes;
+  for (size_t i = 0; i < kLanes; ++i) hash = Mixed(hash, Mixed(lanes[i], words[i]));
+  return hash == 0 ? 1 : hash;
+}
+
+// A body of at most that many bytes is checked whenever its blob is read: that takes no longer than
+// to find out whether it was before.
+constexpr size_t kSmallBody = 32 << 10;
+
+// The last few blobs that this thread has found whole, by where they lie and what they say: to
+// check one at every product would cost as much as the product.
+class Known {
+ public:
+  bool Has(const void* blob, uint64_t check) const { return At(blob, check) == Key{blob, check}; }
+  void Add(const void* blob, uint64_t check) { At(blob, check) = {blob, check}; }
+
+ private:
+  using Key = std::pair<const void*, uint64_t>;
+  static constexpr size_t kPlaces = 1024;
+
+  static size_t Place(const void* blob, uint64_t check) {
+    return Mixed(check, reinterpret_cast<uintptr_t>(blob)) % kPlaces;
+  }
+  Key& At(const void* blob, uint64_t check) { return keys_[Place(blob, check)]; }
+  const Key& At(const void* blob, uint64_t check) const { return keys_[Place(blob, check)]; }
+
+  std::array<Key, kPlaces> keys_{};
+};
+
+// No size of packed weights overflows below it.
+constexpr int64_t kMostColumns = int64_t{1} << 31;
+
 [[noreturn]] void Refuse(const std::string& why) {
   throw std::invalid_argument("packed weights: " + why);
+}
+
+// Whether size and body are those of such weights; asked once of a large blob at one place.
+void CheckWhole(const void* blob, const Header& header, const GemmBackend& backend) {
+  thread_local Known known;
+  const bool small = header.body_bytes <= kSmallBody && header.body_check != 0;
+  const bool seen = known.Has(blob, header.check);
+  if (seen && !small) return;
+  if (!seen && header.body_bytes != backend.packed_size(header.k, header.n)) {
+    Refuse(std::to_string(header.body_bytes) + " bytes are not weights of " +
+           std::to_string(header.k) + " rows and " + std::to_string(header.n) + " columns");
+  }
+  const void* body = static_cast<const char*>(blob) + sizeof(header);
+  if (header.body_check != 0 && header.body_check != CheckBody(body, header.body_bytes)) {
+    Refuse("damaged after they were packed");
+  }
+  known.Add(blob, header.check);
 }
 
 }  // namespace
@@ -84,12 +157,13 @@ void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t 
   header.k = k;
   header.n = n;
   header.body_bytes = backend.packed_size(k, n);
-  header.check = Check(header);
-  std::memcpy(blob, &header, sizeof(header));
   void* body = static_cast<char*>(blob) + sizeof(header);
   // Padding must not be left to chance: equal weights give equal blobs.
   std::memset(body, 0, header.body_bytes);
   backend.pack(weights, k, n, body);
+  header.body_check = CheckBody(body, header.body_bytes);
+  header.check = Check(header);
+  std::memcpy(blob, &header, sizeof(header));
 }
 
 PackedInfo ReadPacked(const void* blob, size_t bytes) {
@@ -103,7 +177,8 @@ PackedInfo ReadPacked(const void* blob, size_t bytes) {
     Refuse("format version " + std::to_string(header.version) + ", expected " +
            std::to_string(kVersion));
   }
-  if (header.check != Check(header) || header.k < 1 || header.n < 1) {
+  if (header.check != Check(header) || header.k < 1 || header.n < 1 || header.k > kMaxDepth ||
+      header.n > kMostColumns) {
     Refuse("damaged header");
   }
   if (bytes - sizeof(header) != header.body_bytes) {
@@ -120,6 +195,7 @@ PackedInfo ReadPacked(const void* blob, size_t bytes) {
     Refuse("made for another CPU or another version of the back end '" + std::string(backend.name) +
            "'; pack the weights again");
   }
+  CheckWhole(blob, header, backend);
   PackedInfo info;
   info.k = header.k;
   info.n = header.n;

@@ -91,9 +91,10 @@ void RegisterGemm(int32_t id, const char* name, const GemmBackend& (*get)());
 void SetGemmThreads(int threads);
 int GemmThreads();
 
-// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check) and
-// the body, which starts 64 bytes after the blob's start. The check covers the header; reading the
-// body at every multiplication would cost as much as the multiplication.
+// The blob: a 64-byte header (magic, version, back end, CPU layout, k, n, body bytes, check of the
+// body, check of the header) and the body, which starts 64 bytes after the blob's start. It may lie
+// at any address. A large body is checked when a thread reads its blob for the first
+// time at that place: at every multiplication it would cost as much as the multiplication.
 size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n);
 void Pack(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n, void* blob);
 // Throws std::invalid_argument that says what is wrong with the blob (size, magic, back end, ...).

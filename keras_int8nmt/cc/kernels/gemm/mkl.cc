@@ -171,7 +171,9 @@ void ShiftedSums(const Input& input, const void* body, int32_t* acc) {
   uint8_t* shifted = ThreadBuffer<uint8_t, 5>(inputs);
   for (size_t i = 0; i < inputs; ++i) shifted[i] = a[i] ^ 128;  // x + 128
   Product(shifted, input.rows, body, input.k, input.n, acc);
-  const auto* sums = static_cast<const int32_t*>(body);
+  // Copied: nobody promises how a blob is aligned.
+  int32_t* sums = ThreadBuffer<int32_t, 8>(input.n);
+  std::memcpy(sums, body, input.n * sizeof(int32_t));
   for (int64_t i = 0; i < input.rows; ++i) {
     for (int64_t j = 0; j < input.n; ++j) acc[i * input.n + j] -= 128 * sums[j];
   }
