@@ -223,8 +223,9 @@ def test_a_damaged_file_is_seen_when_it_is_loaded(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(tf.errors.DataLossError, match="Checksum does not match"):
+    with pytest.raises(ModelFolderError, match=r"served.*Checksum does not match") as caught:
         load_saved_model(tmp_path / "served")
+    assert isinstance(caught.value.__cause__, tf.errors.DataLossError)
 
 
 # ---- SavedModels of releases before
