@@ -89,8 +89,8 @@ def info() -> dict[str, Any]:
 def weight_bits() -> int:
     """Bits of the widest weights that INT8 products run at their best speed with: 8 or 7.
 
-    7 where the CPU adds products of uint8 and int8 in pairs in 16 bits that saturate, as without
-    VNNI. Sums of 8-bit weights are exact there, too, but take two products instead of one.
+    7 where the back end adds products of uint8 and int8 in pairs in 16 bits that saturate, as
+    oneDNN does without VNNI. Sums of 8-bit weights are exact there, too, but take two products.
     """
     return int(info().get("weight_bits", 8))
 

@@ -119,7 +119,8 @@ def test_first_use_from_many_threads(fresh):
 
 
 @pytest.mark.parametrize(
-    ("name", "choices"), [("GEMM", ["onednn", "mkl", "reference", "vnni"]), ("ISA", ["generic"])]
+    ("name", "choices"),
+    [("GEMM", ["onednn", "mkl", "reference", "vnni", "madd"]), ("ISA", ["generic"])],
 )
 def test_unknown_choice_names_the_choices(name, choices):
     needs_library()

@@ -62,9 +62,10 @@ def convert(
         sample: Optional inputs of one batch. With it the report tells the output SQNR of each
             MatMul.
         weight_bits: Bits of the weights. 8: codes in [-127, 127]. 7: in [-63, 63], which CPUs
-            without VNNI multiply nearly twice as fast, since two products of them and a uint8 never
-            exceed 16 bits; the step is twice as large. None: what suits the CPU at hand, see
-            `native.weight_bits`. Sums are exact on every CPU whichever was chosen.
+            without VNNI multiply a little faster, since more products of them fit into 16 bits; the
+            step is twice as large. None: what suits the back end at hand, see
+            `native.weight_bits`: 8 on every x86 CPU with AVX2. Sums are exact on every CPU whichever
+            was chosen.
         activations: Where the scales of activations come from.
 
             - "static": from calibration.

@@ -1,4 +1,4 @@
-"""Weights of 7 bits: chosen where a CPU's sums saturate, carried by the model, exact anywhere."""
+"""Weights of 7 bits: chosen where a back end's sums saturate, carried by the model, exact anywhere."""
 
 from __future__ import annotations
 
@@ -88,15 +88,28 @@ def run(program, *arguments, **environment):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize(
+    ("gemm", "way", "bits"), [("onednn", "pairs", 7), ("madd", None, 8)], ids=["onednn", "madd"]
+)
 @pytest.mark.parametrize("isa", SATURATING)
-def test_no_back_end_gives_sums_that_saturate_and_the_cpu_is_known_to(isa):
+def test_no_back_end_gives_sums_that_saturate_and_the_cpu_is_known_to(isa, gemm, way, bits):
     """That oneDNN's own sums are wrong there, and right for 7 bits, is in tests/cc/gemm_test.cc."""
     needs_library()
-    found = run(PROGRAM, **SATURATING[isa])
+    found = run(PROGRAM, **SATURATING[isa], KERAS_INT8NMT_GEMM=gemm)
     assert found["isa"] == isa
     assert found["wrong"] == []
-    assert (found["gemm"], found["gemm_way"]) == ("onednn", "pairs")
-    assert found["bits"] == 7
+    assert (found["gemm"], found["gemm_way"]) == (gemm, way or isa)
+    assert found["bits"] == bits
+
+
+@pytest.mark.parametrize("isa", SATURATING)
+def test_without_vnni_our_own_kernel_is_taken(isa):
+    needs_library()
+    found = run(
+        "import json; from keras_int8nmt import native; print(json.dumps(native.info()))",
+        **SATURATING[isa],
+    )
+    assert (found["gemm"], found["gemm_way"], found["weight_bits"]) == ("madd", isa, 8)
 
 
 def test_stock_operations_are_exact_and_want_8_bits():
@@ -106,10 +119,10 @@ def test_stock_operations_are_exact_and_want_8_bits():
     assert found["bits"] == 8
 
 
-def test_vnni_wants_8_bits():
+def test_our_own_kernels_want_8_bits():
     needs_library()
     info = native.info()
-    if info["gemm"] not in ("vnni", "reference"):
+    if info["gemm"] not in ("vnni", "madd", "reference"):
         pytest.skip(f"the back end is {info['gemm']}")
     assert native.weight_bits() == info["weight_bits"] == 8
 

@@ -55,7 +55,7 @@ struct GemmArgs {
 };
 
 struct GemmBackend {
-  const char* name;  // "vnni", "onednn", "mkl", "reference"
+  const char* name;  // "vnni", "madd", "onednn", "mkl", "reference"
   const char* way;   // how it computes on this CPU, for people: "fused", "pairs", ...
   // Two blobs of one back end fit each other only if this is the same: CPU, library version, ...
   uint64_t (*layout)();
@@ -76,8 +76,8 @@ struct GemmBackend {
   int32_t weight_bits;
 };
 
-// The back end in force: KERAS_INT8NMT_GEMM (vnni, onednn, mkl, reference); by default vnni where
-// this CPU has it, else oneDNN where the library was built with it, else reference. Throws
+// The back end in force: KERAS_INT8NMT_GEMM (vnni, madd, onednn, mkl, reference); by default the
+// first of backends.def that this CPU and this build have. Throws
 // std::runtime_error that names the choices for an unknown or absent one.
 const GemmBackend& ActiveGemm();
 // By name; throws as above.

@@ -6,8 +6,6 @@
 // All rows go over a panel before the next one, which is fetched meanwhile.
 #include "gemm/vnni.h"
 
-#include <type_traits>
-
 // The headers below hold every kernel; few of them are used here.
 #pragma GCC diagnostic ignored "-Wunused-function"
 
@@ -16,275 +14,82 @@
 #endif
 
 #include "simd/avx512_vnni.h"
-#include "simd/elementwise.h"
-#include "simd/top_k.h"
-#include "simd/vectors.h"
-
-// Loops over registers: GCC leaves some of them rolled, and the registers in memory.
-#define UNROLL _Pragma("GCC unroll 16")
 
 namespace keras_int8nmt {
-namespace vnni {
 namespace {
 
-constexpr int kTileRows = 6;
-constexpr int kVectors = kPanel / kLanes;
-constexpr int64_t kLine = 64;
-// Panels are read once, in order. At few rows the CPU's own prefetcher does not keep up with them.
-constexpr int64_t kAhead = 4096;
+INLINE Ints RoundedInts(Floats x) { return {_mm512_cvtps_epi32(x.v)}; }
 
-// Where the tile's weights are, and what to fetch meanwhile: up to two lines a group.
-struct Panel {
-  const int8_t* weights;
-  const int8_t* fetch;
-  int64_t fetch_step;  // bytes per group
-};
+}  // namespace
+}  // namespace keras_int8nmt
 
-template <int kRows>
-struct Tile {
-  __m512i sum[kRows][kVectors];
-};
+#include "gemm/panel_kernel.h"
 
-template <int kRows>
-INLINE void Sums(const uint8_t* a, int64_t a_stride, int64_t groups, const Panel& panel,
-                 const int32_t* starts, Tile<kRows>* tile) {
-  // Local, so that the compiler keeps them in registers.
-  __m512i sum[kRows][kVectors];
-  UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] =
-          starts == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(starts + v * kLanes);
-    }
-  }
-  const int8_t* weights = panel.weights;
-  const int8_t* fetch = panel.fetch;
-  // Three rows from one pointer: the address of one is base, base + stride or base + 2 * stride.
-  constexpr int kBases = (kRows + 2) / 3;
-  const uint8_t* bases[kBases];
-  UNROLL
-  for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * a_stride;
-  for (int64_t g = 0; g < groups; ++g) {
-    __m512i w[kVectors];
-    UNROLL
-    for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_si512(weights + v * kLine);
-    _mm_prefetch(fetch, _MM_HINT_T1);
-    _mm_prefetch(fetch + panel.fetch_step / 2, _MM_HINT_T1);
-    fetch += panel.fetch_step;
+namespace keras_int8nmt {
+namespace panels {
+namespace {
+
+struct VnniSums {
+  static constexpr int kTileRows = 6;
+  static constexpr int64_t kColumns = Vnni::kColumns;
+  static constexpr int kVectors = kColumns / kLanes;
+
+  template <int kRows>
+  static INLINE void Add(const uint8_t* a, int64_t a_stride, const Body& body, const Panel& panel,
+                         const int32_t* starts, Tile<kRows, kColumns>* tile) {
+    // Local, so that the compiler keeps them in registers.
+    __m512i sum[kRows][kVectors];
     UNROLL
     for (int r = 0; r < kRows; ++r) {
-      int32_t word;
-      __builtin_memcpy(&word, bases[r / 3] + r % 3 * a_stride, 4);
-      const __m512i x = _mm512_set1_epi32(word);
       UNROLL
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_dpbusd_epi32(sum[r][v], x, w[v]);
-    }
-    UNROLL
-    for (const uint8_t*& base : bases) base += 4;
-    weights += kVectors * kLine;
-  }
-  UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    UNROLL
-    for (int v = 0; v < kVectors; ++v) tile->sum[r][v] = sum[r][v];
-  }
-}
-
-// What becomes of a scaled sum in row `row` before the bias.
-struct OneScale {
-  INLINE Floats operator()(int64_t, Floats product) const { return product; }
-};
-struct RowScales {
-  const float* scales;
-  INLINE Floats operator()(int64_t row, Floats product) const { return product * Set(scales[row]); }
-};
-
-// writer(row, column, values, lanes) for the `columns` (1 to 64) real ones of the tile.
-template <int kRows, class Rows, class Write>
-INLINE void ForTile(const Tile<kRows>& tile, const float* scales, const float* bias,
-                    int64_t columns, int64_t first_row, Rows rows, Write write) {
-  const auto vector = [&](int v, auto lanes) {
-    const Floats scale = Load(scales + v * kLanes, lanes);
-    const Floats shift = Load(bias + v * kLanes, lanes);
-    for (int r = 0; r < kRows; ++r) {
-      const Floats product = ToFloats(Ints{tile.sum[r][v]}) * scale;
-      write(r, v * kLanes, rows(first_row + r, product) + shift, lanes);
-    }
-  };
-  if (columns == kPanel) {
-    for (int v = 0; v < kVectors; ++v) vector(v, Full());
-    return;
-  }
-  for (int v = 0; v < kVectors; ++v) {
-    const int64_t left = columns - v * kLanes;
-    if (left >= kLanes) {
-      vector(v, Full());
-    } else if (left > 0) {
-      vector(v, Part{static_cast<int>(left)});
-    }
-  }
-}
-
-// f(rows, first row, block, blocks) with compile-time row counts, for blocks of nearly equal size.
-template <class F>
-INLINE void ForRowBlocks(int64_t m, F f) {
-  const int64_t blocks = (m + kTileRows - 1) / kTileRows;
-  int64_t row = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
-    switch (rows) {
-#define KERAS_INT8NMT_ROWS(n)                            \
-  case n:                                                \
-    f(std::integral_constant<int, n>(), row, b, blocks); \
-    break;
-      KERAS_INT8NMT_ROWS(1)
-      KERAS_INT8NMT_ROWS(2)
-      KERAS_INT8NMT_ROWS(3)
-      KERAS_INT8NMT_ROWS(4)
-      KERAS_INT8NMT_ROWS(5)
-      KERAS_INT8NMT_ROWS(6)
-#undef KERAS_INT8NMT_ROWS
-    }
-    row += rows;
-  }
-}
-
-// The panel, and what follows it: while the first four row blocks are computed, a quarter of it
-// each.
-INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, int64_t blocks) {
-  const int64_t bytes = body.panel_bytes();
-  const int8_t* weights = body.panels + panel * bytes;
-  if (blocks == 1) return {weights, weights + kAhead, 4 * kLine};
-  if (panel + 1 == last || b >= 4) return {weights, weights, 0};
-  if (blocks < 4) {
-    if (b >= 2) return {weights, weights, 0};
-    return {weights, weights + bytes + b * (bytes / 2), 2 * kLine};
-  }
-  return {weights, weights + bytes + b * (bytes / 4), kLine};
-}
-
-// write(row, column, y, lanes) for all results after scales and bias.
-template <class Rows, class Write>
-INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scales, Write write) {
-  for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
-    const int64_t column = panel * kPanel;
-    const int64_t columns = p.n - column < kPanel ? p.n - column : kPanel;
-    const int32_t* starts = p.shifted ? p.body.starts + column : nullptr;
-    ForRowBlocks(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
-      Tile<decltype(rows)::value> tile;
-      Sums(p.a + row * p.a_stride, p.a_stride, p.body.groups,
-           PanelAt(p.body, panel, p.last_panel, b, blocks), starts, &tile);
-      ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
-              [&](int r, int64_t offset, Floats y, auto lanes) {
-                write(row + r, column + offset, y, lanes);
-              });
-    });
-  }
-}
-
-// What a ByteWriter writes at scale 1 and zero point 0, in half the operations: rounding whole
-// bounds changes nothing, so it may come after the clamp, and then it is the conversion's own.
-struct CodeWriter {
-  uint8_t* out;
-  float low, high;
-  template <class Lanes>
-  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
-    StoreBytes(out + i, Ints{_mm512_cvtps_epi32(Clamp(y, low, high).v)}, lanes);
-  }
-};
-
-struct ReluWriter {
-  float* out;
-  template <class Lanes>
-  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
-    Store(out + i, Relu::Apply(y), lanes);
-  }
-};
-
-template <class Rows, class Writer>
-void MultiplyInto(const Product& p, const Epilogue& epilogue, Rows rows, Writer writer) {
-  ForResults(p, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
-    writer(row * p.n + column, y, lanes);
-  });
-}
-
-// Of rows with scales of their own: float32, since no scale of a result is known before it is.
-bool MultiplyRows(const Product& product, const Epilogue& epilogue, void* out) {
-  if (epilogue.output.type != Type::kFloat32) return false;
-  const RowScales rows = {epilogue.row_scales};
-  if (epilogue.activation == Activation::kNone) {
-    MultiplyInto(product, epilogue, rows, FloatWriter{static_cast<float*>(out)});
-  } else if (epilogue.activation == Activation::kRelu) {
-    MultiplyInto(product, epilogue, rows, ReluWriter{static_cast<float*>(out)});
-  } else {
-    return false;
-  }
-  return true;
-}
-
-}  // namespace
-
-bool Multiply(const Product& product, const Epilogue& epilogue, void* out) {
-  if (epilogue.row_scales != nullptr) return MultiplyRows(product, epilogue, out);
-  const bool relu = epilogue.activation == Activation::kRelu;
-  const Output& output = epilogue.output;
-  if (output.type == Type::kFloat32 && epilogue.activation == Activation::kNone) {
-    MultiplyInto(product, epilogue, OneScale(), FloatWriter{static_cast<float*>(out)});
-    return true;
-  }
-  const bool plain = output.scale == 1.0f && output.zero_point == 0;
-  if (output.type == Type::kFloat32 || !plain ||
-      (!relu && epilogue.activation != Activation::kNone)) {
-    return false;
-  }
-  // ReLU is a clamp.
-  const bool is_signed = output.type == Type::kInt8;
-  MultiplyInto(product, epilogue, OneScale(),
-               CodeWriter{static_cast<uint8_t*>(out), is_signed && !relu ? -127.0f : 0.0f,
-                          is_signed ? 127.0f : 255.0f});
-  return true;
-}
-
-namespace {
-
-template <class Rows>
-void TopKOf(const Product& p, const Epilogue& epilogue, Rows rows, const ProductTopK& result) {
-  constexpr int64_t kChunkPanels = kLogSumChunk / kPanel;
-  const int64_t chunks = (p.n + kLogSumChunk - 1) / kLogSumChunk;
-  Scratch memory(p.m * kLogSumChunk);
-  float* logits = memory.Take<float>(p.m * kLogSumChunk);
-  for (int64_t r = 0; r < p.m; ++r) result.counts[r] = 0, result.finite[r] = 1;
-  Product part = p;
-  for (int64_t panel = p.first_panel; panel < p.last_panel; panel += kChunkPanels) {
-    part.first_panel = panel;
-    part.last_panel = panel + kChunkPanels < p.last_panel ? panel + kChunkPanels : p.last_panel;
-    const int64_t chunk = panel / kChunkPanels;
-    const int64_t first = panel * kPanel;
-    const int64_t columns = p.n - first < kLogSumChunk ? p.n - first : kLogSumChunk;
-    ForResults(part, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
-      Store(logits + row * kLogSumChunk + column - first, y, lanes);
-    });
-    const int64_t watched = result.watched - first;
-    for (int64_t r = 0; r < p.m; ++r) {
-      const float* x = logits + r * kLogSumChunk;
-      Best best(result.k, result.best + r * result.k, result.ids + r * result.k, result.counts + r);
-      float* sum = result.sums == nullptr ? nullptr : result.sums + r * chunks + chunk;
-      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk, sum,
-                    &best)) {
-        result.finite[r] = 0;
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] =
+            starts == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(starts + v * kLanes);
       }
-      if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];
+    }
+    const int8_t* weights = panel.weights;
+    const int8_t* fetch = panel.fetch;
+    // Three rows from one pointer: the address of one is base, base + stride or base + 2 * stride.
+    constexpr int kBases = (kRows + 2) / 3;
+    const uint8_t* bases[kBases];
+    UNROLL
+    for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * a_stride;
+    for (int64_t g = 0; g < body.groups; ++g) {
+      __m512i w[kVectors];
+      UNROLL
+      for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_si512(weights + v * kLine);
+      _mm_prefetch(fetch, _MM_HINT_T1);
+      _mm_prefetch(fetch + panel.fetch_step / 2, _MM_HINT_T1);
+      fetch += panel.fetch_step;
+      UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        int32_t word;
+        __builtin_memcpy(&word, bases[r / 3] + r % 3 * a_stride, 4);
+        const __m512i x = _mm512_set1_epi32(word);
+        UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_dpbusd_epi32(sum[r][v], x, w[v]);
+      }
+      UNROLL
+      for (const uint8_t*& base : bases) base += 4;
+      weights += kVectors * kLine;
+    }
+    UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      UNROLL
+      for (int v = 0; v < kVectors; ++v) tile->sum[r][v] = Ints{sum[r][v]};
     }
   }
-}
+};
 
 }  // namespace
 
-void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
-  if (epilogue.row_scales == nullptr) return TopKOf(product, epilogue, OneScale(), result);
-  TopKOf(product, epilogue, RowScales{epilogue.row_scales}, result);
+bool Vnni::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
+  return MultiplyBy<VnniSums>(product, epilogue, out);
 }
 
-}  // namespace vnni
+void Vnni::TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
+  TopKBy<VnniSums>(product, epilogue, result);
+}
+
+}  // namespace panels
 }  // namespace keras_int8nmt

@@ -1,0 +1,65 @@
+// The loops of the product for AVX512 without VNNI: a tile is up to 5 rows by 64 columns, 20 sums
+// of the 32 registers.
+#include "simd/avx512.h"
+
+// The headers below hold every kernel; few of them are used here.
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+#ifndef __AVX512BW__
+#error "The flags of this instruction set are missing."
+#endif
+
+namespace keras_int8nmt {
+namespace {
+
+INLINE Ints RoundedInts(Floats x) { return {_mm512_cvtps_epi32(x.v)}; }
+
+struct Avx512Set {
+  using Register = __m512i;
+  static constexpr int kRegisters = 1;
+
+  static INLINE Register Load(const int8_t* w) { return _mm512_loadu_si512(w); }
+  static INLINE Register FromStarts(const int32_t* x) { return _mm512_loadu_si512(x); }
+  static INLINE Register Zero() { return _mm512_setzero_si512(); }
+  static INLINE void Fetch(const int8_t* w) { _mm_prefetch(w, _MM_HINT_T1); }
+  static INLINE Register Splat(const uint8_t* x) {
+    int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    return _mm512_set1_epi32(word);
+  }
+  // Of -128 it is 128, as an unsigned byte.
+  static INLINE Register Abs(Register x) { return _mm512_abs_epi8(x); }
+  // There is no vpsignb of this width.
+  static INLINE __mmask64 SignOf(Register x) { return _mm512_movepi8_mask(x); }
+  static INLINE Register WithSign(Register w, __mmask64 negative) {
+    return _mm512_mask_sub_epi8(w, negative, _mm512_setzero_si512(), w);
+  }
+  static INLINE Register Pairs(Register x, Register w) { return _mm512_maddubs_epi16(x, w); }
+  static INLINE Register Widened(Register pairs) {
+    return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+  }
+  static INLINE Register Add16(Register a, Register b) { return _mm512_add_epi16(a, b); }
+  static INLINE Register Add32(Register a, Register b) { return _mm512_add_epi32(a, b); }
+  static INLINE Ints ToInts(const Register* sums) { return {sums[0]}; }
+};
+
+}  // namespace
+}  // namespace keras_int8nmt
+
+#include "gemm/madd_kernel.h"
+
+namespace keras_int8nmt {
+namespace panels {
+
+using Sums = MaddSums<Avx512Set, 5, MaddAvx512::kColumns>;
+
+bool MaddAvx512::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
+  return MultiplyBy<Sums>(product, epilogue, out);
+}
+
+void MaddAvx512::TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
+  TopKBy<Sums>(product, epilogue, result);
+}
+
+}  // namespace panels
+}  // namespace keras_int8nmt

@@ -1,0 +1,247 @@
+// The loops of a product over panels, for the header of an instruction set to come before: tiles of
+// sums, and what becomes of them. How a tile is summed is the kernel's own, a type like this one:
+//
+//   struct Sums {
+//     static constexpr int kTileRows;     // most rows of a tile, 1 to 6
+//     static constexpr int64_t kColumns;  // of a panel
+//     // Over all groups of a panel; starts is null where sums start from 0.
+//     template <int kRows>
+//     static void Add(const uint8_t* a, int64_t a_stride, const Body& body, const Panel& panel,
+//                     const int32_t* starts, Tile<kRows, kColumns>* tile);
+//   };
+#ifndef KERAS_INT8NMT_KERNELS_GEMM_PANEL_KERNEL_H_
+#define KERAS_INT8NMT_KERNELS_GEMM_PANEL_KERNEL_H_
+
+#include <type_traits>
+
+#include "gemm/panels.h"
+#include "simd/elementwise.h"
+#include "simd/top_k.h"
+#include "simd/vectors.h"
+
+// Loops over registers: GCC leaves some of them rolled, and the registers in memory.
+#define UNROLL _Pragma("GCC unroll 16")
+
+namespace keras_int8nmt {
+namespace panels {
+namespace {
+
+constexpr int64_t kLine = 64;
+// Panels are read once, in order. At few rows the CPU's own prefetcher does not keep up with them.
+constexpr int64_t kAhead = 4096;
+
+// Where the tile's weights are, and what to fetch meanwhile: up to two lines a group.
+struct Panel {
+  const int8_t* weights;
+  const int8_t* fetch;
+  int64_t fetch_step;  // bytes per group
+};
+
+template <int kRows, int64_t kColumns>
+struct Tile {
+  Ints sum[kRows][kColumns / kLanes];
+};
+
+// What becomes of a scaled sum in row `row` before the bias.
+struct OneScale {
+  INLINE Floats operator()(int64_t, Floats product) const { return product; }
+};
+struct RowScales {
+  const float* scales;
+  INLINE Floats operator()(int64_t row, Floats product) const { return product * Set(scales[row]); }
+};
+
+// write(row, column, values, lanes) for the `columns` real ones of the tile.
+template <int kRows, int64_t kColumns, class Rows, class Write>
+INLINE void ForTile(const Tile<kRows, kColumns>& tile, const float* scales, const float* bias,
+                    int64_t columns, int64_t first_row, Rows rows, Write write) {
+  constexpr int kVectors = kColumns / kLanes;
+  const auto vector = [&](int v, auto lanes) {
+    const Floats scale = Load(scales + v * kLanes, lanes);
+    const Floats shift = Load(bias + v * kLanes, lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const Floats product = ToFloats(tile.sum[r][v]) * scale;
+      write(r, v * kLanes, rows(first_row + r, product) + shift, lanes);
+    }
+  };
+  if (columns == kColumns) {
+    for (int v = 0; v < kVectors; ++v) vector(v, Full());
+    return;
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t left = columns - v * kLanes;
+    if (left >= kLanes) {
+      vector(v, Full());
+    } else if (left > 0) {
+      vector(v, Part{static_cast<int>(left)});
+    }
+  }
+}
+
+// f(rows, first row, block, blocks) with compile-time row counts, for blocks of nearly equal size.
+template <int kTileRows, class F>
+INLINE void ForRowBlocks(int64_t m, F f) {
+  const int64_t blocks = (m + kTileRows - 1) / kTileRows;
+  int64_t row = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
+    switch (rows) {
+#define KERAS_INT8NMT_ROWS(n)                                                       \
+  case n:                                                                           \
+    f(std::integral_constant<int, n <= kTileRows ? n : 1>(), row, b, blocks);       \
+    break;
+      KERAS_INT8NMT_ROWS(1)
+      KERAS_INT8NMT_ROWS(2)
+      KERAS_INT8NMT_ROWS(3)
+      KERAS_INT8NMT_ROWS(4)
+      KERAS_INT8NMT_ROWS(5)
+      KERAS_INT8NMT_ROWS(6)
+#undef KERAS_INT8NMT_ROWS
+    }
+    row += rows;
+  }
+}
+
+// The panel, and what follows it: while the first four row blocks are computed, a quarter of it
+// each.
+template <int64_t kColumns>
+INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, int64_t blocks) {
+  constexpr int64_t kGroup = kColumns * 4;
+  const int64_t bytes = body.groups * kGroup;
+  const int8_t* weights = body.panels + panel * bytes;
+  if (blocks == 1) return {weights, weights + kAhead, kGroup};
+  if (panel + 1 == last || b >= 4) return {weights, weights, 0};
+  if (blocks < 4) {
+    if (b >= 2) return {weights, weights, 0};
+    return {weights, weights + bytes + b * (bytes / 2), kGroup / 2};
+  }
+  return {weights, weights + bytes + b * (bytes / 4), kGroup / 4};
+}
+
+// write(row, column, y, lanes) for all results after scales and bias.
+template <class Sums, class Rows, class Write>
+INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scales, Write write) {
+  constexpr int64_t kColumns = Sums::kColumns;
+  for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
+    const int64_t column = panel * kColumns;
+    const int64_t columns = p.n - column < kColumns ? p.n - column : kColumns;
+    const int32_t* starts = p.shifted ? p.body.starts + column : nullptr;
+    ForRowBlocks<Sums::kTileRows>(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
+      Tile<decltype(rows)::value, kColumns> tile;
+      Sums::template Add<decltype(rows)::value>(
+          p.a + row * p.a_stride, p.a_stride, p.body,
+          PanelAt<kColumns>(p.body, panel, p.last_panel, b, blocks), starts, &tile);
+      ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
+              [&](int r, int64_t offset, Floats y, auto lanes) {
+                write(row + r, column + offset, y, lanes);
+              });
+    });
+  }
+}
+
+// What a ByteWriter writes at scale 1 and zero point 0, in half the operations: rounding whole
+// bounds changes nothing, so it may come after the clamp, and then it is the conversion's own.
+struct CodeWriter {
+  uint8_t* out;
+  float low, high;
+  template <class Lanes>
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
+    StoreBytes(out + i, RoundedInts(Clamp(y, low, high)), lanes);
+  }
+};
+
+struct ReluWriter {
+  float* out;
+  template <class Lanes>
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
+    Store(out + i, Relu::Apply(y), lanes);
+  }
+};
+
+template <class Sums, class Rows, class Writer>
+void MultiplyInto(const Product& p, const Epilogue& epilogue, Rows rows, Writer writer) {
+  ForResults<Sums>(p, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
+    writer(row * p.n + column, y, lanes);
+  });
+}
+
+// Of rows with scales of their own: float32, since no scale of a result is known before it is.
+template <class Sums>
+bool MultiplyRows(const Product& product, const Epilogue& epilogue, void* out) {
+  if (epilogue.output.type != Type::kFloat32) return false;
+  const RowScales rows = {epilogue.row_scales};
+  if (epilogue.activation == Activation::kNone) {
+    MultiplyInto<Sums>(product, epilogue, rows, FloatWriter{static_cast<float*>(out)});
+  } else if (epilogue.activation == Activation::kRelu) {
+    MultiplyInto<Sums>(product, epilogue, rows, ReluWriter{static_cast<float*>(out)});
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// See panels.h.
+template <class Sums>
+bool MultiplyBy(const Product& product, const Epilogue& epilogue, void* out) {
+  if (epilogue.row_scales != nullptr) return MultiplyRows<Sums>(product, epilogue, out);
+  const bool relu = epilogue.activation == Activation::kRelu;
+  const Output& output = epilogue.output;
+  if (output.type == Type::kFloat32 && epilogue.activation == Activation::kNone) {
+    MultiplyInto<Sums>(product, epilogue, OneScale(), FloatWriter{static_cast<float*>(out)});
+    return true;
+  }
+  const bool plain = output.scale == 1.0f && output.zero_point == 0;
+  if (output.type == Type::kFloat32 || !plain ||
+      (!relu && epilogue.activation != Activation::kNone)) {
+    return false;
+  }
+  // ReLU is a clamp.
+  const bool is_signed = output.type == Type::kInt8;
+  MultiplyInto<Sums>(product, epilogue, OneScale(),
+                     CodeWriter{static_cast<uint8_t*>(out), is_signed && !relu ? -127.0f : 0.0f,
+                                is_signed ? 127.0f : 255.0f});
+  return true;
+}
+
+template <class Sums, class Rows>
+void TopKOf(const Product& p, const Epilogue& epilogue, Rows rows, const ProductTopK& result) {
+  constexpr int64_t kChunkPanels = kLogSumChunk / Sums::kColumns;
+  const int64_t chunks = (p.n + kLogSumChunk - 1) / kLogSumChunk;
+  Scratch memory(p.m * kLogSumChunk);
+  float* logits = memory.Take<float>(p.m * kLogSumChunk);
+  for (int64_t r = 0; r < p.m; ++r) result.counts[r] = 0, result.finite[r] = 1;
+  Product part = p;
+  for (int64_t panel = p.first_panel; panel < p.last_panel; panel += kChunkPanels) {
+    part.first_panel = panel;
+    part.last_panel = panel + kChunkPanels < p.last_panel ? panel + kChunkPanels : p.last_panel;
+    const int64_t chunk = panel / kChunkPanels;
+    const int64_t first = panel * Sums::kColumns;
+    const int64_t columns = p.n - first < kLogSumChunk ? p.n - first : kLogSumChunk;
+    ForResults<Sums>(part, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
+      Store(logits + row * kLogSumChunk + column - first, y, lanes);
+    });
+    const int64_t watched = result.watched - first;
+    for (int64_t r = 0; r < p.m; ++r) {
+      const float* x = logits + r * kLogSumChunk;
+      Best best(result.k, result.best + r * result.k, result.ids + r * result.k, result.counts + r);
+      float* sum = result.sums == nullptr ? nullptr : result.sums + r * chunks + chunk;
+      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk, sum,
+                    &best)) {
+        result.finite[r] = 0;
+      }
+      if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];
+    }
+  }
+}
+
+template <class Sums>
+void TopKBy(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
+  if (epilogue.row_scales == nullptr) return TopKOf<Sums>(product, epilogue, OneScale(), result);
+  TopKOf<Sums>(product, epilogue, RowScales{epilogue.row_scales}, result);
+}
+
+}  // namespace
+}  // namespace panels
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_GEMM_PANEL_KERNEL_H_

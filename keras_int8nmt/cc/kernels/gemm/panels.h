@@ -1,0 +1,218 @@
+// Products by kernels of our own over panels of columns: what the back ends of this kind share.
+//
+// Weights lie in panels of some columns: [panel][group of 4 rows of W][columns][4 bytes], rows and
+// columns past the end are zero. Before the panels stands, for each column, what a sum starts from
+// where inputs were shifted by 128 to be of the sign that the kernel's instructions want.
+#ifndef KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
+#define KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include "gemm/backends.h"
+
+namespace keras_int8nmt {
+namespace panels {
+
+// Where the parts of a body lie.
+struct Body {
+  const int32_t* starts;  // [panels * columns]
+  const int8_t* panels;
+  int64_t groups;  // of 4 rows of W
+  bool narrow;     // no weight is above kNarrow; false of a kernel that does not ask
+};
+
+// The widest weight of a product that may sum two pairs of products in 16 bits: 2 * 2 * 128 * 63.
+constexpr int kNarrow = 63;
+
+// One product, or the panels [first_panel, last_panel) of it.
+struct Product {
+  const uint8_t* a;  // bytes, [m, a_stride]; a_stride is a multiple of 4, zero after k
+  int64_t a_stride;
+  int64_t m;
+  bool shifted;  // a is x + 128 where the kernel wants unsigned bytes, x - 128 where signed ones
+  Body body;
+  int64_t n;
+  int64_t first_panel, last_panel;
+};
+
+// A kernel is a type like this one; its two functions are compiled for its instruction set.
+//
+//   struct Kernel {
+//     static constexpr int64_t kColumns;      // of a panel, a multiple of 16 that divides
+//                                             // kLogSumChunk
+//     static constexpr bool kUnsignedInputs;  // which bytes it wants
+//     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it
+//     // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not
+//     // write by themselves: activations but ReLU, codes with a scale or a zero point of their
+//     // own; without scales of rows ReLU as float32, and with them codes.
+//     static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
+//     // The k best of each row of a product whose float32 results are not kept; first_panel and
+//     // last_panel are at whole chunks of kLogSumChunk columns, or at the end.
+//     static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
+//   };
+template <class Kernel>
+struct Host {
+  static constexpr int64_t kColumns = Kernel::kColumns;
+  // Of the body: one line, so that what follows stays aligned.
+  static constexpr int64_t kFlagBytes = Kernel::kAsksNarrow ? 64 : 0;
+  static constexpr int32_t kStart = Kernel::kUnsignedInputs ? -128 : 128;
+
+  static int64_t Panels(int64_t n) { return (n + kColumns - 1) / kColumns; }
+  static int64_t Groups(int64_t k) { return (k + 3) / 4; }
+
+  static size_t PackedSize(int64_t k, int64_t n) {
+    return kFlagBytes + Panels(n) * kColumns * (sizeof(int32_t) + Groups(k) * 4);
+  }
+
+  static Body BodyAt(const void* body, int64_t k, int64_t n) {
+    const auto* start = static_cast<const char*>(body);
+    Body parts;
+    parts.narrow = Kernel::kAsksNarrow && *start != 0;
+    parts.starts = reinterpret_cast<const int32_t*>(start + kFlagBytes);
+    parts.panels = reinterpret_cast<const int8_t*>(parts.starts + Panels(n) * kColumns);
+    parts.groups = Groups(k);
+    return parts;
+  }
+
+  // Where W[i, j] lies among the panels.
+  static int64_t PlaceOf(int64_t i, int64_t j, int64_t groups) {
+    return ((j / kColumns) * groups + i / 4) * kColumns * 4 + j % kColumns * 4 + i % 4;
+  }
+
+  // Rows that are packed together: what they make of a panel is a page or less, and their lines
+  // are found again by the panel after it.
+  static constexpr int64_t kPackedRows = 64;
+
+  // Four rows of a panel, each `columns` long; the sums of their columns are added to `sums`.
+  template <typename Columns>
+  static void PackGroup(const int8_t* w, int64_t n, Columns columns, int8_t* group,
+                        int32_t* sums) {
+    const int8_t *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
+    for (int64_t j = 0; j < columns; ++j) {
+      group[j * 4] = w0[j];
+      group[j * 4 + 1] = w1[j];
+      group[j * 4 + 2] = w2[j];
+      group[j * 4 + 3] = w3[j];
+      sums[j] += w0[j] + w1[j] + w2[j] + w3[j];
+    }
+  }
+
+  static bool IsNarrow(const int8_t* weights, int64_t count) {
+    int widest = 0;
+    for (int64_t i = 0; i < count; ++i) widest = std::max(widest, std::abs(weights[i]));
+    return widest <= kNarrow;
+  }
+
+  // `body` is zero.
+  static void Pack(const int8_t* weights, int64_t k, int64_t n, void* body) {
+    if (Kernel::kAsksNarrow) *static_cast<char*>(body) = IsNarrow(weights, k * n) ? 1 : 0;
+    auto* starts = reinterpret_cast<int32_t*>(static_cast<char*>(body) + kFlagBytes);
+    auto* panels = reinterpret_cast<int8_t*>(starts + Panels(n) * kColumns);
+    const int64_t whole = k / 4 * 4;
+    for (int64_t row = 0; row < whole; row += kPackedRows) {
+      const int64_t end = std::min(row + kPackedRows, whole);
+      for (int64_t first = 0; first < n; first += kColumns) {
+        const int64_t columns = std::min(n - first, kColumns);
+        int8_t* group = panels + PlaceOf(row, first, Groups(k));
+        for (int64_t i = row; i < end; i += 4, group += kColumns * 4) {
+          const int8_t* w = weights + i * n + first;
+          if (columns == kColumns) {
+            PackGroup(w, n, std::integral_constant<int64_t, kColumns>(), group, starts + first);
+          } else {
+            PackGroup(w, n, columns, group, starts + first);
+          }
+        }
+      }
+    }
+    for (int64_t i = whole; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        panels[PlaceOf(i, j, Groups(k))] = weights[i * n + j];
+        starts[j] += weights[i * n + j];
+      }
+    }
+    for (int64_t j = 0; j < n; ++j) starts[j] *= kStart;
+  }
+
+  static void Unpack(const void* body, int64_t k, int64_t n, int8_t* weights) {
+    const Body parts = BodyAt(body, k, n);
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        weights[i * n + j] = parts.panels[PlaceOf(i, j, parts.groups)];
+      }
+    }
+  }
+
+  // The inputs as bytes of the kernel's sign, rows padded with zeros to whole groups: `a` itself or
+  // a copy.
+  static const uint8_t* Inputs(const void* a, bool shifted, int64_t m, int64_t k) {
+    const auto* bytes = static_cast<const uint8_t*>(a);
+    const int64_t stride = Groups(k) * 4;
+    if (!shifted && stride == k) return bytes;
+    uint8_t* copy = ThreadBuffer<uint8_t, 5>(m * stride);
+    const uint8_t flip = shifted ? 128 : 0;
+    for (int64_t r = 0; r < m; ++r, bytes += k, copy += stride) {
+      for (int64_t i = 0; i < k; ++i) copy[i] = bytes[i] ^ flip;
+      for (int64_t i = k; i < stride; ++i) copy[i] = 0;
+    }
+    return copy - m * stride;
+  }
+
+  // The product, or a share of it whose panels come in groups of `unit`.
+  static Product ShareOf(const GemmArgs& args, int64_t unit) {
+    const int64_t k = args.weights.k, n = args.weights.n;
+    Product product;
+    product.shifted = (args.a_type == Type::kInt8) == Kernel::kUnsignedInputs;
+    product.a = Inputs(args.a, product.shifted, args.m, k);
+    product.a_stride = Groups(k) * 4;
+    product.m = args.m;
+    product.body = BodyAt(args.weights.body, k, n);
+    product.n = n;
+    const int64_t units = (Panels(n) + unit - 1) / unit;
+    const Share share = args.share;
+    product.first_panel = units * share.index / share.count * unit;
+    product.last_panel = std::min(units * (share.index + 1) / share.count * unit, Panels(n));
+    return product;
+  }
+
+  // A share is of whole lines of results, so that no two threads write to one.
+  static constexpr int64_t kUnit = std::max<int64_t>(1, 64 / kColumns);
+
+  static void MultiplyShare(const GemmArgs& args) {
+    const Epilogue& epilogue = args.epilogue;
+    const int64_t m = args.m, n = args.weights.n;
+    const Product product = ShareOf(args, kUnit);
+    if (Kernel::Multiply(product, epilogue, args.out)) return;
+    // In two steps: float32, then activation and rounding of the columns that are ours.
+    Epilogue plain = epilogue;
+    plain.activation = Activation::kNone;
+    plain.output = Output();
+    float* y = ThreadBuffer<float, 6>(m * n);
+    Kernel::Multiply(product, plain, y);
+    const int64_t first = product.first_panel * kColumns;
+    const int64_t columns = std::min(n, product.last_panel * kColumns) - first;
+    const size_t element = TypeBytes(epilogue.output.type);
+    for (int64_t r = 0; r < m && columns > 0; ++r) {
+      ActiveKernels().finish(y + r * n + first, 1, columns, epilogue.activation, epilogue.output,
+                             static_cast<char*>(args.out) + (r * n + first) * element);
+    }
+  }
+
+  static void TopKShare(const GemmArgs& args, const ProductTopK& result) {
+    Kernel::TopK(ShareOf(args, kLogSumChunk / kColumns), args.epilogue, result);
+  }
+
+  // `layout` is counted up when the layout above changes.
+  static constexpr GemmBackend Backend(const char* name, const char* way, uint64_t (*layout)()) {
+    return {name, way, layout, PackedSize, Pack, Unpack, MultiplyShare, true, TopKShare, 8};
+  }
+};
+
+}  // namespace panels
+}  // namespace keras_int8nmt
+
+#endif  // KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
