@@ -64,8 +64,8 @@ def convert(
         weight_bits: Bits of the weights. 8: codes in [-127, 127]. 7: in [-63, 63], which CPUs
             without VNNI multiply a little faster, since more products of them fit into 16 bits; the
             step is twice as large. None: what suits the back end at hand, see
-            `native.weight_bits`: 8 on every x86 CPU with AVX2. Sums are exact on every CPU whichever
-            was chosen.
+            `native.weight_bits`: 8 on every x86 CPU with AVX2. Sums are exact on every CPU,
+            whichever was chosen.
         activations: Where the scales of activations come from.
 
             - "static": from calibration.

@@ -1,4 +1,4 @@
-"""Weights of 7 bits: chosen where a back end's sums saturate, carried by the model, exact anywhere."""
+"""Weights of 7 bits: chosen where sums saturate, carried by the model, exact anywhere."""
 
 from __future__ import annotations
 

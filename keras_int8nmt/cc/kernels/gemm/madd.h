@@ -2,9 +2,9 @@
 // madd_kernel_<set>.cc (compiled for the instruction set) share.
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits that saturate: with
-// inputs up to 255 and weights of 8 bits that is not exact. So an input is made signed, x - 128, and
-// its sign is given to the weight: |x - 128| * (sign * w). A pair is then at most 2 * 128 * 127,
-// which 16 bits hold; vpmaddwd widens it. Of weights up to 63 two pairs can be added before.
+// inputs up to 255 and weights of 8 bits that is not exact. So an input is made signed, x - 128,
+// and its sign is given to the weight: |x - 128| * (sign * w). A pair is then at most 2 * 128 *
+// 127, which 16 bits hold; vpmaddwd widens it. Of weights up to 63 two pairs can be added before.
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_H_
 

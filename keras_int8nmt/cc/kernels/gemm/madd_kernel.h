@@ -4,8 +4,8 @@
 //   Register                     of bytes, 16-bit or 32-bit numbers
 //   kRegisters                   that a vector of 16 sums takes
 //   Load, Splat(word), Abs, Pairs(unsigned, signed), Widened(pairs), Add16, Add32, Zero()
-//   Sign                         of an input: WithSign(w, Sign) is w, -w or, of an input 0, anything
-//   FromStarts(int32_t*), ToInts(Register*)
+//   Sign                         of an input: WithSign(w, Sign) is w, -w or, of an input 0,
+//   anything FromStarts(int32_t*), ToInts(Register*)
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 
@@ -92,8 +92,8 @@ struct MaddSums {
         const auto sign = Set::SignOf(x);
         UNROLL
         for (int v = 0; v < kAcross; ++v) {
-          sum[r][v] = Set::Add32(sum[r][v],
-                                 Set::Widened(Set::Pairs(abs_x, Set::WithSign(w[v], sign))));
+          sum[r][v] =
+              Set::Add32(sum[r][v], Set::Widened(Set::Pairs(abs_x, Set::WithSign(w[v], sign))));
         }
       }
       weights += kAcross * kBytes;

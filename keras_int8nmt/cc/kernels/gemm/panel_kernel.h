@@ -86,9 +86,9 @@ INLINE void ForRowBlocks(int64_t m, F f) {
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
     switch (rows) {
-#define KERAS_INT8NMT_ROWS(n)                                                       \
-  case n:                                                                           \
-    f(std::integral_constant<int, n <= kTileRows ? n : 1>(), row, b, blocks);       \
+#define KERAS_INT8NMT_ROWS(n)                                                 \
+  case n:                                                                     \
+    f(std::integral_constant<int, n <= kTileRows ? n : 1>(), row, b, blocks); \
     break;
       KERAS_INT8NMT_ROWS(1)
       KERAS_INT8NMT_ROWS(2)

@@ -53,7 +53,8 @@ struct Product {
 //     static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
 //     // The k best of each row of a product whose float32 results are not kept; first_panel and
 //     // last_panel are at whole chunks of kLogSumChunk columns, or at the end.
-//     static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
+//     static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK&
+//     result);
 //   };
 template <class Kernel>
 struct Host {
@@ -90,8 +91,7 @@ struct Host {
 
   // Four rows of a panel, each `columns` long; the sums of their columns are added to `sums`.
   template <typename Columns>
-  static void PackGroup(const int8_t* w, int64_t n, Columns columns, int8_t* group,
-                        int32_t* sums) {
+  static void PackGroup(const int8_t* w, int64_t n, Columns columns, int8_t* group, int32_t* sums) {
     const int8_t *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
     for (int64_t j = 0; j < columns; ++j) {
       group[j * 4] = w0[j];
