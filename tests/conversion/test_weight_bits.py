@@ -215,7 +215,7 @@ def test_a_cpu_that_saturates_translates_with_the_same_bits(tmp_path):
     save_folder(model, tmp_path / "model", tokenizer)
     (tmp_path / "sentences.json").write_text(json.dumps(sentences), encoding="utf-8")
     found = run(TRANSLATE, tmp_path / "model", tmp_path / "sentences.json", **SATURATING["avx2"])
-    assert found["info"]["gemm_way"] == "pairs"
+    assert found["info"]["gemm"] == "madd"
     here = json.loads(json.dumps(translations(model, tokenizer, sentences, "fast")))
     assert found["fast"] == here
     assert found["layers"] == here
