@@ -91,8 +91,8 @@ def check_calibrated(path: str, model: Any, otherwise: str = "") -> None:
     if missing:
         raise UsageError(
             f"{path} is not calibrated: {len(missing)} observers have no thresholds "
-            f"({few(missing)}). Give the folder that `keras-int8nmt calibrate {path} --data "
-            f"SENTENCES -o DIR` writes{otherwise}."
+            f"({few(missing)}); calibrate first, with `keras-int8nmt calibrate {path} --data "
+            f"SENTENCES -o DIR`, and give DIR{otherwise}."
         )
 
 
