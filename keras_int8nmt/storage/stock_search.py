@@ -79,10 +79,13 @@ def _of_converted(model: Any, options: SearchOptions) -> StockSearch:
 def _search(model: Any, source_ids: tf.Tensor, options: SearchOptions) -> SearchResult:
     """The search over each row up to its last token; a call may have any number of pads beyond."""
     width = tf.reduce_max(tf.concat([[1], source_lengths(source_ids, model.pad_id)], 0))
-    tf.debugging.assert_less_equal(
+    fits = tf.debugging.assert_less_equal(
         width, model.max_length, f"a sentence has more than {model.max_length} tokens"
     )
-    return search_batch(model, source_ids[:, :width], options)
+    # Without it the sum with the positions may be the first to fail.
+    with tf.control_dependencies([fits]):
+        source_ids = tf.identity(source_ids[:, :width])
+    return search_batch(model, source_ids, options)
 
 
 def _stock_copy(model: Any) -> Any:
