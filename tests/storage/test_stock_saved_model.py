@@ -110,5 +110,6 @@ def test_it_loads_where_the_library_is_off_and_can_be_saved_again(tmp_path, monk
     tf.saved_model.save(loaded, str(tmp_path / "again"), signatures=loaded.signatures)
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than 24 tokens"):
         loaded.translate(np.full((1, 25), 5, np.int32))
-    again = load_saved_model(tmp_path / "again").translate(ids)
-    np.testing.assert_array_equal(again["tokens"], expected["tokens"])
+    # Its functions do not keep its variables.
+    again = load_saved_model(tmp_path / "again")
+    np.testing.assert_array_equal(again.translate(ids)["tokens"], expected["tokens"])
