@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_int8nmt.layers.inference.arrays import require_finite_array
-from keras_int8nmt.layers.model_state import observers
+from keras_int8nmt.layers.model_state import every_observer
 
 
 def require_finite(model: keras.layers.Layer) -> None:
@@ -16,7 +16,7 @@ def require_finite(model: keras.layers.Layer) -> None:
     Raises:
         NotFiniteError: naming the first weight that has a NaN or an infinity, and where.
     """
-    watched = {id(weight) for _, observer in observers(model) for weight in observer.weights}
+    watched = {id(weight) for observer in every_observer(model) for weight in observer.weights}
     for weight in model.weights:
         if id(weight) not in watched:
             require_finite_array(weight.path, keras.ops.convert_to_numpy(weight))

@@ -164,8 +164,9 @@ def layer_norm(
                 f"`residual` must have the shape of `x`, {x.shape}; it has shape {residual.shape}."
             )
         x = _kept(x + residual)
-    # Codes have no NaN, so that it would be lost below.
-    x = tf.debugging.check_numerics(x, "x or residual has NaN or infinite values")
+    if not integer:
+        # Codes have no NaN, so that it would be lost below.
+        x = tf.debugging.check_numerics(x, "x or residual has NaN or infinite values")
     normal = integer_normal(x, epsilon) if integer else _normal(x, epsilon)
     y = _kept(_kept(normal) * gamma + beta)
     return x if carry_sum else y, _written(y, out_scale, out_zero_point, out_dtype)

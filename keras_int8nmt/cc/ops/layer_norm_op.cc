@@ -51,15 +51,12 @@ class LayerNorm {
 
  private:
   // The row of a NaN or an infinity in what was normalized, or -1: each number of such a row's norm
-  // is NaN, and where codes are written nothing else tells.
-  int64_t BrokenRow(const Tensor& x, const Tensor* residual, const float* carry) const {
+  // is NaN, and where codes are written nothing else tells. The norm in whole numbers says what it
+  // makes of them.
+  int64_t BrokenRow(const Tensor& x, const float* carry) const {
+    if (integer_) return -1;
     const int64_t columns = x.dim(-1);
     if (carry_sum_) return RowOf(FirstNotFinite(carry, x.count()), columns);
-    if (integer_) {
-      const int64_t row = RowOf(FirstNotFinite(x.data<const float>(), x.count()), columns);
-      if (row >= 0 || residual == nullptr) return row;
-      return RowOf(FirstNotFinite(residual->data<const float>(), x.count()), columns);
-    }
     for (int64_t row = 0; row < x.rows(); ++row) {
       if (!std::isfinite(carry[row * columns])) return row;
     }
@@ -75,7 +72,7 @@ class LayerNorm {
                           gamma.data<const float>(), beta.data<const float>(), x.rows(), x.dim(-1),
                           epsilon_, carry_sum_, carry.data<float>(), output_,
                           out == nullptr ? nullptr : out->data<void>()});
-    const int64_t row = BrokenRow(x, residual, carry.data<float>());
+    const int64_t row = BrokenRow(x, carry.data<float>());
     if (row >= 0) {
       Fail(residual == nullptr ? "x" : "x or residual", " has NaN or infinite values in row ", row,
            ", or their norm has; expected no NaN or infinity.");
