@@ -75,12 +75,12 @@ void TestThisMachine() {
   CheckSame("more than there are", TakeCores(all, 2), {});
   CheckSame("no overflow", TakeCores(65536, 65536), {});
   ReleaseCores(cores);
-  PinTo({cores.back()});
+  PinTo(&cores.back(), 1);
   cpu_set_t now;
   sched_getaffinity(0, sizeof(now), &now);
   if (CPU_COUNT(&now) != 1 || !CPU_ISSET(cores.back(), &now)) Fail("pinned to one core");
   sched_setaffinity(0, sizeof(allowed), &allowed);
-  PinTo(cores);
+  PinTo(cores.data(), static_cast<int>(cores.size()));
   sched_getaffinity(0, sizeof(now), &now);
   if (!CPU_EQUAL(&now, &allowed)) Fail("pinned to several");
 }
