@@ -41,7 +41,7 @@ class Gather {
   void ExpectBatchDims(const Tensor& x, const Tensor& indices) const {
     if (x.rank() <= batch_dims_ || indices.rank() < batch_dims_) {
       Fail("x has shape ", ToText(x.shape()), " and indices ", ToText(indices.shape()),
-           "; expected ranks of at least ", batch_dims_ + 1, " and ", batch_dims_,
+           "; expected ranks of at least ", int64_t{batch_dims_} + 1, " and ", batch_dims_,
            " for batch_dims ", batch_dims_, ".");
     }
     for (int32_t i = 0; i < batch_dims_; ++i) {
