@@ -12,6 +12,7 @@ import numpy as np
 from keras_int8nmt._untrusted import parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers.table import require_packages
+from keras_int8nmt.importers.tensors import Entry, Tensors, check_sizes
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.models.settings import check_settings
 from keras_int8nmt.models.transformer import Transformer
@@ -44,7 +45,6 @@ _INTEGERS = (
 
 _LAYER_NORM_EPSILON = 1e-5
 _MOST_CONFIG = 16 << 20
-_MOST_POSITIONS = 1 << 20
 
 _SHARED_TABLE = "model.shared.weight"
 _ENCODER_TABLE = "model.encoder.embed_tokens.weight"
@@ -81,9 +81,9 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     """
     folder = Path(folder)
     config = _read_config(folder)
-    tensors = _Tensors(folder / "model.safetensors")
+    tensors = _open_tensors(folder / "model.safetensors")
     settings = _settings(config, tensors)
-    _check_sizes(settings, tensors)
+    check_sizes(settings, tensors)
     model = build_transformer(quant, **settings)
     _load_tables(model, tensors)
     for prefix, blocks, names in (
@@ -117,7 +117,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _settings(config: dict[str, Any], tensors: _Tensors) -> dict[str, Any]:
+def _settings(config: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """The arguments of `build_transformer` that say what `config` says."""
     for option, wanted in _REQUIRED.items():
         if config.get(option, wanted) != wanted:
@@ -170,31 +170,7 @@ def _settings(config: dict[str, Any], tensors: _Tensors) -> dict[str, Any]:
     return settings
 
 
-def _check_sizes(settings: dict[str, Any], tensors: _Tensors) -> None:
-    """Raises MarianFormatError for a model that is larger than its tensors, before it is made."""
-    most = {
-        **dict.fromkeys(("num_encoder_layers", "num_decoder_layers"), len(tensors)),
-        **dict.fromkeys(
-            (
-                "source_vocabulary_size",
-                "target_vocabulary_size",
-                "model_dim",
-                "ffn_dim",
-                "decoder_ffn_dim",
-            ),
-            tensors.longest,
-        ),
-        "max_length": _MOST_POSITIONS,
-    }
-    for name, limit in most.items():
-        if settings[name] > limit:
-            raise MarianFormatError(
-                f"config.json describes a model whose {name} is {settings[name]}; with these "
-                f"tensors it can be {limit} at most."
-            )
-
-
-def _tying(config: dict[str, Any], tensors: _Tensors) -> str:
+def _tying(config: dict[str, Any], tensors: Tensors) -> str:
     shared = config.get("share_encoder_decoder_embeddings", True)
     tied = config.get("tie_word_embeddings", True)
     if (
@@ -214,65 +190,34 @@ def _tying(config: dict[str, Any], tensors: _Tensors) -> str:
     return "none" if _ENCODER_TABLE in tensors and _DECODER_TABLE in tensors else "inputs"
 
 
-class _Tensors:
-    """The tensors of a safetensors file; each is taken once, and none may be left."""
+def _open_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file; it is read when they are taken."""
+    require_packages("load_marian", ["safetensors"], "marian")
+    import safetensors
 
-    def __init__(self, path: Path) -> None:
-        require_packages("load_marian", ["safetensors"], "marian")
-        import safetensors
-
-        if not path.is_file():
-            others = sorted(p.name for p in path.parent.glob("*.bin"))
-            hint = f"; {others[0]} is a pickle, which is not read" if others else ""
-            raise MarianFormatError(f"{str(path.parent)!r} has no file {path.name}{hint}.")
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                self._left = {name: _float32(file, name) for name in file.keys()}  # noqa: SIM118
-        except safetensors.SafetensorError as error:
-            raise MarianFormatError(f"{str(path)!r} is damaged: {error}.") from error
-
-        self.longest = max((max(t.shape, default=0) for t in self._left.values()), default=0)
-
-    def __len__(self) -> int:
-        return len(self._left)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._left
-
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in self._left:
-            raise MarianFormatError(f"model.safetensors has no tensor {name!r}.")
-        value = self._left.pop(name)
-        if value.shape != shape:
-            raise MarianFormatError(
-                f"Tensor {name!r} of model.safetensors has shape {value.shape}; config.json wants "
-                f"{shape}."
-            )
-        if not np.all(np.isfinite(value)):
-            raise MarianFormatError(
-                f"Tensor {name!r} of model.safetensors has values that are NaN or infinite."
-            )
-        return value
-
-    def check_all_taken(self) -> None:
-        if self._left:
-            names = ", ".join(sorted(self._left)[:5])
-            raise MarianFormatError(
-                f"model.safetensors has {len(self._left)} tensors that config.json does not "
-                f"account for: {names}{', ...' if len(self._left) > 5 else ''}."
-            )
+    if not path.is_file():
+        others = sorted(p.name for p in path.parent.glob("*.bin"))
+        hint = f"; {others[0]} is a pickle, which is not read" if others else ""
+        raise MarianFormatError(f"{str(path.parent)!r} has no file {path.name}{hint}.")
+    try:
+        file = safetensors.safe_open(path, framework="numpy").__enter__()
+        entries = {name: _entry(file, name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise MarianFormatError(f"{str(path)!r} is damaged: {error}.") from error
+    return Tensors(entries, path.name, MarianFormatError)
 
 
-def _float32(file: Any, name: str) -> np.ndarray:
-    dtype = file.get_slice(name).get_dtype()
+def _entry(file: Any, name: str) -> Entry:
+    piece = file.get_slice(name)
+    dtype = piece.get_dtype()
     if dtype not in ("F32", "F16"):
         raise MarianFormatError(
             f"Tensor {name!r} of model.safetensors is {dtype}; only F32 and F16 are read."
         )
-    return np.asarray(file.get_tensor(name), np.float32)
+    return Entry(tuple(piece.get_shape()), dtype, lambda: file.get_tensor(name))
 
 
-def _load_tables(model: Transformer, tensors: _Tensors) -> None:
+def _load_tables(model: Transformer, tensors: Tensors) -> None:
     """Embedding tables, output projection and bias, under all names that they are saved by."""
     source = (model.source_vocabulary_size, model.model_dim)
     target = (model.target_vocabulary_size, model.model_dim)
@@ -299,20 +244,20 @@ def _load_tables(model: Transformer, tensors: _Tensors) -> None:
         _check_positions(model, f"model.{stack}.embed_positions.weight", tensors)
 
 
-def _take_one_of(tensors: _Tensors, names: list[str], shape: tuple[int, ...]) -> np.ndarray:
+def _take_one_of(tensors: Tensors, names: list[str], shape: tuple[int, ...]) -> np.ndarray:
     """The one table that is saved under one or more of `names`."""
     present = [name for name in names if name in tensors] or names[:1]
     table = tensors.take(present[0], shape)
     for name in present[1:]:
         if not np.array_equal(tensors.take(name, shape), table):
             raise MarianFormatError(
-                f"Tensors {present[0]!r} and {name!r} of model.safetensors differ; config.json "
-                "says that they are one table."
+                f"Tensors {present[0]!r} and {name!r} of {tensors.file} differ; config.json says "
+                "that they are one table."
             )
     return table
 
 
-def _check_positions(model: Transformer, name: str, tensors: _Tensors) -> None:
+def _check_positions(model: Transformer, name: str, tensors: Tensors) -> None:
     """Positions are computed, but older files hold them too."""
     if name not in tensors:
         return
@@ -320,12 +265,12 @@ def _check_positions(model: Transformer, name: str, tensors: _Tensors) -> None:
     # 2e-3: half precision.
     if not np.allclose(tensors.take(name, expected.shape), expected, atol=2e-3):
         raise MarianFormatError(
-            f"Tensor {name!r} of model.safetensors is not the sinusoids of Marian; learned "
-            "positions are not supported."
+            f"Tensor {name!r} of {tensors.file} is not the sinusoids of Marian; learned positions "
+            "are not supported."
         )
 
 
-def _load_block(block: Any, prefix: str, names: dict[str, str], tensors: _Tensors) -> None:
+def _load_block(block: Any, prefix: str, names: dict[str, str], tensors: Tensors) -> None:
     for name, theirs in names.items():
         _load_attention(getattr(block, name), prefix + theirs, tensors)
         _load_norm(getattr(block, name + "_norm"), f"{prefix}{theirs}_layer_norm", tensors)
@@ -343,7 +288,7 @@ def _projections(attention: Any) -> Iterator[tuple[Any, str]]:
     yield attention.output_dense, "out_proj"
 
 
-def _load_attention(attention: Any, prefix: str, tensors: _Tensors) -> None:
+def _load_attention(attention: Any, prefix: str, tensors: Tensors) -> None:
     for dense, theirs in _projections(attention):
         # Keras splits the heads: [d, heads, dim] inwards, [heads, dim, d] outwards.
         dim = attention.num_heads * attention.key_dim
@@ -353,6 +298,6 @@ def _load_attention(attention: Any, prefix: str, tensors: _Tensors) -> None:
         dense.bias.assign(bias.reshape(dense.bias.shape))
 
 
-def _load_norm(norm: Any, prefix: str, tensors: _Tensors) -> None:
+def _load_norm(norm: Any, prefix: str, tensors: Tensors) -> None:
     norm.gamma.assign(tensors.take(prefix + ".weight", tuple(norm.gamma.shape)))
     norm.beta.assign(tensors.take(prefix + ".bias", tuple(norm.beta.shape)))
