@@ -102,3 +102,31 @@ def _is_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def inside(folder: Path, name: str, error: type[Exception]) -> Path:
+    """The path of a file of a folder that somebody else has made.
+
+    A link must not lead out of it, to a file that is nobody's business, but into the blobs of the
+    Hugging Face cache, whose folders are made of such links.
+
+    Args:
+        folder: The folder.
+        name: Of a file right in it, which need not be there.
+        error: Raised for a name that is none, and for a link that leads out.
+    """
+    path = folder / name
+    if Path(name).name != name or not name or "\0" in name or "\\" in name:
+        raise error(f"{str(folder)!r} names a file {ascii(name)[:100]}, which is not in it.")
+    try:
+        if not path.is_symlink():
+            return path
+        target, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError) as cause:
+        raise error(f"{str(path)!r} can't be read: it is a link to nowhere.") from cause
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes.append(home.parent.parent / "blobs")
+    if not any(each in target.parents for each in homes):
+        raise error(f"{str(path)!r} is a link that leads out of its folder, which is not followed.")
+    return path

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt._untrusted import parse_json, read_bytes
+from keras_int8nmt._untrusted import inside, parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
-from keras_int8nmt.importers.table import require_packages
-from keras_int8nmt.importers.tensors import Entry, Tensors, check_sizes
+from keras_int8nmt.importers.storages import open_storage
+from keras_int8nmt.importers.tensors import Tensors, check_sizes
 from keras_int8nmt.models.build import build_transformer
 from keras_int8nmt.models.settings import check_settings
 from keras_int8nmt.models.transformer import Transformer
@@ -58,8 +58,10 @@ class MarianFormatError(KerasInt8nmtError, ValueError):
 def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transformer:
     """Loads a translation model in the Hugging Face Marian layout, as OPUS-MT publishes them.
 
-    Read are `config.json` and `model.safetensors` (float32 or float16 tensors; needs the
-    extra `marian`). The tokenizer of the same folder is `MarianTokenizer`'s.
+    Read are `config.json` and the weights that are there, the first of `model.safetensors`, its
+    shards with `model.safetensors.index.json`, `pytorch_model.bin` (of any release of PyTorch; its
+    pickle is read and never run), its shards, and `tf_model.h5`; in float32, float16 or bfloat16.
+    No other package is needed. The tokenizer of the same folder is `MarianTokenizer`'s.
 
     Args:
         folder: The folder.
@@ -72,7 +74,6 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     Raises:
         MarianFormatError: naming the missing file, the missing, unexpected or misshapen tensor, or
             the option and its value that is not supported.
-        ImportError: when safetensors is not installed.
 
     Example:
 
@@ -81,7 +82,7 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     """
     folder = Path(folder)
     config = _read_config(folder)
-    tensors = _open_tensors(folder / "model.safetensors")
+    tensors = open_storage(folder, MarianFormatError)
     settings = _settings(config, tensors)
     check_sizes(settings, tensors)
     model = build_transformer(quant, **settings)
@@ -103,7 +104,7 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise MarianFormatError(f"There is no folder {str(folder)!r}.")
-    path = folder / "config.json"
+    path = inside(folder, "config.json", MarianFormatError)
     if not path.is_file():
         raise MarianFormatError(f"{str(folder)!r} has no file config.json.")
     try:
@@ -188,33 +189,6 @@ def _tying(config: dict[str, Any], tensors: Tensors) -> str:
     # transformers 5 ties nothing then and uses the tables of encoder and decoder; earlier versions
     # save one for both.
     return "none" if _ENCODER_TABLE in tensors and _DECODER_TABLE in tensors else "inputs"
-
-
-def _open_tensors(path: Path) -> Tensors:
-    """The tensors of a safetensors file; it is read when they are taken."""
-    require_packages("load_marian", ["safetensors"], "marian")
-    import safetensors
-
-    if not path.is_file():
-        others = sorted(p.name for p in path.parent.glob("*.bin"))
-        hint = f"; {others[0]} is a pickle, which is not read" if others else ""
-        raise MarianFormatError(f"{str(path.parent)!r} has no file {path.name}{hint}.")
-    try:
-        file = safetensors.safe_open(path, framework="numpy").__enter__()
-        entries = {name: _entry(file, name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise MarianFormatError(f"{str(path)!r} is damaged: {error}.") from error
-    return Tensors(entries, path.name, MarianFormatError)
-
-
-def _entry(file: Any, name: str) -> Entry:
-    piece = file.get_slice(name)
-    dtype = piece.get_dtype()
-    if dtype not in ("F32", "F16"):
-        raise MarianFormatError(
-            f"Tensor {name!r} of model.safetensors is {dtype}; only F32 and F16 are read."
-        )
-    return Entry(tuple(piece.get_shape()), dtype, lambda: file.get_tensor(name))
 
 
 def _load_tables(model: Transformer, tensors: Tensors) -> None:

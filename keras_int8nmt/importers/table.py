@@ -54,8 +54,6 @@ FORMATS = [
         recognises=has_file("config.json"),
         load=("keras_int8nmt.importers.marian", "load_marian"),
         tokenizer=("keras_int8nmt.tokenizers.marian", "MarianTokenizer"),
-        packages=("safetensors",),
-        extra="marian",
     ),
 ]
 

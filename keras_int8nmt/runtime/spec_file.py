@@ -19,6 +19,7 @@ from keras_int8nmt._memory import address_of, dtype_of
 from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
+from keras_int8nmt.runtime.safetensors_header import LENGTH_BYTES, parse_header
 
 SETTINGS_FILE, TENSORS_FILE = "spec.json", "spec.safetensors"
 SPEC_FILES = (SETTINGS_FILE, TENSORS_FILE)
@@ -27,10 +28,8 @@ FORMAT = "keras-int8nmt spec"
 # What safetensors calls a type, the letter that Python has for it, and its bytes.
 _FORMS = {"F32": ("f", 4), "I8": ("b", 1), "U8": ("B", 1)}
 _NAMES = {"float32": "F32", "int8": "I8", "uint8": "U8"}
-# Of a header and of the settings; those of a model of a hundred layers are a tenth of it.
+# Those of a model of a hundred layers are a tenth of it.
 _MOST_JSON = 16 << 20
-_LENGTH_BYTES = 8
-_MOST_ELEMENTS = 1 << 48
 
 
 class SpecFileError(KerasInt8nmtError, ValueError):
@@ -64,9 +63,9 @@ def write_spec(spec: ModelSpec, folder: str | os.PathLike[str]) -> None:
         header[name] = {"dtype": _NAMES[dtype], "shape": shape, "data_offsets": [begin, end]}
     encoded = json.dumps(header, separators=(",", ":")).encode()
     # So do the first, for whoever maps the file.
-    encoded += b" " * (-(len(encoded) + _LENGTH_BYTES) % 64)
+    encoded += b" " * (-(len(encoded) + LENGTH_BYTES) % 64)
     with (folder / TENSORS_FILE).open("wb") as file:
-        file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(len(encoded).to_bytes(LENGTH_BYTES, "little"))
         file.write(encoded)
         for _, tensor in ordered:
             file.write(memoryview(tensor))
@@ -132,69 +131,27 @@ def _read_tensors(path: Path) -> dict[str, memoryview]:
     if not path.is_file():
         raise SpecFileError(f"There is no file {str(path)!r}.")
     size = path.stat().st_size
-    if size < _LENGTH_BYTES:
+    if size < LENGTH_BYTES:
         raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
     with open_regular(path, SpecFileError) as file:
         # Private: ctypes takes an address of nothing that can't be written; nobody writes.
         content = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
-    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
-    if length > min(_MOST_JSON, size - _LENGTH_BYTES):
-        raise SpecFileError(f"{str(path)!r} has a header of {length} bytes in a file of {size}.")
-    start = _LENGTH_BYTES + length
-    header = _json(path, bytes(content[_LENGTH_BYTES:start]))
-    if not isinstance(header, dict):
-        raise SpecFileError(f"{str(path)!r} has a header that is no JSON object.")
-    header.pop("__metadata__", None)
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    start = LENGTH_BYTES + length
+    header = parse_header(path, length, size, lambda: content[LENGTH_BYTES:start], SpecFileError)
     data = content[start:]
-    tensors, spans = {}, []
-    for name, entry in header.items():
-        (form, itemsize), shape, (begin, end) = _entry(path, name, entry)
-        if end > len(data) or end - begin != math.prod(shape) * itemsize:
-            raise SpecFileError(
-                f"{str(path)!r}: the tensor {name} of shape {shape} takes bytes {begin} to {end} "
-                f"of {len(data)}, which does not fit."
-            )
-        spans.append((begin, end))
+    tensors = {}
+    for name, (dtype, shape, begin, end) in header.items():
+        # What has no elements or no dimension is nothing that a model is made of.
+        if dtype not in _FORMS or not _is_plain(name) or not math.prod(shape) or not shape:
+            raise SpecFileError(f"{str(path)!r}: the entry {name!r} of the header is no tensor.")
+        form, itemsize = _FORMS[dtype]
         piece = data[begin:end]
         # A mapping begins at a page.
         if (start + begin) % itemsize:
             piece = memoryview(bytearray(piece))
-        tensors[name] = piece.cast(cast(Any, form), shape)
-    # Every byte belongs to one tensor: what is not told could hide anything.
-    position = 0
-    for begin, end in sorted(spans):
-        if begin != position:
-            raise SpecFileError(f"{str(path)!r}: tensors overlap or leave a gap at byte {begin}.")
-        position = end
-    if position != len(data):
-        raise SpecFileError(
-            f"{str(path)!r} has {len(data) - position} bytes more than its tensors: it was changed."
-        )
+        tensors[name] = piece.cast(cast(Any, form), list(shape))
     return tensors
-
-
-def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, int], list[int], tuple[int, int]]:
-    def whole(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
-
-    wrong = SpecFileError(f"{str(path)!r}: the entry {name!r} of the header is no tensor.")
-    if not isinstance(entry, dict) or not _is_plain(name):
-        raise wrong
-    dtype = entry.get("dtype")
-    if not isinstance(dtype, str) or dtype not in _FORMS:
-        raise wrong
-    shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    for numbers in (shape, offsets):
-        if not isinstance(numbers, list) or len(numbers) > 8 or not all(map(whole, numbers)):
-            raise wrong
-    assert isinstance(shape, list)
-    assert isinstance(offsets, list)
-    if len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise wrong
-    # What has no elements or no dimension is nothing that a model is made of.
-    if not 0 < math.prod(shape) < _MOST_ELEMENTS or not shape:
-        raise wrong
-    return _FORMS[dtype], shape, (offsets[0], offsets[1])
 
 
 def _bytes(path: Path, most: int) -> bytes:

@@ -11,6 +11,8 @@ import pytest
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
+from helpers.checkpoints import WRITERS, write_torch_legacy  # noqa: E402
+
 from keras_int8nmt.importers.marian import MarianFormatError, load_marian  # noqa: E402
 from keras_int8nmt.models.build import copy_weights  # noqa: E402
 
@@ -85,11 +87,26 @@ def test_a_missing_folder_is_named(tmp_path):
         load_marian(tmp_path / "nowhere")
 
 
-def test_a_pickle_is_not_read(folder):
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(MarianFormatError, match=r"pytorch_model\.bin is a pickle"):
+def test_a_config_of_more_weights_than_there_are_is_refused_before_it_is_built(folder):
+    change_config(folder, decoder_layers=60, decoder_ffn_dim=16)
+    with pytest.raises(MarianFormatError, match="describes a model of"):
         load_marian(folder)
+
+
+@pytest.mark.parametrize("storage", [*WRITERS, "legacy"])
+def test_a_model_is_the_same_whatever_its_storage(folder, storage):
+    path = folder / "model.safetensors"
+    tensors = safetensors_numpy.load_file(path)
+    with np.load(GOLDEN / "relu" / "reference.npz") as reference:
+        path.unlink()
+        if storage == "legacy":
+            write_torch_legacy(folder / "pytorch_model.bin", tensors)
+        else:
+            if storage.endswith(".h5"):
+                pytest.importorskip("h5py")
+                tensors = {name: value for name, value in tensors.items() if "lm_head" not in name}
+            WRITERS[storage](folder / storage, tensors)
+        assert_logits_agree(load_marian(folder), reference)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"d_model": \xff'])
@@ -193,7 +210,7 @@ def test_learned_positions_are_refused(folder):
         load_marian(folder)
 
 
-def test_without_safetensors_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
-    with pytest.raises(ImportError, match=r"keras-int8nmt\[marian\]"):
-        load_marian(GOLDEN / "relu")
+@pytest.mark.parametrize("package", ["safetensors", "torch", "transformers", "h5py"])
+def test_no_package_is_needed_to_read_weights(package, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    assert load_marian(GOLDEN / "relu").model_dim == 16

@@ -1,0 +1,168 @@
+"""Where the members of a zip archive lie whose bytes are stored as they are.
+
+Nothing is unpacked, so that no archive is larger than its file. Every number is checked against the
+file before it is used.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from keras_int8nmt.importers.weights_file import WeightsFile, short
+
+_END = struct.Struct("<4s4H2LH")
+_END_64_PLACE = struct.Struct("<4sLQL")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_MOST_COMMENT = 1 << 16
+# A checkpoint of a hundred layers has 3,000 members.
+_MOST_DIRECTORY = 8 << 20
+_FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
+_PIECE = 1 << 20
+
+
+class Member(NamedTuple):
+    """Where a member's bytes lie, and their checksum."""
+
+    offset: int
+    length: int
+    crc: int
+
+
+def stored_members(file: WeightsFile) -> dict[str, Member]:
+    """The members of an archive by their names.
+
+    Raises:
+        The file's error: for an archive that is damaged, and for members that are compressed,
+            encrypted, there twice, or whose names lead elsewhere.
+    """
+    count, length, offset = _directory(file)
+    if length > _MOST_DIRECTORY or count * _CENTRAL.size > length:
+        raise file.damaged(f"its directory of {count} members has {length} bytes")
+    directory = bytes(file.read(offset, length))
+    members: dict[str, Member] = {}
+    position = 0
+    for _ in range(count):
+        fields, name, extra, position = _record(file, directory, position)
+        flags, method, crc, packed, size, start = (fields[i] for i in (3, 4, 7, 8, 9, 16))
+        size, packed, start = _wide(file, extra, size, packed, start)
+        if name in members:
+            raise file.damaged(f"it has {short(name)} twice")
+        if not _is_plain(name):
+            raise file.refused(f"has a member {short(name)}, whose name leads elsewhere")
+        if flags & 1 or method or size != packed:
+            raise file.refused(f"has {short(name)} compressed or encrypted, which is not read")
+        members[name] = Member(_data(file, name, start, size, offset), size, crc)
+    if position != length:
+        raise file.damaged("its directory is longer than its members")
+    return members
+
+
+def read_member(file: WeightsFile, member: Member, most: int) -> bytes:
+    """The bytes of a member of so many bytes at most, checked."""
+    if member.length > most:
+        raise file.damaged(f"a member has {member.length} bytes; at most {most} are read")
+    content = bytes(file.read(member.offset, member.length))
+    if zlib.crc32(content) != member.crc:
+        raise _changed(file)
+    return content
+
+
+def check_member(file: WeightsFile, member: Member) -> None:
+    """Raises the file's error where a member's bytes are not those of its checksum."""
+    crc = 0
+    for start in range(0, member.length, _PIECE):
+        piece = file.read(member.offset + start, min(_PIECE, member.length - start))
+        crc = zlib.crc32(piece, crc)
+    if crc != member.crc:
+        raise _changed(file)
+
+
+def _changed(file: WeightsFile) -> Exception:
+    return file.damaged("a member's bytes are not those of its checksum")
+
+
+def _directory(file: WeightsFile) -> tuple[int, int, int]:
+    """Count, length and offset of the central directory."""
+    tail = min(file.size, _END.size + _MOST_COMMENT)
+    content = bytes(file.read(file.size - tail, tail))
+    at = content.rfind(b"PK\5\6")
+    if at < 0 or at + _END.size > len(content):
+        raise file.damaged("it is a zip archive without an end")
+    _, disk, first, here, count, length, offset, comment = _END.unpack_from(content, at)
+    if disk or first or here != count or at + _END.size + comment != len(content):
+        raise file.damaged("the end of its archive is damaged")
+    end = file.size - tail + at
+    place = at - _END_64_PLACE.size
+    if place >= 0 and content[place : place + 4] == b"PK\6\7":
+        _, _, wide, _ = _END_64_PLACE.unpack_from(content, place)
+        told = _END_64.unpack(file.read(wide, _END_64.size))
+        if told[0] != b"PK\6\6" or told[4] or told[5] or told[6] != told[7]:
+            raise file.damaged("the end of its archive is damaged")
+        for narrow, full, wider in (
+            (count, _FULL_16, told[7]),
+            (length, _FULL_32, told[8]),
+            (offset, _FULL_32, told[9]),
+        ):
+            if narrow not in (full, wider):
+                raise file.damaged("the two ends of its archive do not agree")
+        count, length, offset, end = told[7], told[8], told[9], wide
+    if offset + length != end:
+        raise file.damaged("the end of its archive does not follow its directory")
+    return count, length, offset
+
+
+def _record(
+    file: WeightsFile, directory: bytes, position: int
+) -> tuple[tuple[int, ...], str, bytes, int]:
+    if position + _CENTRAL.size > len(directory):
+        raise file.damaged("its directory is truncated")
+    fields = _CENTRAL.unpack_from(directory, position)
+    lengths = fields[10:13]
+    begin = position + _CENTRAL.size
+    end = begin + sum(lengths)
+    if fields[0] != b"PK\1\2" or end > len(directory):
+        raise file.damaged("its directory is damaged")
+    name = directory[begin : begin + lengths[0]].decode("utf-8", "surrogateescape")
+    extra = directory[begin + lengths[0] : begin + lengths[0] + lengths[1]]
+    return fields, name, extra, end
+
+
+def _wide(file: WeightsFile, extra: bytes, *values: int) -> list[int]:
+    """The numbers of 32 bits, or those of 64 that stand for them in the field of zip64."""
+    wide: list[int] = []
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        content = extra[position + 4 : position + 4 + length]
+        if kind == 1:
+            wide = list(struct.unpack_from(f"<{len(content) // 8}Q", content))
+        position += 4 + length
+    found = []
+    for value in values:
+        if value == _FULL_32:
+            if not wide:
+                raise file.damaged("its directory lacks a number of 64 bits")
+            value = wide.pop(0)
+        found.append(value)
+    return found
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(parts)
+
+
+def _data(file: WeightsFile, name: str, start: int, size: int, end: int) -> int:
+    """Where a member's bytes begin, by what is told before them."""
+    fields = _LOCAL.unpack(file.read(start, _LOCAL.size))
+    told = bytes(file.read(start + _LOCAL.size, fields[9])).decode("utf-8", "surrogateescape")
+    offset = start + _LOCAL.size + fields[9] + fields[10]
+    if fields[0] != b"PK\3\4" or told != name or fields[2] & 1 or fields[3]:
+        raise file.damaged(f"{short(name)} lies elsewhere than its directory says")
+    if offset + size > end:
+        raise file.damaged(f"{short(name)} reaches out of its archive")
+    return offset
