@@ -28,8 +28,11 @@ class TokenizerKind(NamedTuple):
 KINDS = [
     TokenizerKind(
         "vocab.json",
-        # The last two are not in every folder.
-        ("source.spm", "target.spm", "vocab.json", "target_vocab.json", "tokenizer_config.json"),
+        # The last three are not in every folder.
+        (
+            *("source.spm", "target.spm", "vocab.json"),
+            *("target_vocab.json", "tokenizer_config.json", "added_tokens.json"),
+        ),
         "keras_int8nmt.tokenizers.marian",
         "MarianTokenizer",
     ),

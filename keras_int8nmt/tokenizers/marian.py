@@ -28,15 +28,17 @@ class MarianTokenizer:
     Args:
         folder: Has `source.spm`, `target.spm` and `vocab.json`. A `target_vocab.json` is the
             vocabulary of the target where that is another one, and a `tokenizer_config.json` may
-            rename the special tokens.
+            rename the special tokens. Tokens that were added, in `added_tokens.json` or there in
+            `added_tokens_decoder`, are taken out of a text before anything else and put back as
+            they are.
 
     Attributes:
         pad_id, eos_id, unk_id: Ids of the special tokens.
         files: The files' names and contents, for saving a copy.
 
     Text is normalized by the SentencePiece model and by nothing else. Pieces that the vocabulary
-    lacks become `unk_id`. A language code at the start, such as `>>deu<<`, is one token if the
-    vocabulary has it.
+    lacks become `unk_id`. A language code at the start, such as `>>deu<<`, is one token; one that
+    the vocabulary lacks is `unk_id` where it has others, and `remark` says so.
 
     Raises:
         TokenizerError: Names a missing or corrupt file.
@@ -65,9 +67,17 @@ class MarianTokenizer:
         if "target_vocab.json" in self.files:
             name = "target_vocab.json"
             target_ids = _vocabulary(folder / name, self.files[name])
+        config = _json(folder / _CONFIG, self.files.get(_CONFIG, b"{}"))
+        self._codes = sorted(filter(_LANGUAGE_CODE.fullmatch, self._ids))
+        added, hidden = self._added_tokens(folder, config)
+        self._added = _Added(added, self._ids)
+        # A piece of the target's own vocabulary may have the id.
+        self._target_added = _Added(added, target_ids)
+        self._ids = {**self._ids, **added}
+        target_ids = {**target_ids, **self._target_added.ids}
         self._pieces = {i: piece for piece, i in target_ids.items()}
 
-        tokens = self._special_tokens(folder / "tokenizer_config.json")
+        tokens = self._special_tokens(folder / _CONFIG, config)
         for token in tokens.values():
             if token not in self._ids:
                 raise TokenizerError(f"{folder / 'vocab.json'} has no piece {token!r}.")
@@ -75,14 +85,36 @@ class MarianTokenizer:
         self.unk_id = self._ids[tokens["unk_token"]]
         self.pad_id = self._ids[tokens["pad_token"]]
         self._special_pieces = frozenset(tokens.values())
+        # What a decoded text does not show.
+        self._hidden = self._special_pieces | hidden
         # Characters of a text never make a special token.
         self._source_pieces, self._target_pieces = (
             {piece: i for piece, i in vocabulary.items() if piece not in self._special_pieces}
             for vocabulary in (self._ids, target_ids)
         )
 
-    def _special_tokens(self, path: Path) -> dict[str, str]:
-        config = _json(path, self.files.get(path.name, b"{}"))
+    def _added_tokens(
+        self, folder: Path, config: dict[str, Any]
+    ) -> tuple[dict[str, int], frozenset[str]]:
+        """Tokens that `vocab.json` lacks, with their ids, and those of them that are special."""
+        added: dict[str, int] = {}
+        told = [(_ADDED, _vocabulary(folder / _ADDED, self.files.get(_ADDED, b"{}")))]
+        more, special = _added_of_config(folder / _CONFIG, config)
+        names = {i: piece for piece, i in self._ids.items()}
+        for file, tokens in [*told, (_CONFIG, more)]:
+            for token, i in tokens.items():
+                known = self._ids.get(token, added.get(token))
+                if not token or known not in (None, i) or names.get(i, token) != token:
+                    raise TokenizerError(
+                        f"{folder / file} gives {token!r} the id {i}, which is "
+                        f"{names.get(i)!r} in vocab.json, or {known} there."
+                    )
+                names[i] = token
+                if token not in self._ids:
+                    added[token] = i
+        return added, special & added.keys()
+
+    def _special_tokens(self, path: Path, config: dict[str, Any]) -> dict[str, str]:
         tokens = {}
         for name, default in _SPECIAL.items():
             token = config.get(name, default)
@@ -103,46 +135,82 @@ class MarianTokenizer:
         """The ids that `decode` knows."""
         return self._pieces.keys()
 
+    @property
+    def language_codes(self) -> list[str]:
+        """The language codes of the vocabulary, such as ">>deu<<": one of them begins a text."""
+        return list(self._codes)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` and the end token."""
         code, text = self._split(text)
-        ids = [self._ids[code]] if code else []
-        return [*ids, *self._pieces_to_ids(text, self._source, self._source_pieces), self.eos_id]
+        ids = [self._ids.get(code, self.unk_id)] if code else []
+        pieces = self._pieces_to_ids(text, self._source, self._source_pieces, self._added)
+        return [*ids, *pieces, self.eos_id]
 
     def has_text(self, text: str) -> bool:
         """Whether there is anything to translate; language codes are nothing."""
-        code, text = self._split(text)
-        while code:
-            code, text = self._split(text.lstrip())
+        code, rest = self._split(text)
+        while code in self._ids:
+            text = rest
+            code, rest = self._split(text)
         return visible(text)
+
+    def remark(self, text: str) -> str | None:
+        """What whoever sent a text should know of it: a language code that the model has not."""
+        code, _ = self._split(text)
+        if not code or code in self._ids:
+            return None
+        some = ", ".join(self._codes[:_NAMED_CODES])
+        more = ", ..." if len(self._codes) > _NAMED_CODES else ""
+        return f"begins with {code}, which the model does not have; it has {some}{more}"
 
     def _split(self, text: str) -> tuple[str, str]:
         """The language code at the start, "" without one, and what follows."""
-        code = _LANGUAGE_CODE.match(text)
-        if code is None or code.group() not in self._ids:
+        code = _LANGUAGE_CODE.match(text, len(text) - len(text.lstrip()))
+        # Where there are none it is text like any other.
+        if code is None or not self._codes:
             return "", text
         return code.group(), text[code.end() :]
 
     def encode_target(self, text: str) -> list[int]:
         """Token ids of a translation and the end token: what a decoder learns to produce."""
-        return [*self._pieces_to_ids(text, self._target, self._target_pieces), self.eos_id]
+        pieces = self._pieces_to_ids(text, self._target, self._target_pieces, self._target_added)
+        return [*pieces, self.eos_id]
 
-    def _pieces_to_ids(self, text: str, model: Any, ids: dict[str, int]) -> list[int]:
+    def _pieces_to_ids(
+        self, text: str, model: Any, ids: dict[str, int], added: _Added
+    ) -> list[int]:
         # Half of a surrogate pair is not text and can't be written as UTF-8.
         text = text.encode("utf-8", "replace").decode("utf-8")
         get, unknown = ids.get, self.unk_id
-        return [get(piece, unknown) for piece in model.encode(text, out_type=str)]
+        found: list[int] = []
+        for part in added.split(text):
+            if part in added.ids:
+                found.append(added.ids[part])
+            else:
+                found += [get(piece, unknown) for piece in model.encode(part, out_type=str)]
+        return found
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of target token ids, without special tokens."""
-        pieces = []
+        parts: list[str] = []
+        pieces: list[str] = []
         for i in ids:
             piece = self._pieces.get(int(i))
             if piece is None:
                 raise ValueError(f"Token id {int(i)} is not in the target vocabulary.")
-            if piece not in self._special_pieces:
+            if piece in self._hidden:
+                continue
+            if piece in self._target_added.ids:
+                parts += [self._text(pieces), piece]
+                pieces = []
+            else:
                 pieces.append(piece)
-        return self._target.decode_pieces(pieces).replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
+        return " ".join(filter(None, [*parts, self._text(pieces)]))
+
+    def _text(self, pieces: list[str]) -> str:
+        text: str = self._target.decode_pieces(pieces)
+        return text.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
     def save(self, folder: str | Path) -> None:
         """Writes the files of this tokenizer into an existing folder."""
@@ -150,10 +218,28 @@ class MarianTokenizer:
             (Path(folder) / name).write_bytes(content)
 
 
+class _Added:
+    """Tokens that are taken out of a text as they stand in it."""
+
+    def __init__(self, tokens: dict[str, int], vocabulary: dict[str, int]) -> None:
+        taken = set(vocabulary.values())
+        self.ids = {token: i for token, i in tokens.items() if i not in taken}
+        # The longest first: one may begin with another.
+        words = sorted(self.ids, key=lambda token: (-len(token), token))
+        self._pattern = re.compile(f"({'|'.join(map(re.escape, words))})") if words else None
+
+    def split(self, text: str) -> list[str]:
+        """The text in pieces, of which some are these tokens."""
+        return [text] if self._pattern is None else [p for p in self._pattern.split(text) if p]
+
+
+_CONFIG, _ADDED = "tokenizer_config.json", "added_tokens.json"
+_NAMED_CODES = 10
+_MOST_ADDED = 10_000
 _FILES = ("source.spm", "target.spm", "vocab.json")
 # A vocabulary of a million pieces has a third of it.
 _MOST_BYTES = 64 << 20
-_OPTIONAL_FILES = ("target_vocab.json", "tokenizer_config.json")
+_OPTIONAL_FILES = ("target_vocab.json", _CONFIG, _ADDED)
 
 
 def _read(path: Path) -> bytes:
@@ -187,3 +273,20 @@ def _vocabulary(path: Path, content: bytes) -> dict[str, int]:
     if len(set(ids.values())) != len(ids):
         raise TokenizerError(f"{path} gives one id to several pieces.")
     return ids
+
+
+def _added_of_config(path: Path, config: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
+    """The tokens of `added_tokens_decoder`, `{"6001": {"content": "<x>", "special": false}}`."""
+    told = config.get("added_tokens_decoder", {})
+    if not isinstance(told, dict) or len(told) > _MOST_ADDED:
+        raise TokenizerError(f"{path}: 'added_tokens_decoder' must be a JSON object of tokens.")
+    tokens: dict[str, int] = {}
+    special = set()
+    for i, token in told.items():
+        content = token.get("content") if isinstance(token, dict) else None
+        if not isinstance(content, str) or content in tokens or not re.fullmatch("[0-9]{1,9}", i):
+            raise TokenizerError(f"{path}: added token {i!r} of 'added_tokens_decoder' is none.")
+        tokens[content] = int(i)
+        if token.get("special") is True:
+            special.add(content)
+    return tokens, frozenset(special)

@@ -14,7 +14,9 @@ class Tokenizer(Protocol):
     One that has its own target vocabulary also has `encode_target(text)`, which calibration and
     autotuning ask for the ids of references; where there is none, `encode` serves. One that knows
     of text that is not to be translated, such as language codes, has `has_text(text)`; where there
-    is none, whatever can be seen is text. `source_ids` and `target_ids`, where they are there, must
+    is none, whatever can be seen is text. One that has something to tell of a text, such as a
+    language code that it does not know, has `remark(text)`, which gives that or None; it is said in
+    a warning with the number of the line. `source_ids` and `target_ids`, where they are there, must
     be the model's, see `fit`. One that is saved with a model has `save(folder)`, see `kinds`.
 
     Attributes:

@@ -304,6 +304,7 @@ class Translator:
             if not isinstance(text, str):
                 raise TypeError(f"`texts[{i}]` must be a str; it is {text!r}.")
         has_text, name = text_test(self.tokenizer), name or _sentence
+        self._tell_remarks(texts, name)
         ids: dict[int, list[int]] = {}
         failed: dict[int, str] = {}
         for i, text in enumerate(texts):
@@ -415,6 +416,19 @@ class Translator:
         if min(ids) < 0 or max(ids) >= vocabulary:
             return f"has a token id outside the source vocabulary [0, {vocabulary})"
         return None
+
+    def _tell_remarks(self, texts: list[str], name: Callable[[int], str]) -> None:
+        """One warning of what the tokenizer has to tell of some of the texts, if anything."""
+        remark = getattr(self.tokenizer, "remark", None)
+        if remark is None:
+            return
+        told = [f"{name(i)} {what}" for i, text in enumerate(texts) if (what := remark(text))]
+        if told:
+            more = len(told) - _NAMED
+            warnings.warn(
+                "; ".join(told[:_NAMED]) + (f"; and so {more} more" if more > 0 else "") + ".",
+                stacklevel=3,
+            )
 
     def _cut(self, sentences: dict[int, list[int]], name: Callable[[int], str]) -> set[int]:
         """Cuts those that are too long, with one warning that names them; returns which."""

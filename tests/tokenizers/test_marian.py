@@ -115,7 +115,95 @@ def test_a_language_code_is_one_token_where_the_vocabulary_has_it(folder):
     code = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))[">>deu<<"]
     assert tokenizer.encode(">>deu<< the cat") == [code, *tokenizer.encode("the cat")]
     assert code not in tokenizer.encode("the >>deu<< cat")
-    assert code not in tokenizer.encode(">>fra<< the cat")
+    assert tokenizer.encode(" >>deu<< the cat") == tokenizer.encode(">>deu<< the cat")
+    assert tokenizer.language_codes == [">>deu<<"]
+
+
+def test_a_language_code_that_others_are_known_of_is_unknown_and_told(folder):
+    tokenizer = MarianTokenizer(folder)
+    assert tokenizer.encode(" >>xyz<< the cat") == [1, *tokenizer.encode("the cat")]
+    assert tokenizer.remark(" >>xyz<< the cat") == (
+        "begins with >>xyz<<, which the model does not have; it has >>deu<<"
+    )
+    for text in (">>deu<< the cat", "the >>xyz<< cat", "the cat", ">><<", ""):
+        assert tokenizer.remark(text) is None
+
+
+def test_without_language_codes_one_is_text(folder):
+    change_json(folder / "vocab.json", lambda ids: ids.pop(">>deu<<"))
+    tokenizer = MarianTokenizer(folder)
+    assert tokenizer.remark(">>deu<< the cat") is None
+    assert len(tokenizer.encode(">>deu<< the cat")) > len(tokenizer.encode("the cat")) + 1
+
+
+def change_json(path, change):
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def add_by_file(folder, tokens):
+    (folder / "added_tokens.json").write_text(json.dumps(tokens))
+
+
+def add_by_config(folder, tokens):
+    told = {str(i): {"content": token, "lstrip": False} for token, i in tokens.items()}
+    told["0"] = {"content": "</s>", "special": True}
+    change_json(
+        folder / "tokenizer_config.json", lambda config: config.update(added_tokens_decoder=told)
+    )
+
+
+@pytest.mark.parametrize("add", [add_by_file, add_by_config])
+def test_added_tokens_are_taken_out_of_a_text_and_put_back(folder, add, tmp_path):
+    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    plain = MarianTokenizer(folder)
+    add(folder, {"<ph1>": size, "<ph1>x": size + 1})
+    (tmp_path / "copy").mkdir()
+    MarianTokenizer(folder).save(tmp_path / "copy")
+    tokenizer = MarianTokenizer(tmp_path / "copy")
+    cat, dog = (plain.encode(word)[:-1] for word in ("the cat", "a dog"))
+    ids = tokenizer.encode("the cat <ph1> a dog<ph1>x")
+    assert ids == [*cat, size, *dog, size + 1, 0]
+    assert tokenizer.encode_target("the cat <ph1> a dog<ph1>x") == ids
+    assert tokenizer.decode(ids) == "the cat <ph1> a dog <ph1>x"
+    assert {size, size + 1} < set(tokenizer.source_ids)
+    assert {size, size + 1} < set(tokenizer.target_ids)
+    with pytest.raises(ValueError, match="not in the target vocabulary"):
+        tokenizer.decode([size + 2])
+
+
+def test_a_special_token_that_was_added_is_not_shown(folder):
+    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    told = {str(size): {"content": "<2de>", "special": True}}
+    change_json(folder / "tokenizer_config.json", lambda c: c.update(added_tokens_decoder=told))
+    tokenizer = MarianTokenizer(folder)
+    assert tokenizer.encode("<2de>the cat")[0] == size
+    assert tokenizer.decode(tokenizer.encode("<2de>the cat")) == "the cat"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("added_tokens.json", {"<a>": 2}),
+        ("added_tokens.json", {"<pad>": 1000}),
+        ("added_tokens.json", {"": 1000}),
+        ("added_tokens.json", {"<a>": 1000, "<b>": 1000}),
+        ("added_tokens.json", {"<a>": -1}),
+        ("added_tokens.json", {"<a>": "1000"}),
+        ("added_tokens.json", ["<a>"]),
+        ("tokenizer_config.json", {"added_tokens_decoder": ["<a>"]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1000": "<a>"}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"content": "<a>"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"2": {"content": "<a>"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"9" * 5000: {"content": "<a>"}}}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_added_tokens_that_can_not_be_are_named_by_their_file(folder, name, content):
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(TokenizerError, match=name):
+        MarianTokenizer(folder)
 
 
 def test_special_tokens_may_have_other_names(folder):

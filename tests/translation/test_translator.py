@@ -170,6 +170,19 @@ def test_ids_give_the_answers_of_texts(model):
         translator(texts)
 
 
+class RemarkingTokenizer(LetterTokenizer):
+    def remark(self, text):
+        return "begins with z" if text.startswith("z") else None
+
+
+def test_what_a_tokenizer_remarks_is_told_with_the_number_of_the_line(model):
+    translator = Translator(model, RemarkingTokenizer(), max_length=2)
+    with pytest.warns(UserWarning, match=r"^Sentence 1 begins with z; Sentence 3 begins with z\.$"):
+        translator(["ab", "zab", "", "z"])
+    with pytest.warns(UserWarning, match=r"Sentence 19 begins with z; and so 2 more\.$"):
+        translator(["z"] * 22)
+
+
 def test_every_source_that_is_cut_is_named_and_marked(model):
     translator = Translator(model, LetterTokenizer(), max_length=8, max_source_length=6)
     with pytest.warns(UserWarning, match="11 tokens") as caught:
