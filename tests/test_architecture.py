@@ -317,7 +317,7 @@ def test_importing_the_package_loads_nothing_heavy():
 # What names one member of each table: its own file, its row, and what the cost of change allows.
 COSTS = {
     "a search option": (
-        r"no_repeat_ngram",
+        r"\bno_repeat_ngram",
         {
             "runtime/no_repeat_ngram.py",
             "runtime/search_options.py",

@@ -65,6 +65,7 @@ def balance(model: Any, alpha: float = DEFAULT_ALPHA) -> Transformer:
     if unseen:
         raise NotCalibratedError(unseen)
     balanced = Transformer.from_config(model.get_config())
+    balanced.search_defaults = model.search_defaults
     copy_weights(model, balanced)
     for original, site in zip(seen, scaling_sites(balanced), strict=True):
         site.divide(_factors(original, site, alpha))

@@ -14,6 +14,7 @@ from typing import Any
 from keras_int8nmt._arguments import MOST_INT32
 from keras_int8nmt.cli.errors import UsageError
 from keras_int8nmt.runtime.batching import MOST_BATCH, MOST_STREAMS
+from keras_int8nmt.runtime.search_defaults import of_model
 from keras_int8nmt.runtime.search_options import command_line_options
 from keras_int8nmt.storage.card import check_replaceable
 
@@ -54,8 +55,8 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             option.flag,
             type=kind,
-            default=option.default,
-            help=f"{option.help}; default: {option.default}",
+            default=of_model(option.default),
+            help=f"{option.help}; default: {option.default}, unless MODEL says otherwise",
         )
     parser.add_argument(
         "--batch-size", type=partial(_whole, 1, MOST_BATCH), default=32, help="default: 32"

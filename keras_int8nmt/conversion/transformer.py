@@ -217,4 +217,5 @@ def convert_transformer(
         output_projection=_convert_output(model, assignment),
         name=model.name,
     )
+    int8.search_defaults = model.search_defaults
     return int8, [report_row(matmul, assignment) for matmul in transformer_products(model)]

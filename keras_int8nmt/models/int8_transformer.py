@@ -21,6 +21,7 @@ from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.model_spec import ModelSpec, Part
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.spec_parts import written
 
@@ -72,6 +73,7 @@ class Int8Transformer(keras.Model):
     """
 
     conversion_report: Any = None
+    search_defaults = SearchDefaults()
 
     def __init__(
         self,

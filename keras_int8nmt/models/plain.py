@@ -21,4 +21,5 @@ def plain_model(model: Any) -> Any:
         return model
     plain = Transformer.from_config({**model.get_config(), "quant": False})
     copy_weights(model, plain)
+    plain.search_defaults = model.search_defaults
     return plain

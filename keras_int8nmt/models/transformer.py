@@ -27,6 +27,7 @@ from keras_int8nmt.models.blocks import (
 )
 from keras_int8nmt.models.settings import check_settings, split_inputs
 from keras_int8nmt.runtime.model_spec import ModelSpec
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.search_options import SearchOptions
 
 Cache = dict[str, Any]
@@ -52,6 +53,9 @@ class Transformer(keras.Model):
     `grow_cache`; the state is a nest of tensors that a caller does not open. The rows of a state
     are the hypotheses, `beam` of them a sentence.
     """
+
+    # What a Translator asks of a search where its caller says nothing.
+    search_defaults = SearchDefaults()
 
     def __init__(
         self, *, quant: bool = True, name: str | None = None, dtype: Any = None, **settings: Any

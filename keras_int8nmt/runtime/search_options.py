@@ -99,6 +99,11 @@ class SearchOptions:
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in arguments.items() if name in names})
 
+    @classmethod
+    def least(cls, name: str) -> int:
+        """The least value of an option that is a whole number."""
+        return next(int(one.metadata["least"]) for one in fields(cls) if one.name == name)
+
     def at_most(self, max_length: int) -> SearchOptions:
         """The same for a model whose sequences have at most `max_length` tokens."""
         return replace(self, max_length=min(self.max_length, max_length))

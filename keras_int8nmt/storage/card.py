@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
 from keras_int8nmt._version import __version__
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, put_back
 from keras_int8nmt.tokenizers.kinds import tokenizer_files
@@ -35,6 +36,7 @@ _OWN_KEYS = (
     "state",
     "precision",
     "conversion_report",
+    "search_defaults",
     "files",
     "card_sha256",
 )
@@ -64,6 +66,7 @@ def write_card(
     precision: str,
     conversion_report: dict[str, Any] | None,
     entries: dict[str, Any],
+    search_defaults: SearchDefaults | None = None,
 ) -> None:
     """Writes the card of the files that lie in `folder`.
 
@@ -73,6 +76,7 @@ def write_card(
         precision: "int8", "float32" or "mixed".
         conversion_report: What `ConversionReport.to_json` says, or None.
         entries: The caller's own.
+        search_defaults: What the model says of a search.
 
     Raises:
         ValueError: for an entry that JSON has no value for, such as NaN.
@@ -86,6 +90,7 @@ def write_card(
         "precision": precision,
         **entries,
         "conversion_report": conversion_report,
+        **({"search_defaults": search_defaults.to_json()} if search_defaults else {}),
         "files": files,
     }
     seal_card(folder, content)
@@ -118,6 +123,18 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         )
     _check_content(path, card)
     return card
+
+
+def search_defaults_of(folder: str | os.PathLike[str], card: dict[str, Any]) -> SearchDefaults:
+    """What a card says of a search with its model.
+
+    Raises:
+        ModelFolderError: where that is nothing that can be asked for.
+    """
+    try:
+        return SearchDefaults.from_json(card.get("search_defaults", {}))
+    except ValueError as error:
+        raise ModelFolderError(f"{str(Path(folder) / CARD_FILE)!r}: {error}.") from error
 
 
 def update_card(folder: str | os.PathLike[str], entries: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from keras_int8nmt.storage.card import (
     read_card,
     refuse_own_keys,
     require_keras_model,
+    search_defaults_of,
     write_card,
 )
 from keras_int8nmt.storage.folders import ModelFolderError, new_folder
@@ -91,6 +92,7 @@ def save_folder(
             precision=precision_of(model),
             conversion_report=None if report is None else json.loads(report.to_json()),
             entries=card or {},
+            search_defaults=getattr(model, "search_defaults", None),
         )
 
 
@@ -127,6 +129,8 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
 
     ops.native_available()
     model = load_keras_file(folder / MODEL_FILE)
+    if (defaults := search_defaults_of(folder, card)) or hasattr(model, "search_defaults"):
+        model.search_defaults = defaults
     if card["conversion_report"] is not None:
         from keras_int8nmt.conversion.report import ConversionReport
 

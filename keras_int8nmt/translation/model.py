@@ -27,7 +27,10 @@ class Engine(Protocol):
 
 
 class TranslationModel(Protocol):
-    """A model that answers for itself; what it is made of is nobody's business here."""
+    """A model that answers for itself; what it is made of is nobody's business here.
+
+    One whose settings say something of a search has `search_defaults`, see `SearchDefaults`.
+    """
 
     max_length: int
     pad_id: int

@@ -10,6 +10,7 @@ from keras_int8nmt._memory import dtype_of, new_memory
 from keras_int8nmt._threads import for_each
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.runtime.model_spec import ModelSpec
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.spec_file import SpecFileError
 
 _TABLE = "source_embedding.table"
@@ -28,6 +29,8 @@ class SpecModel:
         SpecFileError: when the spec lacks what a translator asks of it.
         RuntimeError: without the native library.
     """
+
+    search_defaults = SearchDefaults()
 
     def __init__(
         self,

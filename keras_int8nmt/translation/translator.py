@@ -27,6 +27,7 @@ from keras_int8nmt.runtime.batching import (
 )
 from keras_int8nmt.runtime.forks import ForkSafeLock
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
+from keras_int8nmt.runtime.search_defaults import ModelDefault, SearchDefaults, of_model
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.runtime.spec_file import SpecFileError, forget, read_spec
 from keras_int8nmt.runtime.token_filters import TokenFilter
@@ -36,6 +37,7 @@ from keras_int8nmt.storage.card import (
     check_nothing_put_in,
     has_spec,
     read_card,
+    search_defaults_of,
 )
 from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.tokenizers.fit import check_fit
@@ -61,6 +63,10 @@ class Translator:
     Sentences are sorted by length and answered in the order they came in. What else is in a batch
     never changes an answer: with an INT8 model on the native library not by a bit, otherwise by no
     more than the rounding of float32 sums. Many threads may translate with one translator.
+
+    Where `beam_size`, `max_length`, `min_length`, `length_penalty`, `num_hypotheses`,
+    `no_repeat_ngram_size` or `token_filters` are not given, what the model's own `search_defaults`
+    say counts, which come from the `generation_config.json` of a folder that others have made.
 
     Args:
         model: A `Transformer` or `Int8Transformer`.
@@ -115,15 +121,15 @@ class Translator:
         model: Any,
         tokenizer: Tokenizer | None,
         *,
-        beam_size: int = 4,
+        beam_size: int = of_model(4),
         batch_size: int = 32,
-        max_length: int = 256,
-        min_length: int = 0,
-        length_penalty: float = 1.0,
-        num_hypotheses: int = 1,
+        max_length: int = of_model(256),
+        min_length: int = of_model(0),
+        length_penalty: float = of_model(1.0),
+        num_hypotheses: int = of_model(1),
         return_scores: bool = True,
-        no_repeat_ngram_size: int = 0,
-        token_filters: Sequence[TokenFilter] = (),
+        no_repeat_ngram_size: int = of_model(0),
+        token_filters: Sequence[TokenFilter] = of_model(()),
         streams: int | str = "auto",
         threads_per_stream: int = 1,
         max_source_length: int | None = None,
@@ -134,16 +140,20 @@ class Translator:
         check_model(model)
         self.model: TranslationModel = model
         self.tokenizer = tokenizer
-        self.options = SearchOptions(
-            beam_size=beam_size,
-            num_hypotheses=num_hypotheses,
-            max_length=max_length,
-            min_length=min_length,
-            length_penalty=length_penalty,
-            return_scores=return_scores,
-            no_repeat_ngram_size=no_repeat_ngram_size,
-            token_filters=tuple(token_filters),
-        ).at_most(model.max_length)
+        if not isinstance(token_filters, ModelDefault):
+            token_filters = tuple(token_filters)
+        asked = {
+            "beam_size": beam_size,
+            "num_hypotheses": num_hypotheses,
+            "max_length": max_length,
+            "min_length": min_length,
+            "length_penalty": length_penalty,
+            "return_scores": return_scores,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
+            "token_filters": token_filters,
+        }
+        defaults: SearchDefaults = getattr(model, "search_defaults", SearchDefaults())
+        self.options = SearchOptions(**defaults.resolved(asked)).at_most(model.max_length)
         self.batch_size = whole("batch_size", batch_size, 1, MOST_BATCH)
         if not (isinstance(streams, str) and streams == "auto"):
             streams = whole("streams", streams, 1, MOST_STREAMS)
@@ -221,6 +231,7 @@ class Translator:
         failure: Exception | None = None
         try:
             model = SpecModel(read_spec(place), card["precision"], forget)
+            model.search_defaults = search_defaults_of(place, card)
             tokenizer = load_tokenizer(place, card["files"])
         except SpecFileError as error:
             failure = SpecFileError(f"In {str(place)!r}: {error}")
