@@ -40,6 +40,7 @@ _HOMES = {
     "write_report": "report.write",
     "save_folder": "storage.model_folder",
     "load_folder": "storage.model_folder",
+    "load_model": "storage.model_folder",
     "export_saved_model": "storage.saved_model",
     "load_saved_model": "storage.saved_model",
     "KerasInt8nmtError": "errors",
@@ -85,6 +86,7 @@ __all__ = [
     "from_tfmot",
     "load_folder",
     "load_marian",
+    "load_model",
     "load_saved_model",
     "load_translator",
     "measure_quality",
@@ -126,7 +128,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.models.transformer import Transformer
     from keras_int8nmt.report.quality import measure_quality
     from keras_int8nmt.report.write import write_report
-    from keras_int8nmt.storage.model_folder import load_folder, save_folder
+    from keras_int8nmt.storage.model_folder import load_folder, load_model, save_folder
     from keras_int8nmt.storage.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.thresholds.errors import CalibrationError
     from keras_int8nmt.tokenizers.marian import MarianTokenizer

@@ -20,7 +20,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.calibration.options import DEFAULT_ALPHA, DEFAULT_BEAM, FEEDS
     from keras_int8nmt.thresholds.modes import DEFAULT_MODE, modes_help
 
-    parser.add_argument("model", metavar="FLOAT_MODEL", help="a Marian folder, or one of ours")
+    parser.add_argument(
+        "model",
+        metavar="FLOAT_MODEL",
+        help="one of ours, Marian's, or another program's",
+    )
     parser.add_argument("--data", required=True, metavar="SOURCE", help="one sentence a line")
     parser.add_argument(
         "--targets",

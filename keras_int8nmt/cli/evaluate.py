@@ -14,7 +14,7 @@ from keras_int8nmt.evaluation.metrics import make_metrics
 from keras_int8nmt.evaluation.test_sets import load_named_set
 from keras_int8nmt.files.lines import read_pairs
 from keras_int8nmt.storage.card import read_card, update_card
-from keras_int8nmt.storage.recognition import recognise
+from keras_int8nmt.storage.recognition import recognise, search_defaults
 
 if TYPE_CHECKING:
     from keras_int8nmt.evaluation.measure import Evaluation
@@ -102,7 +102,8 @@ def run(
     figures = {model: one.to_dict() for model, one in found.items()}
     for model, one in figures.items():
         if record:
-            update_card(model, {"bleu": {**one, "source": data.name, **search}})
+            asked = search_defaults(model).resolved(search)
+            update_card(model, {"bleu": {**one, "source": data.name, **asked}})
         if comparison is not None:
             print(model)
         print(format_evaluation(one) + "\n" * (comparison is not None))

@@ -21,13 +21,13 @@ def open_translator(path: str, search: Mapping[str, Any], verbose: bool = False)
     A folder that holds a model spec is opened without Keras, any other with it.
 
     Args:
-        path: A folder of ours or of Marian.
+        path: A folder of ours, or a model of other programs.
         search: Arguments of `Translator`.
         verbose: Whether stderr is told which it is.
 
     Raises:
         UsageError: where there is no tokenizer.
-        ModelFolderError, MarianFormatError: see `open_model`.
+        ModelFolderError, MarianFormatError: see `load_model`.
     """
     check_native()
     foreign = recognise(path) is not None
@@ -66,14 +66,14 @@ def open_with_tokenizer(path: str, quant: bool = True) -> tuple[Any, Any, dict[s
 
 
 def open_folder(path: str, quant: bool = True) -> tuple[Any, Any, dict[str, Any]]:
-    """`open_model`: model, tokenizer and card. A path that is wrong is told at once."""
+    """`load_model`: model, tokenizer and card. A path that is wrong is told at once."""
     if recognise(path) is None:
         require_keras_model(path, read_card(path))
     start_keras()
 
-    from keras_int8nmt.storage.model_folder import open_model
+    from keras_int8nmt.storage.model_folder import load_model
 
-    return open_model(path, quant=quant)
+    return load_model(path, quant=quant)
 
 
 def check_calibrated(path: str, model: Any, otherwise: str = "") -> None:

@@ -20,10 +20,15 @@ from keras_int8nmt.files.records import FORMATS, OUTPUT_FIELD, LineFormat, make_
 from keras_int8nmt.files.source import LineSource, count_lines
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.card import fingerprint
+from keras_int8nmt.storage.recognition import search_defaults
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a Marian folder, or one of ours")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="one of ours, Marian's, or another program's",
+    )
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="packed if it ends with .gz or .zst; default: stdin"
     )
@@ -134,7 +139,7 @@ def run(
                 "release": __version__,
                 "input size": source.size,
                 "model": fingerprint(model),
-                "search": SearchOptions.of(search).resume_key(),
+                "search": SearchOptions.of(search_defaults(model).resolved(search)).resume_key(),
                 "format": [input_format, field, output_field],
                 "window": window,
             }

@@ -12,9 +12,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from keras_int8nmt._untrusted import inside
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
+from keras_int8nmt.tokenizers.errors import TokenizerError
+from keras_int8nmt.tokenizers.fit import check_fit, lacking_message
+from keras_int8nmt.tokenizers.kinds import tokenizer_files
 
 
 class Format(NamedTuple):
@@ -29,6 +36,11 @@ class Format(NamedTuple):
         tokenizer: Module and name of what makes the tokenizer of a folder, or None.
         packages: What must be installed, by their import names.
         extra: The extra of this package that installs them.
+        describe: Module and name of what tells of a folder without Keras and without its weights:
+            `function(folder)` gives figures by their names, and under "problems" what is missing
+            or not supported; or None.
+        search_defaults: Module and name of what tells, likewise, what a folder asks of a search:
+            `function(folder)` gives `SearchDefaults`; or None.
     """
 
     name: str
@@ -38,6 +50,8 @@ class Format(NamedTuple):
     tokenizer: tuple[str, str] | None = None
     packages: tuple[str, ...] = ()
     extra: str = ""
+    describe: tuple[str, str] | None = None
+    search_defaults: tuple[str, str] | None = None
 
 
 def has_file(name: str) -> Callable[[Path], bool]:
@@ -54,6 +68,8 @@ FORMATS = [
         recognises=has_file("config.json"),
         load=("keras_int8nmt.importers.marian", "load_marian"),
         tokenizer=("keras_int8nmt.tokenizers.marian", "MarianTokenizer"),
+        describe=("keras_int8nmt.importers.folder_facts", "describe"),
+        search_defaults=("keras_int8nmt.importers.folder_facts", "search_defaults"),
     ),
 ]
 
@@ -81,11 +97,33 @@ def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[An
 
     Raises:
         ImportError: naming a package that is not installed.
-        KerasInt8nmtError: the format's own, naming what is missing, damaged or not supported.
+        KerasInt8nmtError: the format's own, naming what is missing, damaged or not supported; and
+            where the tokenizer is another model's.
     """
     require_packages(f"A {found.name} model", found.packages, found.extra)
+    for name in tokenizer_files() if folder.is_dir() else ():
+        inside(folder, name, TokenizerError)
     model = _imported(*found.load)(folder, quant=quant)
-    return model, None if found.tokenizer is None else _imported(*found.tokenizer)(folder)
+    if found.tokenizer is None:
+        return model, None
+    tokenizer = _imported(*found.tokenizer)(folder)
+    check_fit(model, tokenizer)
+    if (message := lacking_message(folder, model, tokenizer)) is not None:
+        warnings.warn(message, stacklevel=3)
+    return model, tokenizer
+
+
+def describe_foreign(folder: Path, found: Format) -> dict[str, Any]:
+    """Figures of a folder without Keras and its weights; {} of a format that can't tell any."""
+    return {} if found.describe is None else dict(_imported(*found.describe)(folder))
+
+
+def foreign_search_defaults(folder: Path, found: Format) -> SearchDefaults:
+    """What a folder asks of a search."""
+    if found.search_defaults is None:
+        return SearchDefaults()
+    defaults: SearchDefaults = _imported(*found.search_defaults)(folder)
+    return defaults
 
 
 def _imported(module: str, name: str) -> Any:

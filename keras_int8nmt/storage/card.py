@@ -190,9 +190,11 @@ def fingerprint(folder: str | os.PathLike[str]) -> str:
     """
     folder = Path(folder)
     put_back(folder)
-    if not folder.is_dir():
+    if not folder.exists():
         raise ModelFolderError(f"There is no model folder {str(folder)!r}.")
-    if (folder / CARD_FILE).is_file():
+    if folder.is_file():
+        content = {folder.name: _sha256(folder)}
+    elif (folder / CARD_FILE).is_file():
         content = read_card(folder)["files"]
     else:
         content = {p.name: _sha256(p) for p in sorted(folder.iterdir()) if p.is_file()}

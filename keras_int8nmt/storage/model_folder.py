@@ -5,7 +5,7 @@
     source.spm target.spm vocab.json ...    the tokenizer, where there is one
     model_card.json    what the model is, and the SHA-256 of every file
 
-`open_model` opens foreign folders, too, in a format of `importers.table`.
+`load_model` opens foreign folders, too, in a format of `importers.table`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.importers.table import open_foreign
+from keras_int8nmt.importers.table import describe_foreign, open_foreign
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.spec_file import write_spec
 from keras_int8nmt.storage.card import (
@@ -142,24 +142,42 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
     return model, load_tokenizer(folder, card["files"]), card
 
 
-def open_model(
+def load_model(
     path: str | os.PathLike[str], *, quant: bool = True
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Opens a folder of `save_folder`, or one in a foreign format of `importers.table`.
+    """Opens whatever model is there: a folder of `save_folder`, or a format of other programs.
+
+    The format is told by the content; `keras-int8nmt info PATH` prints what is there and what is
+    missing. docs/importers.md lists the formats.
 
     Args:
-        path: The folder.
-        quant: For a foreign folder: whether the model can be calibrated (see `load_marian`).
+        path: The folder, or the file of a format that is one.
+        quant: For a foreign model: whether it can be calibrated (see `load_marian`).
 
     Returns:
-        `(model, tokenizer, card)`; of a foreign folder the card is empty.
+        `(model, tokenizer, card)`, as `load_folder` gives them. Of a foreign model the card has the
+        entry `imported`: what was found there. The tokenizer is None where there is none. The
+        model's `search_defaults` are what its files ask of a search; a `Translator` of it heeds
+        them.
 
     Raises:
         ModelFolderError: when it is none of these, or damaged.
-        KerasInt8nmtError: another one for a foreign folder, see `load_marian`.
+        KerasInt8nmtError: another one for a foreign model, see `load_marian`.
         ImportError: when the importer of the format needs a package that is not installed.
+
+    Example:
+
+        >>> model, tokenizer, card = load_model("opus-mt-en-de")
+        >>> Translator(model, tokenizer)(["Good morning."])
     """
     found = recognise(path)
     if found is None:
         return load_folder(path)
-    return *open_foreign(Path(path), found, quant=quant), {}
+    model, tokenizer = open_foreign(Path(path), found, quant=quant)
+    facts = describe_foreign(Path(path), found)
+    kept = {name: facts[name] for name in ("storage", "dtype") if name in facts}
+    return model, tokenizer, {"imported": {"format": found.name, **kept}} if facts else {}
+
+
+# Its name before it opened more than folders.
+open_model = load_model

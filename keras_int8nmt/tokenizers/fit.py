@@ -15,6 +15,23 @@ class VocabularyError(KerasInt8nmtError, ValueError):
     """A tokenizer is not the model's; the message says what does not fit."""
 
 
+def lacking_message(folder: Any, model: Any, tokenizer: Any) -> str | None:
+    """One line on ids that a model has and its tokenizer has not; None where there are none."""
+    lacking = []
+    for side in ("source", "target"):
+        ids: Collection[int] | None = getattr(tokenizer, f"{side}_ids", None)
+        size = model.settings.get(f"{side}_vocabulary_size")
+        if ids is not None and size is not None and len(ids) < size:
+            lacking.append(f"{size - len(ids)} of {size} {side} ids")
+    if not lacking:
+        return None
+    return (
+        f"The tokenizer of {str(folder)!r} lacks {' and '.join(lacking)} of the model. A "
+        "translation with one of them is an error of its line; was a token added, and its file "
+        "left behind?"
+    )
+
+
 def check_fit(model: Any, tokenizer: Any) -> None:
     """Raises VocabularyError where a tokenizer is not that of a model.
 

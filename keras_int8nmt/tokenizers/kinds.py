@@ -44,6 +44,12 @@ def tokenizer_files() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for kind in KINDS for name in kind.files))
 
 
+def open_tokenizer(mark: str, folder: Path) -> Any:
+    """The tokenizer of the kind with this mark, made of a folder."""
+    kind = next(kind for kind in KINDS if kind.mark == mark)
+    return getattr(importlib.import_module(kind.module), kind.name)(folder)
+
+
 def load_tokenizer(folder: Path, files: Collection[str]) -> Any:
     """The tokenizer of a folder.
 
@@ -59,5 +65,5 @@ def load_tokenizer(folder: Path, files: Collection[str]) -> Any:
     """
     for kind in KINDS:
         if kind.mark in files:
-            return getattr(importlib.import_module(kind.module), kind.name)(folder)
+            return open_tokenizer(kind.mark, folder)
     return None

@@ -12,14 +12,10 @@ import sentencepiece
 
 from keras_int8nmt._text import visible
 from keras_int8nmt._untrusted import parse_json, read_bytes
-from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.tokenizers.errors import TokenizerError
 
 _SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _LANGUAGE_CODE = re.compile(r">>[^<>\s]+<<")
-
-
-class TokenizerError(KerasInt8nmtError, ValueError):
-    """A tokenizer file is missing or is not what it should be; the message names it."""
 
 
 class MarianTokenizer:
