@@ -12,12 +12,15 @@ zero_point = -round(zero_offset * scale).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 CODE_RANGE = {"int8": (-127, 127), "uint8": (0, 255)}
 WEIGHT_MAX = 127
+# Elements of weights that are looked at together.
+_AT_ONCE = 1 << 21
 # By the bits of weights: their largest magnitude. The product of 7-bit weights and codes of inputs,
 # added up in pairs, fits 16 bits: 2 * 255 * 63 < 2^15.
 WEIGHT_RANGE = {8: WEIGHT_MAX, 7: 63}
@@ -162,17 +165,28 @@ def quantize_weights(
     weights = np.asarray(weights, np.float32)
     if weights.ndim != 2:
         raise ValueError(f"Weights must have shape [k, n]; they have shape {weights.shape}.")
-    if not np.all(np.isfinite(weights)):
-        raise ValueError("Weights must be finite; some are NaN or infinite.")
-    largest = np.max(np.abs(weights), axis=0, initial=0.0)
+    largest = np.zeros(weights.shape[1], np.float32)
+    # Some rows at a time: those of a large vocabulary take a third of a model's memory.
+    for rows in _rows_at_once(weights):
+        if not np.all(np.isfinite(rows)):
+            raise ValueError("Weights must be finite; some are NaN or infinite.")
+        largest = np.maximum(largest, np.max(np.abs(rows), axis=0))
     if not per_channel and largest.size:
         largest = np.full_like(largest, largest.max())
     # Below it limit / max is no float32: such a channel is zero for every purpose.
     usable = largest > 1e-36
     scale = np.where(usable, np.float32(limit) / np.where(usable, largest, 1), 1)
     scale = scale.astype(np.float32)
-    codes = np.clip(np.rint(weights * scale), -limit, limit).astype(np.int8)
+    codes = np.empty(weights.shape, np.int8)
+    for rows, into in zip(_rows_at_once(weights), _rows_at_once(codes), strict=True):
+        into[...] = np.clip(np.rint(rows * scale), -limit, limit)
     return codes, scale
+
+
+def _rows_at_once(x: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of an array, so many in a view that they have a few million elements."""
+    step = max(1, _AT_ONCE // max(1, x.shape[1]))
+    return (x[start : start + step] for start in range(0, len(x), step))
 
 
 def combine_scales(input_params: QuantParams, weight_scale: np.ndarray) -> np.ndarray:

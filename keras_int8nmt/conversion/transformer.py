@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from keras_int8nmt.conversion.layers import (
     ALL_INT8,
     Dense,
@@ -82,7 +80,7 @@ def output_matmul(model: Transformer) -> WeightMatMul:
         return matmul
     return WeightMatMul(
         "output_projection",
-        lambda: np.ascontiguousarray(array(model.target_embedding.embeddings).T),
+        lambda: array(model.target_embedding.embeddings).T,
         model.output_bias,
         (model.output_observer,) if model.quant else (),
     )
@@ -191,6 +189,12 @@ def convert_transformer(
 ) -> tuple[Int8Transformer, list[MatMulRow]]:
     """The converted model and the report's rows; the float model is only read."""
     config = model.get_config()
+    # The largest first: what it takes for a while is free again for all others.
+    source = convert_embedding(model.source_embedding, assignment, dtype=_DTYPE)
+    shared = model.target_embedding is model.source_embedding
+    target = model.target_embedding
+    target = source if shared else convert_embedding(target, assignment, dtype=_DTYPE)
+    output = _convert_output(model, assignment)
     pre_norm = config["norm"] == "pre"
     memory = (model.encoder_norm, _memory_codes(model, assignment))
     encoder = _Stack(pre_norm, memory, assignment)
@@ -202,10 +206,6 @@ def convert_transformer(
     decoder_entry, decoder_blocks = _convert_blocks(
         decoder, model.decoder_blocks, ("self_attention", "cross_attention"), Int8DecoderBlock
     )
-    source = convert_embedding(model.source_embedding, assignment, dtype=_DTYPE)
-    shared = model.target_embedding is model.source_embedding
-    target = model.target_embedding
-    target = source if shared else convert_embedding(target, assignment, dtype=_DTYPE)
     int8 = Int8Transformer(
         config,
         source_embedding=source,
@@ -214,7 +214,7 @@ def convert_transformer(
         encoder_blocks=encoder_blocks,
         decoder_entry=decoder_entry,
         decoder_blocks=decoder_blocks,
-        output_projection=_convert_output(model, assignment),
+        output_projection=output,
         name=model.name,
     )
     int8.search_defaults = model.search_defaults

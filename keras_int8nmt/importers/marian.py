@@ -20,7 +20,7 @@ from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.generation_config import not_done_message, read_generation
 from keras_int8nmt.importers.storages import open_storage
 from keras_int8nmt.importers.tensors import Tensors, check_sizes
-from keras_int8nmt.models.build import build_transformer
+from keras_int8nmt.models.build import build_on_tables
 from keras_int8nmt.models.transformer import Transformer
 
 _SHARED_TABLE = "model.shared.weight"
@@ -63,9 +63,9 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
         settings["start_id"] = generation.start_id
     if (message := not_done_message(folder, generation)) is not None:
         warnings.warn(message, stacklevel=2)
-    model = build_transformer(quant, **settings)
+    model = build_on_tables(quant, _take_tables(settings, tensors), settings)
     model.search_defaults = generation.defaults
-    _load_tables(model, tensors)
+    _load_output(model, tensors)
     for prefix, blocks, names in (
         ("encoder", model.encoder_blocks, {"attention": "self_attn"}),
         (
@@ -80,28 +80,32 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     return model
 
 
-def _load_tables(model: Transformer, tensors: Tensors) -> None:
-    """Embedding tables, output projection and bias, under all names that they are saved by."""
-    source = (model.source_vocabulary_size, model.model_dim)
-    target = (model.target_vocabulary_size, model.model_dim)
-    if model.target_embedding is model.source_embedding:
-        copies = [ENCODER_TABLE, DECODER_TABLE]
-        if model.output_projection is None:
-            copies.append("lm_head.weight")
-        table = _take_one_of(tensors, [_SHARED_TABLE, *copies], source)
-        model.source_embedding.embeddings.assign(table)
+def _take_tables(settings: dict[str, Any], tensors: Tensors) -> dict[str, np.ndarray]:
+    """Embedding tables and output projection, under all names that they are saved by."""
+    dim, tying = settings["model_dim"], settings["tie_embeddings"]
+    source, target = ((settings[f"{side}_vocabulary_size"], dim) for side in ("source", "target"))
+    # Where the output is the table of the target.
+    output = ["lm_head.weight"] if tying in ("all", "output") else []
+    tables = {}
+    if tying in ("all", "inputs"):
+        names = [_SHARED_TABLE, ENCODER_TABLE, DECODER_TABLE, *output]
+        tables["source_embedding"] = _take_one_of(tensors, names, source)
     else:
-        model.source_embedding.embeddings.assign(tensors.take(ENCODER_TABLE, source))
-        copies = ["lm_head.weight"] if model.output_projection is None else []
-        table = _take_one_of(tensors, [DECODER_TABLE, *copies], target)
-        model.target_embedding.embeddings.assign(table)
+        tables["source_embedding"] = tensors.take(ENCODER_TABLE, source)
+        tables["target_embedding"] = _take_one_of(tensors, [DECODER_TABLE, *output], target)
         if _SHARED_TABLE in tensors:
             tensors.take(_SHARED_TABLE, source)  # saved, but not used where nothing is shared
-    bias = tensors.take("final_logits_bias", (1, target[0]))[0]
+    if not output:
+        tables["output_projection"] = tensors.take("lm_head.weight", target).T
+    return tables
+
+
+def _load_output(model: Transformer, tensors: Tensors) -> None:
+    """The output's bias, and a look at the positions."""
+    bias = tensors.take("final_logits_bias", (1, model.target_vocabulary_size))[0]
     if model.output_projection is None:
         model.output_bias.assign(bias)
     else:
-        model.output_projection.kernel.assign(tensors.take("lm_head.weight", target).T)
         model.output_projection.bias.assign(bias)
     for stack in ("encoder", "decoder"):
         _check_positions(model, f"model.{stack}.embed_positions.weight", tensors)

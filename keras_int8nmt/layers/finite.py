@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_int8nmt.layers.inference.arrays import require_finite_array
+from keras_int8nmt.layers.matmuls import view
 from keras_int8nmt.layers.model_state import every_observer
 
 
@@ -19,4 +20,4 @@ def require_finite(model: keras.layers.Layer) -> None:
     watched = {id(weight) for observer in every_observer(model) for weight in observer.weights}
     for weight in model.weights:
         if id(weight) not in watched:
-            require_finite_array(weight.path, keras.ops.convert_to_numpy(weight))
+            require_finite_array(weight.path, view(weight))

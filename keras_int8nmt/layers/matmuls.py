@@ -18,8 +18,22 @@ from keras_int8nmt.layers.projections import MATMULS
 
 
 def array(variable: Any) -> np.ndarray:
-    """The value of a float Keras variable as NumPy, float32 whatever its dtype policy made it."""
-    return np.asarray(variable.numpy(), np.float32)
+    """The value of a float Keras variable as NumPy, float32 whatever its dtype policy made it.
+
+    For reading alone, as `view`.
+    """
+    return np.asarray(view(variable), np.float32)
+
+
+def view(variable: Any) -> np.ndarray:
+    """The value of a Keras variable as NumPy, for reading alone.
+
+    Mostly it is no copy: that of a large table would be a third of a model.
+    """
+    value = variable.value
+    # TensorFlow's variables copy themselves into an array; the tensor that is read of one does not.
+    read = getattr(value, "read_value", None)
+    return np.asarray(value if read is None else read())
 
 
 def matrix(kernel: Any, summed: int = 1) -> np.ndarray:

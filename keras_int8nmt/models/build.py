@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -89,6 +90,48 @@ def build_transformer(
     model = Transformer(**arguments)
     model.build()
     return model
+
+
+def build_on_tables(
+    quant: bool, tables: dict[str, np.ndarray], settings: dict[str, Any]
+) -> Transformer:
+    """`build_transformer` of a model that is read from elsewhere, its largest weights given.
+
+    Random values for them would take three times their memory, which TensorFlow keeps, and to
+    assign them twice.
+
+    Args:
+        quant: As in `build_transformer`.
+        tables: float32, by the names of layers: the embeddings `[v, d]` of "source_embedding" and
+            "target_embedding", the kernel `[d, v]` of "output_projection"; what the model shares
+            or has not is left out. Taken out of here as soon as the model has them.
+        settings: The other arguments of `build_transformer`.
+    """
+    model = Transformer(quant=quant, **settings)
+    changed = []
+    for name, weight in (
+        ("source_embedding", "embeddings"),
+        ("target_embedding", "embeddings"),
+        ("output_projection", "kernel"),
+    ):
+        if name in tables:
+            layer, initializer = getattr(model, name), f"{weight}_initializer"
+            changed.append((layer, initializer, getattr(layer, initializer)))
+            setattr(layer, initializer, partial(_given, tables, name))
+    model.build()
+    # What the layers say of their initial values is as ever.
+    for layer, initializer, before in changed:
+        setattr(layer, initializer, before)
+    return model
+
+
+def _given(
+    tables: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: Any = None
+) -> np.ndarray:
+    """An initializer: takes a value out of `tables`."""
+    value = tables.pop(name)
+    assert value.shape == tuple(shape), "the settings say its shape"
+    return value.astype(dtype or "float32", copy=False)
 
 
 def copy_weights(source: keras.Model, destination: keras.Model) -> None:

@@ -55,7 +55,7 @@ class Int8Embedding(FrozenLayer):
         rows, columns = table.shape
         layer = cls(rows, columns, mask_zero, **kwargs)
         # A row of the table is a column of the tied output projection: same codes, same scales.
-        codes, scale = quantize_weights(np.ascontiguousarray(table.T), per_channel)
+        codes, scale = quantize_weights(table.T, per_channel)
         layer._table = tf.constant(np.ascontiguousarray(codes.T), tf.int8)
         layer._inv_scales = tf.constant(np.float32(1) / scale, tf.float32)
         return layer

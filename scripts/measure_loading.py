@@ -1,0 +1,139 @@
+"""Time and memory of opening and converting a model of the size of OPUS-MT's, for each storage.
+
+    python scripts/measure_loading.py [--storage model.safetensors ...] [--dtype float32]
+
+The model has random weights: 6 + 6 layers of 512, 2048 within, and 58,101 pieces in one table. Each
+storage is opened, and the model converted (dynamic scales), by a process of its own; memory is what
+its resident size rises by at most from where the packages are imported, in MB and in parts of the
+float32 weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from helpers import checkpoints  # noqa: E402
+
+SIZES = {"vocab_size": 58101, "d_model": 512, "layers": 6, "ffn": 2048}
+
+CHILD = """
+import gc, json, sys, time
+sys.path.insert(0, sys.argv[2])
+import keras, tensorflow
+from keras_int8nmt import convert
+from keras_int8nmt.evaluation.measure import peak_rss_mb, reset_peak_rss
+from keras_int8nmt.importers.marian import load_marian
+from keras_int8nmt.models.build import build_transformer
+
+# What the packages take for themselves at their first work.
+convert(build_transformer(
+    source_vocabulary_size=10, model_dim=8, num_heads=2, ffn_dim=8, num_encoder_layers=1,
+    num_decoder_layers=1, max_length=8), activations="dynamic")
+gc.collect()
+figures = {}
+
+def measure(name, step):
+    reset_peak_rss()
+    start = time.perf_counter()
+    made = step()
+    figures[name] = time.perf_counter() - start, peak_rss_mb() - base
+    return made
+
+reset_peak_rss()
+base = peak_rss_mb()
+model = measure("load", lambda: load_marian(sys.argv[1]))
+weights = 4 * model.count_params()
+int8 = measure("convert", lambda: convert(model, activations="dynamic"))
+print(json.dumps([weights, figures]))
+"""
+
+
+def tensors() -> dict[str, np.ndarray]:
+    """Random weights by the names of PyTorch."""
+    rng = np.random.default_rng(0)
+    dim, ffn = SIZES["d_model"], SIZES["ffn"]
+
+    def matrix(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape, np.float32) * 0.04).astype(np.float32)
+
+    made = {"model.shared.weight": matrix(SIZES["vocab_size"], dim)}
+    made["final_logits_bias"] = matrix(1, SIZES["vocab_size"])
+    for stack, attentions in (
+        ("encoder", ("self_attn",)),
+        ("decoder", ("self_attn", "encoder_attn")),
+    ):
+        for i in range(SIZES["layers"]):
+            prefix = f"model.{stack}.layers.{i}."
+            for attention in attentions:
+                for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+                    made[f"{prefix}{attention}.{part}.weight"] = matrix(dim, dim)
+                    made[f"{prefix}{attention}.{part}.bias"] = matrix(dim)
+            for norm in (*(f"{a}_layer_norm" for a in attentions), "final_layer_norm"):
+                made[f"{prefix}{norm}.weight"] = 1 + matrix(dim)
+                made[f"{prefix}{norm}.bias"] = matrix(dim)
+            for name, shape in (("fc1", (ffn, dim)), ("fc2", (dim, ffn))):
+                made[f"{prefix}{name}.weight"] = matrix(*shape)
+                made[f"{prefix}{name}.bias"] = matrix(shape[0])
+    return made
+
+
+def config() -> dict[str, object]:
+    heads = {f"{stack}_attention_heads": 8 for stack in ("encoder", "decoder")}
+    sizes = {f"{stack}_layers": SIZES["layers"] for stack in ("encoder", "decoder")}
+    widths = {f"{stack}_ffn_dim": SIZES["ffn"] for stack in ("encoder", "decoder")}
+    pad = SIZES["vocab_size"] - 1
+    return {
+        **{"model_type": "marian", "activation_function": "swish", "scale_embedding": True},
+        **{"vocab_size": SIZES["vocab_size"], "d_model": SIZES["d_model"]},
+        **heads,
+        **sizes,
+        **widths,
+        **{"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": 0},
+        "max_position_embeddings": 512,
+    }
+
+
+WRITERS = {**checkpoints.WRITERS, "legacy": checkpoints.write_torch_legacy}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--storage", nargs="+", choices=tuple(WRITERS), default=tuple(WRITERS))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"))
+    arguments = parser.parse_args()
+    made = tensors()
+    print(f"{sum(value.size for value in made.values()):,} weights, {arguments.dtype}")
+    for storage in arguments.storage:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            (folder / "config.json").write_text(json.dumps(config()))
+            name = "pytorch_model.bin" if storage == "legacy" else storage
+            WRITERS[storage](folder / name, made, arguments.dtype)
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD, place, str(ROOT)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        weights, figures = json.loads(done.stdout.strip().split("\n")[-1])
+        told = [
+            f"{step} {seconds:.1f} s, at most {rise:.0f} MB = {rise * 1e6 / weights:.2f}x"
+            for step, (seconds, rise) in figures.items()
+        ]
+        print(f"{storage}: {'; '.join(told)}")
+
+
+if __name__ == "__main__":
+    main()
