@@ -41,8 +41,8 @@ def run(model: str) -> dict[str, Any]:
 
 
 def _listed(name: str, value: list[Any]) -> str:
-    """Problems a line each; of the others some."""
-    if name == "problems":
+    """Sentences a line each; of the others some."""
+    if name in ("notes", "problems"):
         return "".join(f"\n  {each}" for each in value)
     more = len(value) - _MOST_LISTED
     return ", ".join(map(str, value[:_MOST_LISTED])) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ from typing import Any
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers.config_json import read_config, settings_of
 from keras_int8nmt.importers.errors import MarianFormatError
-from keras_int8nmt.importers.generation_config import read_generation
+from keras_int8nmt.importers.generation_config import not_done_message, read_generation
 from keras_int8nmt.importers.storages import open_storage
 from keras_int8nmt.importers.tensors import check_sizes
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
@@ -29,9 +29,14 @@ def search_defaults(folder: Path) -> SearchDefaults:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Figures of a folder; what `load_marian` would refuse is told under "problems"."""
+    """Figures of a folder.
+
+    What `load_marian` and the tokenizer would refuse is told under "problems", what they would warn
+    of under "notes".
+    """
     facts: dict[str, Any] = {}
     problems: list[str] = []
+    notes: list[str] = []
 
     def attempt(step: Callable[[], None]) -> None:
         try:
@@ -67,24 +72,24 @@ def describe(folder: Path) -> dict[str, Any]:
         if made.language_codes:
             facts["language codes"] = made.language_codes
         for side, size in sizes.items():
-            if ids[side] != size:
-                problems.append(
-                    f"the model has {size} {side} ids, and the tokenizer {ids[side]} of them"
-                )
+            told = f"the model has {size} {side} ids, and the tokenizer {ids[side]}"
+            if max(getattr(made, f"{side}_ids")) >= size:
+                problems.append(f"{told}, some of them beyond")
+            elif ids[side] != size:
+                notes.append(told)
 
     def search() -> None:
         generation = read_generation(folder, config)
         facts["search"] = generation.defaults.to_json()
-        if generation.not_done:
-            facts["not done of " + generation.file] = list(generation.not_done)
+        if (message := not_done_message(folder, generation)) is not None:
+            notes.append(message)
 
     attempt(lambda: config.update(read_config(folder)))
     attempt(weights)
     if _has_ids(config):
         attempt(search)
     attempt(tokenizer)
-    if problems:
-        facts["problems"] = problems
+    facts.update({name: told for name, told in (("notes", notes), ("problems", problems)) if told})
     return facts
 
 

@@ -37,8 +37,8 @@ class Format(NamedTuple):
         packages: What must be installed, by their import names.
         extra: The extra of this package that installs them.
         describe: Module and name of what tells of a folder without Keras and without its weights:
-            `function(folder)` gives figures by their names, and under "problems" what is missing
-            or not supported; or None.
+            `function(folder)` gives figures by their names, under "problems" a list of what is
+            missing or not supported, and under "notes" of what is warned of; or None.
         search_defaults: Module and name of what tells, likewise, what a folder asks of a search:
             `function(folder)` gives `SearchDefaults`; or None.
     """

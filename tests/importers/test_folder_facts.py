@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.checkpoints import write_torch_legacy
+from helpers.mutations import bits, cut, runs, value
 
 from keras_int8nmt import Translator, build_transformer, load_folder, load_model, save_folder
 from keras_int8nmt.cli.command_line import main
+from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.folder_facts import describe, parameters
 from keras_int8nmt.importers.safetensors_file import read_safetensors
 from keras_int8nmt.models.settings import check_settings
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.storage.recognition import search_defaults
@@ -120,7 +126,9 @@ def test_a_vocabulary_that_lacks_ids_is_told(folder):
     (folder / "vocab.json").write_text(json.dumps(ids))
     with pytest.warns(UserWarning, match="lacks 1 of 6001 source ids and 1 of 6001 target ids"):
         load_model(folder, quant=False)
-    assert any("6000" in each for each in describe(folder)["problems"])
+    facts = describe(folder)
+    assert facts["notes"][0] == "the model has 6001 source ids, and the tokenizer 6000"
+    assert "problems" not in facts
 
 
 def test_a_vocabulary_that_has_more_ids_is_refused(folder):
@@ -128,6 +136,7 @@ def test_a_vocabulary_that_has_more_ids_is_refused(folder):
     (folder / "vocab.json").write_text(json.dumps({**ids, "another": WORDS}))
     with pytest.raises(VocabularyError, match="source id 6001"):
         load_model(folder, quant=False)
+    assert "some of them beyond" in describe(folder)["problems"][0]
 
 
 def test_a_tokenizer_that_lies_elsewhere_is_not_read(folder, tmp_path):
@@ -141,3 +150,42 @@ def test_a_file_that_is_no_model_is_told(tmp_path):
     (tmp_path / "x").write_bytes(b"")
     with pytest.raises(ModelFolderError, match="no model"):
         load_model(tmp_path / "x")
+
+
+JSON_FILES = {
+    "generation_config.json": {
+        **{"num_beams": 4, "max_length": 512, "min_length": 3, "length_penalty": 1.0},
+        **{"bad_words_ids": [[PAD], [7, 8]], "suppress_tokens": [9], "forced_bos_token_id": 5},
+        **{"forced_eos_token_id": 0, "decoder_start_token_id": PAD, "eos_token_id": 0},
+        **{"repetition_penalty": 1.5, "sequence_bias": [[[5], 1.0]], "early_stopping": True},
+    },
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {
+            "0": {"content": "</s>", "special": True},
+            "6001": {"content": "<a>", "lstrip": False, "special": False},
+        },
+        **{"eos_token": "</s>", "pad_token": {"content": "<pad>"}, "unk_token": "<unk>"},
+    },
+    "added_tokens.json": {"<b>": 6002, "<c>": 6003},
+}
+
+
+def test_damaged_settings_are_told_and_nothing_else_happens(folder):
+    (folder / "pytorch_model.bin").unlink()
+    tensors = {"model.shared.weight": np.zeros((WORDS, 2), "f4")}
+    write_torch_legacy(folder / "pytorch_model.bin", tensors)
+    for name, content in JSON_FILES.items():
+        (folder / name).write_text(json.dumps(content))
+    whole = {name: (folder / name).read_bytes() for name in (*JSON_FILES, "config.json")}
+    tries = int(os.environ.get("KERAS_INT8NMT_FUZZ", "200"))
+    rng = random.Random(tries)
+    told = 0
+    for _ in range(tries):
+        for name, content in whole.items():
+            (folder / name).write_bytes(content)
+        how = rng.choice((bits, runs, cut, value, value, value))
+        how(folder / rng.choice(sorted(whole)), rng)
+        told += bool(describe(folder).get("problems"))
+        with contextlib.suppress(MarianFormatError):
+            SearchDefaults.from_json(search_defaults(folder).to_json())
+    assert told > tries // 2

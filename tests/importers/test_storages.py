@@ -544,6 +544,8 @@ class TestHdf5:
         take_all(path.parent, tensors)
 
 
+# A name that was changed may be that of the bias, without which an older file is read.
+@pytest.mark.filterwarnings("ignore:.*has no final_logits_bias")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_storage_gives_an_error_or_finite_tensors(kind, tensors, tmp_path):
     tries = int(os.environ.get("KERAS_INT8NMT_FUZZ", "60"))
