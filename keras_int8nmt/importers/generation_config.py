@@ -5,6 +5,7 @@ Older folders have the same names in `config.json`. Lengths there count the star
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_generation(folder: Path, config: Mapping[str, Any]) -> Generation:
     known = {*_NOT_DONE, *_LENGTHS, *_TOKENS, *_OTHERS, *_SAME}
     # An entry of config.json that is none of these is about the model.
     name, unknown = "config.json", set()
-    if path.is_file():
+    if os.path.lexists(path):
         asked, name = _read(path), FILE
         unknown = set(asked) - known - _NOTHING - set(_outputs(asked))
     try:

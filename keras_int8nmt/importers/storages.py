@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +108,8 @@ def storage_of(folder: Path, error: type[Exception]) -> str:
         The `error`: where there is none, naming those that there can be and others that there are.
     """
     for name in STORAGES:
-        if (folder / name).is_file():
+        # A link to nothing too: what it stood for is not what another storage has.
+        if os.path.lexists(folder / name):
             return name
     others = [name for name in _NOT_READ if (folder / name).exists()]
     hint = f"; {', '.join(others)} can't be read" if others else ""

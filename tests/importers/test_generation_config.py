@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -94,6 +95,13 @@ def test_what_the_search_can_not_do_is_told_in_one_line(asked, told, tmp_path):
 )
 def test_what_asks_for_nothing_is_not_told(nothing, tmp_path):
     assert generation(tmp_path, nothing).not_done == ()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
+def test_what_is_no_file_is_told(make, tmp_path):
+    make(tmp_path / FILE)
+    with pytest.raises(MarianFormatError, match=r"generation_config\.json"):
+        read_generation(tmp_path, CONFIG)
 
 
 def test_an_older_folder_asks_in_its_config(tmp_path):

@@ -210,7 +210,7 @@ def test_learned_positions_are_refused(folder):
         load_marian(folder)
 
 
-@pytest.mark.parametrize("package", ["safetensors", "torch", "transformers", "h5py"])
-def test_no_package_is_needed_to_read_weights(package, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, package, None)
+def test_no_package_is_needed_to_read_weights(monkeypatch):
+    for package in ("safetensors", "torch", "transformers", "h5py"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
     assert load_marian(GOLDEN / "relu").model_dim == 16

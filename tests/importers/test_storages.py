@@ -386,6 +386,20 @@ def test_a_changed_storage_is_told_by_its_checksum(tensors, tmp_path):
         found.take("model.shared.weight", (6, 4))
 
 
+@pytest.mark.parametrize("kind", ["fifo", "folder", "dangling"])
+def test_what_is_no_file_is_told_and_nothing_else_is_taken_for_it(kind, tensors, tmp_path):
+    write(BIN, tmp_path, tensors)
+    path = tmp_path / "model.safetensors"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    with pytest.raises(MarianFormatError, match=r"model\.safetensors"):
+        open_storage(tmp_path, MarianFormatError)
+
+
 def test_a_pointer_of_git_lfs_is_told(tmp_path):
     (tmp_path / BIN).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     with pytest.raises(MarianFormatError, match="pointer of Git LFS"):
