@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from keras_int8nmt.ops.functions import pack_weights, stock_operations
 from keras_int8nmt.ops.library import require
 from keras_int8nmt.ops.translate_op import translate as translate_rows
 from keras_int8nmt.runtime.model_spec import ModelSpec
+from keras_int8nmt.runtime.search_defaults import of_model
 from keras_int8nmt.runtime.search_options import SearchOptions
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
 from keras_int8nmt.storage.stock_search import StockSearch, stock_search
@@ -43,11 +45,11 @@ def export_saved_model(
     model: Any,
     folder: str | os.PathLike[str],
     *,
-    beam_size: int = 4,
-    num_hypotheses: int = 1,
-    max_length: int = 256,
-    min_length: int = 0,
-    length_penalty: float = 1.0,
+    beam_size: int = of_model(4),
+    num_hypotheses: int = of_model(1),
+    max_length: int = of_model(256),
+    min_length: int = of_model(0),
+    length_penalty: float = of_model(1.0),
     batch_size: int = 32,
     ops: str = "native",
     force: bool = False,
@@ -63,7 +65,9 @@ def export_saved_model(
     Args:
         model: A `Transformer` or an `Int8Transformer`, the latter all in INT8 or mixed.
         folder: Where to; it must not exist.
-        beam_size, num_hypotheses, max_length, min_length, length_penalty: As in `Translator`.
+        beam_size, num_hypotheses, max_length, min_length, length_penalty: As in `Translator`, the
+            model's own `search_defaults` included. What else those say, of tokens that are not
+            produced, a SavedModel can't do: it is left out, with a warning.
         batch_size: Sentences of a call that are computed together; a call may have any
             number. Stock operations compute all sentences of a call together.
         ops: "native": one op of the native library does the search, and a program that loads the
@@ -95,17 +99,23 @@ def export_saved_model(
     reason = model.native_refusal()
     if reason is not None:
         raise ValueError(f"This model can't be exported: {reason}.")
-    translator = Translator(
-        model,
-        None,
-        path="fast" if native else "layers",
-        beam_size=beam_size,
-        batch_size=batch_size,
-        max_length=max_length,
-        min_length=min_length,
-        length_penalty=length_penalty,
-        num_hypotheses=num_hypotheses,
-    )
+    search: dict[str, Any] = {
+        "beam_size": beam_size,
+        "max_length": max_length,
+        "min_length": min_length,
+        "length_penalty": length_penalty,
+        "num_hypotheses": num_hypotheses,
+    }
+    others = [name for name in getattr(model, "search_defaults", ()) if name not in search]
+    if others:
+        warnings.warn(
+            f"The model asks its search for {', '.join(others)}, which a SavedModel can't do: its "
+            "translations are those without.",
+            stacklevel=2,
+        )
+        search.update({name: getattr(SearchOptions(), name) for name in others})
+    path = "fast" if native else "layers"
+    translator = Translator(model, None, path=path, batch_size=batch_size, **search)
     folder = Path(folder)
     check_writable(folder, force, _MARK)
     options = translator.options

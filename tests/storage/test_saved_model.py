@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.builtin_model import calibrated, tokenizer
+from helpers.models import random_ids, small_model
 
 from keras_int8nmt import (
     Translator,
@@ -23,6 +24,8 @@ from keras_int8nmt import (
     native,
 )
 from keras_int8nmt.ops.translate_op import translate
+from keras_int8nmt.runtime.search_defaults import SearchDefaults
+from keras_int8nmt.runtime.token_bans import NoSequences
 from keras_int8nmt.storage import (
     builtin as builtin_model,
 )
@@ -328,3 +331,25 @@ def test_a_wrong_call_is_an_error_of_tensorflow(folder):
     loaded = load_saved_model(folder)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected 0 to .* source vocabulary"):
         loaded.translate(np.int32([[10**6]]))
+
+
+def test_what_a_model_asks_of_its_search_is_exported_or_told(tmp_path):
+    model = convert(small_model(), activations="dynamic")
+    asked = {"beam_size": 2, "max_length": 7, "token_filters": (NoSequences(((3,),)),)}
+    model.search_defaults = SearchDefaults(asked)
+    with pytest.warns(UserWarning, match="token_filters, which a SavedModel can't do"):
+        export_saved_model(model, tmp_path / "served")
+    ids = random_ids(model)[:3]
+    loaded = load_saved_model(tmp_path / "served")
+    served = loaded.translate(padded_rows(model, ids))
+    with Translator(model, None, beam_size=2, max_length=7, token_filters=[]) as translator:
+        expected = [one.hypotheses[0].tokens for one in translator.translate_ids(ids)]
+    lengths, rows = (served[name].numpy()[:, 0] for name in ("lengths", "tokens"))
+    tokens = [row[:n].tolist() for row, n in zip(rows, lengths, strict=True)]
+    assert tokens == expected
+    assert max(lengths) <= 7
+
+
+def padded_rows(model, ids):
+    longest = max(map(len, ids))
+    return np.array([[*row, *[model.pad_id] * (longest - len(row))] for row in ids], np.int32)
