@@ -12,6 +12,10 @@ import numpy as np
 FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 
 _MOST_POSITIONS = 1 << 20
+# Of the table of positions, which is computed: 256 MB.
+_MOST_POSITION_ELEMENTS = 1 << 26
+# Whatever a format puts together: four products of attention and two more, with their norms.
+_LEAST_TENSORS_OF_A_LAYER = 8
 
 
 class Entry(NamedTuple):
@@ -117,10 +121,11 @@ def check_sizes(settings: Mapping[str, Any], tensors: Tensors) -> None:
     layers = ("num_encoder_layers", "num_decoder_layers")
     tables = ("source_vocabulary_size", "target_vocabulary_size")
     widths = ("model_dim", "ffn_dim", "decoder_ffn_dim")
+    dim, table = settings["model_dim"], max(settings[name] for name in tables)
     most = {
-        **dict.fromkeys(layers, len(tensors)),
+        **dict.fromkeys(layers, len(tensors) // _LEAST_TENSORS_OF_A_LAYER),
         **dict.fromkeys((*tables, *widths), tensors.longest),
-        "max_length": _MOST_POSITIONS,
+        "max_length": min(_MOST_POSITIONS, _MOST_POSITION_ELEMENTS // dim),
     }
     for name, limit in most.items():
         if settings[name] > limit:
@@ -128,7 +133,6 @@ def check_sizes(settings: Mapping[str, Any], tensors: Tensors) -> None:
                 f"{tensors.described_by} describes a model whose {name} is {settings[name]}; with "
                 f"the tensors of {tensors.file} it can be {limit} at most."
             )
-    dim, table = settings["model_dim"], max(settings[name] for name in tables)
     weights = table * dim
     for stack, ffn, products in (("encoder", "ffn_dim", 4), ("decoder", "decoder_ffn_dim", 8)):
         block = products * dim * dim + 2 * dim * settings[ffn]

@@ -88,7 +88,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_config_of_more_weights_than_there_are_is_refused_before_it_is_built(folder):
-    change_config(folder, decoder_layers=60, decoder_ffn_dim=16)
+    change_config(folder, decoder_layers=10, decoder_ffn_dim=50)
     with pytest.raises(MarianFormatError, match="describes a model of"):
         load_marian(folder)
 

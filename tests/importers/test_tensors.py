@@ -88,14 +88,22 @@ SETTINGS = {
 }
 
 
+OTHERS = {f"t{i}": np.ones(0) for i in range(7)}
+
+
 def test_a_model_has_no_more_weights_than_its_tensors():
     enough = 50 * 8 + 12 * 64 + 4 * 8 * 16
-    check_sizes(SETTINGS, tensors(a=np.ones(enough), b=np.ones(())))
+    check_sizes(SETTINGS, tensors(a=np.ones(enough), **OTHERS))
     with pytest.raises(ToyError, match=r"of 1680 weights or more; toy\.bin has 1679"):
-        check_sizes(SETTINGS, tensors(a=np.ones(enough - 1)))
+        check_sizes(SETTINGS, tensors(a=np.ones(enough - 1), **OTHERS))
+
+
+def test_a_model_has_no_more_layers_than_its_tensors_make():
+    with pytest.raises(ToyError, match=r"num_decoder_layers is 2; .* it can be 1 at most"):
+        check_sizes({**SETTINGS, "num_decoder_layers": 2}, tensors(a=np.ones(5000), **OTHERS))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_size_that_is_too_large_is_named(name):
     with pytest.raises(ToyError, match=f"whose {name} is {1 << 30}"):
-        check_sizes({**SETTINGS, name: 1 << 30}, tensors(a=np.ones(5000)))
+        check_sizes({**SETTINGS, name: 1 << 30}, tensors(a=np.ones(5000), **OTHERS))
