@@ -76,3 +76,47 @@ if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
   add_test(NAME allocations COMMAND allocation_test)
   add_test(NAME decoder_specs COMMAND decoder_test specs)
 endif()
+
+# ---- fuzzing: each target runs its corpus and mutations of it, under the sanitizer that was asked
+# for. With clang, KERAS_INT8NMT_LIBFUZZER=ON has libFuzzer drive them.
+option(KERAS_INT8NMT_LIBFUZZER "Link the fuzz targets with clang's libFuzzer" OFF)
+set(KERAS_INT8NMT_FUZZ_SECONDS 5 CACHE STRING "How long ctest runs each fuzz target")
+if(KERAS_INT8NMT_SANITIZE STREQUAL "thread")
+  return()
+endif()
+set(_fuzz ${_tests}/fuzz)
+# Ops and core are two libraries with functions of the same names, here as elsewhere; the ops run
+# over as much of TensorFlow's C API as they use.
+file(GLOB _fuzzed_core CONFIGURE_DEPENDS core/*.cc)
+file(GLOB _fuzzed_ops CONFIGURE_DEPENDS ops/*.cc)
+add_library(fuzzed_core SHARED ${_fuzzed_core} ${_build_id})
+target_include_directories(fuzzed_core PRIVATE core ${CMAKE_CURRENT_BINARY_DIR}/generated)
+target_link_libraries(fuzzed_core PRIVATE keras_int8nmt_decoder)
+target_link_options(fuzzed_core PRIVATE -Wl,-Bsymbolic
+                    "-Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/core/exports.map")
+foreach(_target ops model packed functions)
+  add_executable(${_target}_fuzz ${_fuzz}/${_target}_fuzz.cc)
+  target_include_directories(${_target}_fuzz PRIVATE kernels decoder core ops ${_fuzz}
+                             ${CMAKE_CURRENT_BINARY_DIR}/generated)
+  target_compile_options(${_target}_fuzz PRIVATE -O1 -ffp-contract=off -Wall -Wextra)
+  if(KERAS_INT8NMT_LIBFUZZER)
+    target_compile_options(${_target}_fuzz PRIVATE -fsanitize=fuzzer)
+    target_link_options(${_target}_fuzz PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${_target}_fuzz PRIVATE ${_fuzz}/driver.cc)
+    add_test(NAME fuzz_${_target} COMMAND ${_target}_fuzz
+             --seconds=${KERAS_INT8NMT_FUZZ_SECONDS} ${_fuzz}/corpus/${_target})
+  endif()
+endforeach()
+target_sources(ops_fuzz PRIVATE ${_fuzz}/fake_tensorflow.cc ${_fuzzed_ops} ${_build_id})
+target_link_libraries(ops_fuzz PRIVATE fuzzed_core Threads::Threads)
+target_sources(functions_fuzz PRIVATE core/library.cc core/errors.cc)
+foreach(_target model packed functions)
+  target_link_libraries(${_target}_fuzz PRIVATE keras_int8nmt_decoder)
+endforeach()
+if(ONEDNN_FOUND)
+  foreach(_target ops model packed functions)
+    target_link_libraries(${_target}_fuzz PRIVATE -Wl,--no-as-needed ${ONEDNN_LIBRARY}
+                          ${GOMP_LIBRARY} -Wl,--as-needed)
+  endforeach()
+endif()

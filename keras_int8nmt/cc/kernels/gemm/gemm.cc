@@ -107,6 +107,15 @@ constexpr int64_t kMostColumns = int64_t{1} << 31;
   throw std::invalid_argument("packed weights: " + why);
 }
 
+// The back end of a row, where it can run here.
+const GemmBackend& Usable(const BackendRow<GemmBackend>& row) {
+  try {
+    return GemmFor(row.name);
+  } catch (const std::runtime_error& error) {
+    Refuse("made by the back end '" + row.name + "': " + error.what());
+  }
+}
+
 // Whether size and body are those of such weights; asked once of a large blob at one place.
 void CheckWhole(const void* blob, const Header& header, const GemmBackend& backend) {
   thread_local Known known;
@@ -190,7 +199,7 @@ PackedInfo ReadPacked(const void* blob, size_t bytes) {
     Refuse("made by a back end that this library was built without (number " +
            std::to_string(header.backend) + "); pack the weights again");
   }
-  const GemmBackend& backend = GemmFor(row->name);
+  const GemmBackend& backend = Usable(*row);
   if (header.layout != backend.layout()) {
     Refuse("made for another CPU or another version of the back end '" + std::string(backend.name) +
            "'; pack the weights again");
