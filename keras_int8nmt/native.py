@@ -244,10 +244,7 @@ def _open(path: Path) -> _Loaded:
         ) from error
     info = json.loads(functions.keras_int8nmt_info())
     if "error" in info:
-        # A back end that was asked for reports a wrong instruction set as its own fault.
-        _, wrong, choices = info["error"].partition('KERAS_INT8NMT_ISA is "')
-        reason = (wrong + choices).partition("; choose one of")[0] or info["error"]
-        raise RuntimeError(f"The native library {path} can't be used: {reason}")
+        raise RuntimeError(f"The native library {path} can't be used: {info['error']}")
     return _Loaded(functions=functions, info=info)
 
 

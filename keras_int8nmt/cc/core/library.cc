@@ -25,11 +25,13 @@ std::string JsonString(const std::string& text) {
 
 std::string Info() {
   try {
-    return "{\"isa\": " + JsonString(ActiveKernels().isa) +
-           ", \"gemm\": " + JsonString(ActiveGemm().name) +
-           ", \"gemm_way\": " + JsonString(ActiveGemm().way) +
+    // First: a wrong instruction set is no fault of the back end that would ask for it.
+    const char* isa = ActiveKernels().isa;
+    const GemmBackend& gemm = ActiveGemm();
+    return "{\"isa\": " + JsonString(isa) + ", \"gemm\": " + JsonString(gemm.name) +
+           ", \"gemm_way\": " + JsonString(gemm.way) +
            ", \"float_gemm\": " + JsonString(ActiveFloatGemm().name) +
-           ", \"weight_bits\": " + std::to_string(ActiveGemm().weight_bits) + "}";
+           ", \"weight_bits\": " + std::to_string(gemm.weight_bits) + "}";
   } catch (const std::exception& error) {
     return "{\"error\": " + JsonString(error.what()) + "}";
   }
