@@ -62,13 +62,13 @@ class ProgressLines:
         print(f"{self._description}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
 
 
-def byte_bar(total: int | None, description: str, initial: int = 0, enabled: bool = True) -> tqdm:
+def byte_bar(total: int | None, description: str, initial: int = 0) -> tqdm:
     """A bar for bytes of a file, which begins at `initial` of them; silent without a terminal."""
     return tqdm(
         total=total,
         initial=initial,
         desc=description,
-        disable=None if enabled else True,
+        disable=None,
         leave=False,
         unit="B",
         unit_scale=True,

@@ -49,12 +49,13 @@ def for_each(function: Callable[[Any], Any], items: Iterable[Any], threads: int)
     Args:
         function: Its results are dropped.
         items: What it is called with.
-        threads: That call it, this one among them.
+        threads: That call it, this one among them; no more than there are items.
 
     Raises:
         What a call raises: no further one is begun, and none runs any more.
     """
-    waiting = iter(list(items))
+    items = list(items)
+    waiting = iter(items)
 
     def work() -> None:
         try:
@@ -65,7 +66,7 @@ def for_each(function: Callable[[Any], Any], items: Iterable[Any], threads: int)
                 pass
             raise
 
-    others = [Task(work) for _ in range(threads - 1)]
+    others = [Task(work) for _ in range(min(threads, len(items)) - 1)]
     try:
         work()
     finally:

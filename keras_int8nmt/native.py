@@ -252,5 +252,9 @@ def _open(path: Path) -> _Loaded:
 __getattr__, __dir__ = lazy_face(
     __name__,
     {"library": "ops.library", "require": "ops.library"},
-    present=[name for name, of in globals().items() if getattr(of, "__module__", "") == __name__],
+    present=[
+        name
+        for name, of in globals().items()
+        if not name.startswith("_") and getattr(of, "__module__", "") == __name__
+    ],
 )

@@ -230,7 +230,8 @@ class _Measuring:
             self.state.add(of, score, **({} if sure is None else asdict(sure)))
         # Layers refer to each other in circles, and a model's packed weights go with them.
         gc.collect()
-        return Scored(score, **self.state.more(of))
+        more = self.state.more(of)
+        return Scored(score, more.get("error"), more.get("differing", 0))
 
     def harms(
         self,

@@ -84,6 +84,10 @@ class GraphEngine:
         except RuntimeError as error:
             result.cancel()
             raise EngineGoneError(f"The Keras engine: {error}.") from error
+        except BaseException:
+            # Nobody will ask for it, and its threads wait for their last user.
+            result.cancel()
+            raise
         return result
 
     def _translate(self, batch: list[Sequence[int]]) -> list[list[Hypothesis]]:

@@ -61,7 +61,7 @@ def every_observer(model: keras.layers.Layer) -> list[Observer]:
     return [layer for layer in _walk(model, set()) if isinstance(layer, Observer)]
 
 
-def _all_observers(model: keras.layers.Layer) -> list[Observer]:
+def _able_observers(model: keras.layers.Layer) -> list[Observer]:
     """The observers, without those of layers that stay float."""
     excluded: set[int] = set()
     found = []
@@ -87,7 +87,7 @@ def observers(model: keras.layers.Layer) -> list[tuple[str, Observer]]:
     Raises:
         ValueError: if a layer is not built yet: it has no variables.
     """
-    found = _all_observers(model)
+    found = _able_observers(model)
     unbuilt = [o.path or o.name for o in found if not o.built]
     if unbuilt:
         raise ValueError(

@@ -51,8 +51,6 @@ def find_devices() -> None:
 
 def set_num_threads(threads: int) -> None:
     """Threads of one matrix product; 1 unless set. No effect on stock operations."""
-    if not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"`threads` must be a whole number of at least 1; received {threads!r}.")
     native.set_num_threads(threads)
 
 

@@ -267,11 +267,15 @@ class NativeDecoder:
                 raise EngineError(f"The native decoder: {self._error()}.")
             times.update(json.loads(text))
 
-    def _check_usable(self) -> None:
+    def check_process(self) -> None:
+        """Raises ForkedProcessError in a forked child."""
         if self.is_of_another_process:
             raise ForkedProcessError(
                 "The native decoder: it was begun before this process was forked."
             )
+
+    def _check_usable(self) -> None:
+        self.check_process()
         if self._closed:
             raise EngineGoneError("The native decoder: it was closed.")
 
@@ -328,10 +332,7 @@ class NativeResult:
             RuntimeError: when the decoder fails on a sentence, is closed or this cancelled
                 meanwhile, or in a child that was forked since.
         """
-        if self._decoder.is_of_another_process:
-            raise ForkedProcessError(
-                "The native decoder: it was begun before this process was forked."
-            )
+        self._decoder.check_process()
         request = self._request
         if request is None:
             raise EngineGoneError("The native decoder: its results were taken, or it was closed.")

@@ -130,10 +130,11 @@ def _is_plain(text: str) -> bool:
 def _read_tensors(path: Path) -> dict[str, memoryview]:
     if not path.is_file():
         raise SpecFileError(f"There is no file {str(path)!r}.")
-    size = path.stat().st_size
-    if size < LENGTH_BYTES:
-        raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
     with open_regular(path, SpecFileError) as file:
+        # Of what was opened: the name may lead to another file by now.
+        size = os.fstat(file.fileno()).st_size
+        if size < LENGTH_BYTES:
+            raise SpecFileError(f"{str(path)!r} is truncated: it has {size} bytes.")
         # Private: ctypes takes an address of nothing that can't be written; nobody writes.
         content = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
     length = int.from_bytes(content[:LENGTH_BYTES], "little")
@@ -157,10 +158,6 @@ def _read_tensors(path: Path) -> dict[str, memoryview]:
 def _bytes(path: Path, most: int) -> bytes:
     if not path.is_file():
         raise SpecFileError(f"There is no file {str(path)!r}.")
-    if path.stat().st_size > most:
-        raise SpecFileError(
-            f"{str(path)!r} has {path.stat().st_size} bytes; at most {most} are read."
-        )
     return read_bytes(path, most, SpecFileError)
 
 

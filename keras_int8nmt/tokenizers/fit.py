@@ -52,9 +52,10 @@ def check_fit(model: Any, tokenizer: Any) -> None:
         size = model.settings.get(f"{side}_vocabulary_size")
         if ids is None or size is None:
             continue
-        if max(ids) >= size:
+        largest = max(ids, default=-1)
+        if largest >= size:
             raise VocabularyError(
-                f"The vocabulary does not fit the model: it has the {side} id {max(ids)}, and the "
+                f"The vocabulary does not fit the model: it has the {side} id {largest}, and the "
                 f"model's ids are below {size}."
             )
         lacking = size - len(ids)

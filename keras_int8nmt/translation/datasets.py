@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.translation.results import Translation
 
 # One window is with the streams while the next is tokenized.
@@ -37,8 +38,7 @@ def map_strings(dataset: Any, translate: Translate, window: int, marks: bool) ->
         )
     if spec.shape.rank == 1:
         return _mapped(tf, dataset, translate, marks)
-    if window < 1:
-        raise ValueError(f"`window` must be at least 1; received {window}.")
+    window = whole("window", window, 1, MOST_INT32)
     mapped = _mapped(tf, dataset.batch(window), translate, marks).unbatch()
     # Lost by the way there and back.
     return mapped.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))

@@ -25,6 +25,7 @@ from keras_int8nmt.runtime.batching import (
     cut_ids,
     sort_keys,
 )
+from keras_int8nmt.runtime.errors import EngineGoneError
 from keras_int8nmt.runtime.forks import ForkSafeLock
 from keras_int8nmt.runtime.results import Hypothesis, SearchResults
 from keras_int8nmt.runtime.search_defaults import ModelDefault, SearchDefaults, of_model
@@ -248,6 +249,8 @@ class Translator:
         if translator.path == "fast":
             try:
                 translator.native_engine.decoder()
+            except EngineGoneError:
+                raise
             except RuntimeError as error:
                 raise SpecFileError(f"The model spec in {str(place)!r}: {error}") from error
         translator._loaded_by = (cls, str(place.resolve()), verify, options)
@@ -331,13 +334,13 @@ class Translator:
                 failed[i] = reason
             elif any(token not in (self.model.eos_id, self.model.pad_id) for token in encoded):
                 ids[i] = encoded
-        cut = self._cut(ids, name)
+        shortened = self._cut(ids, name)
         present = list(ids)
         keys = sort_keys(self.sort, list(ids.values()), [texts[i] for i in present])
         found = self._begin(list(ids.values()), keys)
 
         def finish(i: int, hypotheses: list[Hypothesis]) -> Translation:
-            plain = self._translation(hypotheses, i in cut)
+            plain = self._translation(hypotheses, i in shortened)
             return replace(plain, hypotheses=[self._with_text(h) for h in plain.hypotheses])
 
         return AsyncTranslations(len(texts), present, found, finish, failed, name)
@@ -353,10 +356,11 @@ class Translator:
             reason = self._unfit(sentence)
             if reason is not None:
                 raise ValueError(f"{_sentence(i)} {reason}.")
-        cut = self._cut(ids, _sentence)
+        shortened = self._cut(ids, _sentence)
         begun = self._begin(list(ids.values()), sort_keys(self.sort, list(ids.values())))
         return [
-            self._translation(found, i in cut) for i, found in enumerate(begun.results(progress))
+            self._translation(found, i in shortened)
+            for i, found in enumerate(begun.results(progress))
         ]
 
     def translate_iter(self, lines: Iterable[str], window: int = WINDOW) -> Iterator[Translation]:
