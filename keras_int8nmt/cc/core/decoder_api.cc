@@ -175,6 +175,10 @@ void* keras_int8nmt_request_submit(void* pool, const int32_t* ids, const int64_t
   return keras_int8nmt::OrElse<void*>(nullptr, [&]() -> void* {
     keras_int8nmt::Given("offsets", offsets, keras_int8nmt::InRange("count", count, 0, INT32_MAX));
     keras_int8nmt::Given("order", order, count);
+    if (count > 0) {
+      keras_int8nmt::InRange("an offset", offsets[0], 0, INT64_MAX);
+      keras_int8nmt::Given("ids", ids, offsets[count]);
+    }
     auto handle = std::make_unique<RequestHandle>();
     handle->pool = PoolOf(pool).pool;
     handle->request = std::make_shared<Request>();

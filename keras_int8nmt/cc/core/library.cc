@@ -37,14 +37,15 @@ std::string Info() {
   }
 }
 
-// No size overflows below it.
-constexpr int64_t kMost = int64_t{1} << 31;
+// No number of bytes overflows below them.
+constexpr int64_t kMostColumns = int64_t{1} << 31;
+constexpr int64_t kMostFloats = int64_t{1} << 28;  // of both
 
-void CheckSize(int64_t k, int64_t n, int64_t most_rows) {
-  if (k >= 1 && k <= most_rows && n >= 1 && n <= kMost) return;
+void CheckSize(int64_t k, int64_t n, int64_t most_rows, int64_t most_columns) {
+  if (k >= 1 && k <= most_rows && n >= 1 && n <= most_columns) return;
   throw std::invalid_argument("weights of " + std::to_string(k) + " rows and " + std::to_string(n) +
                               " columns; expected 1 to " + std::to_string(most_rows) +
-                              " and 1 to " + std::to_string(kMost));
+                              " and 1 to " + std::to_string(most_columns));
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
 // Bytes of the packed form; -1 for a size that cannot be, and keras_int8nmt_last_error tells.
 KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
   return keras_int8nmt::OrElse<int64_t>(-1, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth, keras_int8nmt::kMostColumns);
     return static_cast<int64_t>(keras_int8nmt::PackedBytes(keras_int8nmt::ActiveGemm(), k, n));
   });
 }
@@ -87,7 +88,7 @@ KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, int64_t n,
                                              void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth, keras_int8nmt::kMostColumns);
     // The library's search is many times as fast as a loop that may leave.
     if (const void* found = std::memchr(weights, 0x80, static_cast<size_t>(k * n))) {
       const int64_t i = static_cast<const int8_t*>(found) - weights;
@@ -101,7 +102,7 @@ KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, i
 
 KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t n) {
   return keras_int8nmt::OrElse<int64_t>(-1, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMost);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostFloats, keras_int8nmt::kMostFloats);
     return static_cast<int64_t>(keras_int8nmt::PackedFloatBytes(k, n));
   });
 }
@@ -109,7 +110,7 @@ KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack_float(const float* weights, int64_t k, int64_t n,
                                                    void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMost);
+    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMostFloats, keras_int8nmt::kMostFloats);
     const int64_t at = keras_int8nmt::FirstNotFinite(weights, k * n);
     if (at >= 0) {
       throw std::invalid_argument("weights has " + std::to_string(weights[at]) + " at [" +

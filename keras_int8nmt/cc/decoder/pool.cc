@@ -57,7 +57,7 @@ void Pool::Close() noexcept {
     const std::lock_guard<std::mutex> hold(lock_);
     stop_ = true;
     while (!queue_.empty()) {
-      queue_.front()->error.Set(kClosed);
+      if (queue_.front()->error.empty()) queue_.front()->error.Set(kClosed);
       DropWaiting(queue_.front());
     }
   }

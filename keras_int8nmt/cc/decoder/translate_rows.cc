@@ -127,8 +127,8 @@ void Run(const RowsToTranslate& asked, const Model& model, const SearchOptions& 
     workspace = std::make_unique<Workspace>(std::move(key), model, search, options);
   }
   workspace->Run(model, search, rows);
-  rows->CheckFailure();
   Workspaces::Get().Give(std::move(workspace));
+  rows->CheckFailure();
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ class Workspace {
   void Run(const Model& model, const SearchOptions& search, RequestQueue* queue) {
     model_ = model;
     search_ = search;
-    SetFloatThreads(team_.size());
+    // A model that is INT8 throughout leaves oneDNN and OpenMP alone.
+    if (!model_.int8()) SetFloatThreads(team_.size());
     stream_.Run(queue);
   }
 

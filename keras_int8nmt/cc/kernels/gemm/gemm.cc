@@ -76,28 +76,45 @@ uint64_t CheckBody(const void* body, size_t bytes) {
   return hash == 0 ? 1 : hash;
 }
 
-// A body of at most that many bytes is checked whenever its blob is read: that takes no longer than
-// to find out whether it was before.
+// A body of at most that many bytes is checked whenever its blob is read, so that damage at a place
+// that was seen before is found, too.
 constexpr size_t kSmallBody = 32 << 10;
 
 // The last few blobs that this thread has found whole, by where they lie and what they say: to
-// check one at every product would cost as much as the product.
+// check one at every product would cost as much as the product. Each has several places, so that
+// those of one model do not push each other out again and again.
 class Known {
  public:
-  bool Has(const void* blob, uint64_t check) const { return At(blob, check) == Key{blob, check}; }
-  void Add(const void* blob, uint64_t check) { At(blob, check) = {blob, check}; }
+  bool Has(const void* blob, uint64_t check) const {
+    const size_t first = Place(blob, check);
+    for (size_t i = 0; i < kNear; ++i) {
+      if (keys_[(first + i) % kPlaces] == Key{blob, check}) return true;
+    }
+    return false;
+  }
+  void Add(const void* blob, uint64_t check) {
+    if (Has(blob, check)) return;
+    const size_t first = Place(blob, check);
+    size_t at = first + turn_++ % kNear;
+    for (size_t i = 0; i < kNear; ++i) {
+      if (keys_[(first + i) % kPlaces].first == nullptr) {
+        at = first + i;
+        break;
+      }
+    }
+    keys_[at % kPlaces] = {blob, check};
+  }
 
  private:
   using Key = std::pair<const void*, uint64_t>;
-  static constexpr size_t kPlaces = 1024;
+  static constexpr size_t kPlaces = 1024, kNear = 8;
 
   static size_t Place(const void* blob, uint64_t check) {
     return Mixed(check, reinterpret_cast<uintptr_t>(blob)) % kPlaces;
   }
-  Key& At(const void* blob, uint64_t check) { return keys_[Place(blob, check)]; }
-  const Key& At(const void* blob, uint64_t check) const { return keys_[Place(blob, check)]; }
 
   std::array<Key, kPlaces> keys_{};
+  size_t turn_ = 0;
 };
 
 // No size of packed weights overflows below it.

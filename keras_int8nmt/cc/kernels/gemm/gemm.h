@@ -3,8 +3,8 @@
 //   packed = pack(W int8 [k, n]);   C [m, n] = epilogue(A int8|uint8 [m, k] x W)
 //
 // Integer sums are exact: |sum| < 2^31 for k up to 66,000. A back end is one file and one row of
-// backends.def. A packed blob belongs to the back end and the CPU that made it; its header says so
-// and is checked before use.
+// backends.def. A packed blob belongs to the back end and the CPU that made it; its header says so;
+// header and body are checked before use.
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_GEMM_H_
 
@@ -71,8 +71,8 @@ struct GemmBackend {
   // `maxima`, `sums` and `watched_logits` may be common. args.out is unused, and of args.epilogue
   // what comes before the activation counts.
   void (*top_k)(const GemmArgs& args, const ProductTopK& result);
-  // Bits of the widest weights that it multiplies at its best speed. 7 where pairs of products
-  // saturate on this CPU: wider weights then take two products, which is exact, too.
+  // Bits of the weights that conversion chooses for it: 7 where pairs of products saturate on this
+  // CPU, so that wider weights take two products, which is exact, too.
   int32_t weight_bits;
 };
 

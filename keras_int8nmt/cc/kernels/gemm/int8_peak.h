@@ -12,7 +12,7 @@ namespace keras_int8nmt {
 constexpr int kPeakSums = 24;
 int PeakLoopAvx512Vnni(int64_t rounds);
 int PeakLoopAvx512(int64_t rounds);
-// As many again into the same sums: there are no more registers than half of that many.
+// A CPU with AVX2 alone has 16 registers.
 constexpr int kPeakSumsAvx2 = 8;
 int PeakLoopAvx2(int64_t rounds);
 

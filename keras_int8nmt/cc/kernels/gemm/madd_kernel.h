@@ -1,11 +1,14 @@
 // A tile's sums by pairs of products in 16 bits (madd.h); for a file that is compiled for an
-// instruction set and has defined its Register and what follows:
+// instruction set and has defined a type Set of these:
 //
-//   Register                     of bytes, 16-bit or 32-bit numbers
-//   kRegisters                   that a vector of 16 sums takes
-//   Load, Splat(word), Abs, Pairs(unsigned, signed), Widened(pairs), Add16, Add32, Zero()
-//   Sign                         of an input: WithSign(w, Sign) is w, -w or, of an input 0,
-//   anything FromStarts(int32_t*), ToInts(Register*)
+//   Register                of bytes, 16-bit or 32-bit numbers
+//   kRegisters              that a vector of 16 sums takes
+//   Load(w), FromStarts(sums), Zero(), Fetch(w)
+//   Splat(x)                4 inputs in every lane of 32 bits
+//   Abs(x), SignOf(x)       of inputs
+//   WithSign(w, sign)       w, or -w where the input is below 0; where it is 0, any number
+//   Pairs(unsigned, signed), Widened(pairs), Add16(a, b), Add32(a, b)
+//   ToInts(registers)       of a vector of sums
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 
@@ -16,7 +19,6 @@ namespace keras_int8nmt {
 namespace panels {
 namespace {
 
-// kSets::... is the set's own.
 template <class Set, int kMostRows, int64_t kPanelColumns>
 struct MaddSums {
   static constexpr int kTileRows = kMostRows;

@@ -1,4 +1,4 @@
-// oneDNN matrix products with everything prepared: what onednn.cc and float_gemm.cc share.
+// oneDNN matrix products with everything prepared: what onednn.cc and float_onednn.cc share.
 //
 // Creating a oneDNN primitive costs milliseconds, so each thread keeps those it has used. To keep
 // them few, rows are multiplied in pieces whose sizes come from a short list (NextPiece).

@@ -81,7 +81,8 @@ class BackendTable {
       if (!row.by_default) continue;
       try {
         return row.get();
-      } catch (const std::runtime_error& error) {
+      } catch (const std::exception& error) {
+        // oneDNN's own is no std::runtime_error.
         reasons += " " + row.name + ": " + error.what() + ";";
       }
     }
