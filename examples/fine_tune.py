@@ -12,10 +12,12 @@ import argparse
 
 import keras
 import numpy as np
-from toy_task import make_data
+from toy_task import falling_rate, make_data
 
 from keras_int8nmt import CalibrationCallback, convert, prepare_training
 from keras_int8nmt.calibration import DEFAULT_MODE, observers
+
+PAIRS, BATCH_SIZE, RATE = 8_000, 64, 3e-4
 
 
 def loss_of(model: keras.Model) -> float:
@@ -30,10 +32,13 @@ def fine_tune(model: keras.Model, epochs: int) -> None:
     """Trains the model as INT8 on the data it was trained on, with a smaller learning rate."""
     prepare_training(model, threshold_rate=10.0)
     model.compile(
-        keras.optimizers.Adam(3e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        keras.optimizers.Adam(falling_rate(RATE, epochs * PAIRS // BATCH_SIZE)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    inputs, labels, weights = make_data(8000, seed=1)
-    model.fit(inputs, labels, sample_weight=weights, batch_size=64, epochs=epochs, verbose=2)
+    inputs, labels, weights = make_data(PAIRS, seed=1)
+    model.fit(
+        inputs, labels, sample_weight=weights, batch_size=BATCH_SIZE, epochs=epochs, verbose=2
+    )
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 
 PAD, EOS, START = 0, 1, 2
@@ -41,3 +42,15 @@ def make_data(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray,
         row[length] = reverse[length] = EOS
     target = np.concatenate([np.full((count, 1), START, np.int32), labels[:, :-1]], axis=1)
     return {"source": source, "target": target}, labels, (labels != PAD).astype(np.float32)
+
+
+def falling_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Rises to `peak` and falls to nothing at the end of so many steps.
+
+    A rate that stays where it is makes the last steps jump about: how good the model is would
+    depend on the last bits of a CPU's sums.
+    """
+    warmup = min(100, steps // 2)
+    return keras.optimizers.schedules.CosineDecay(
+        peak / 10, steps - warmup, warmup_target=peak, warmup_steps=warmup
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import keras
-from toy_task import EOS, MAX_DIGITS, PAD, START, VOCABULARY_SIZE, make_data
+from toy_task import EOS, MAX_DIGITS, PAD, START, VOCABULARY_SIZE, falling_rate, make_data
 
 from keras_int8nmt import CalibrationCallback, build_transformer
 
@@ -33,20 +33,7 @@ def build() -> keras.Model:
     )
 
 
-PAIRS, BATCH_SIZE = 16_000, 64
-WARMUP_STEPS, RATE = 100, 3e-3
-
-
-def learning_rate(steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Rises to `RATE` and falls to nothing at the end of so many steps.
-
-    A rate that stays where it is makes the last steps jump about: how good the model is would
-    depend on the last bits of a CPU's sums.
-    """
-    warmup = min(WARMUP_STEPS, steps // 2)
-    return keras.optimizers.schedules.CosineDecay(
-        RATE / 10, steps - warmup, warmup_target=RATE, warmup_steps=warmup
-    )
+PAIRS, BATCH_SIZE, RATE = 16_000, 64, 3e-3
 
 
 def train(epochs: int = 2) -> keras.Model:
@@ -54,7 +41,7 @@ def train(epochs: int = 2) -> keras.Model:
     keras.utils.set_random_seed(1)
     model = build()
     model.compile(
-        keras.optimizers.Adam(learning_rate(epochs * PAIRS // BATCH_SIZE)),
+        keras.optimizers.Adam(falling_rate(RATE, epochs * PAIRS // BATCH_SIZE)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
     )

@@ -105,7 +105,8 @@ def test_memory_is_watched_until_the_end(model, tmp_path):
     rows = memory_rows(tmp_path / "model", varied(SENTENCES, 30_000), 30_000, "nano", told.append)
     (row,) = rows
     assert row["lines"] == 30_000
-    assert row["ours"] > 50
+    # Megabytes, of a process that has Python and a model.
+    assert row["ours"] > 10
     seconds, rss, lines = zip(*row["samples"], strict=True)
     assert list(seconds) == sorted(seconds)
     assert list(lines) == sorted(lines)
