@@ -9,9 +9,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from helpers.models import calibrate_eagerly
 
 from keras_int8nmt import (
-    CalibrationCallback,
     Candidate,
     ConversionError,
     QuantDense,
@@ -53,7 +53,7 @@ def make_model(mode="symmetric", use="shared"):
     model = keras.Model(inputs, x)
     if mode is not None:
         data = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
-        model.predict(data, verbose=0, callbacks=[CalibrationCallback(mode=mode)])
+        calibrate_eagerly(model, data, mode=mode)
     return model
 
 
@@ -310,7 +310,7 @@ def test_without_tolerance_a_layer_whose_int8_is_hopeless_is_float32():
     model = keras.Model(inputs, x)
     spoil(model.get_layer("dense_2"), model.get_layer("dense_3"))
     data = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
-    model.predict(data, verbose=0, callbacks=[CalibrationCallback(mode="naive")])
+    calibrate_eagerly(model, data, mode="naive")
     exact = np.asarray(model(data))
     signal = np.sum(np.square(exact - exact.mean(axis=0)))
 

@@ -39,6 +39,18 @@ def test_evaluate_calibrates_and_changes_no_result(jit_compile):
     assert observers(model)[1][1].params().zero_point == 0
 
 
+def test_thresholds_do_not_depend_on_whether_a_graph_is_traced():
+    for mode in ("independent", "symmetric", "naive"):
+        graph, eager = build_model(), build_model()
+        eager.set_weights(graph.get_weights())
+        eager.run_eagerly = True
+        for model in (graph, eager):
+            model.predict(X, verbose=0, callbacks=[CalibrationCallback(mode)])
+        for (_, one), (_, other) in zip(observers(graph), observers(eager), strict=True):
+            np.testing.assert_array_equal(one.to_histogram().counts, other.to_histogram().counts)
+            assert one.thresholds() == other.thresholds()
+
+
 def test_what_the_callback_is_told_reaches_the_thresholds():
     model = build_model()
     callback = CalibrationCallback("percentile:90", unsigned=False)

@@ -6,10 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import CONFIGURATIONS, functional_model, make_data, make_transformer
+from helpers.models import (
+    CONFIGURATIONS,
+    calibrate_eagerly,
+    functional_model,
+    make_data,
+    make_transformer,
+)
 
 from keras_int8nmt import (
-    CalibrationCallback,
     ConversionError,
     QuantAttention,
     QuantDense,
@@ -109,7 +114,7 @@ def test_a_subclassed_model_that_cannot_be_rebuilt_is_refused():
     model = Own()
     x = np.ones((2, 3), np.float32)
     model(x)
-    model.predict(x, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(model, x)
     with pytest.raises(ConversionError, match="Own"):
         convert(model)
 
@@ -117,7 +122,7 @@ def test_a_subclassed_model_that_cannot_be_rebuilt_is_refused():
 def test_functional_models_are_rebuilt_and_say_what_stayed_float():
     model = functional_model()
     ids = np.random.default_rng(0).integers(0, 20, (32, 6)).astype(np.int32)
-    model.predict(ids, verbose=0, callbacks=[CalibrationCallback("independent")])
+    calibrate_eagerly(model, ids, "independent")
     int8 = convert(model, sample=ids)
     exact, quantized = model.predict(ids, verbose=0), int8.predict(ids, verbose=0)
     assert np.mean(np.square(exact - quantized)) < 3e-3 * np.mean(np.square(exact))
@@ -138,7 +143,7 @@ def test_a_layer_that_int8_cannot_do_stays_float_and_is_listed():
     out, probabilities = scores(flat, flat, return_attention_scores=True)
     model = keras.Model(x, [out, probabilities])
     data = np.random.default_rng(0).normal(size=(4, 5, 8)).astype(np.float32)
-    model.predict(data, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(model, data)
     int8 = convert(model)
     row = next(r for r in int8.conversion_report.rows if r.precision == "float32")
     assert "looked_at" in row.name

@@ -6,10 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import CONFIGURATIONS, functional_model, make_data, make_transformer
+from helpers.models import (
+    CONFIGURATIONS,
+    calibrate_eagerly,
+    functional_model,
+    make_data,
+    make_transformer,
+)
 
 from keras_int8nmt import (
-    CalibrationCallback,
     ConversionError,
     DynamicAttention,
     DynamicDense,
@@ -134,7 +139,7 @@ def test_functional_models_are_converted_too():
     assert "DynamicAttention" in kinds
     exact, quantized = model.predict(ids, verbose=0), dynamic.predict(ids, verbose=0)
     assert np.mean(np.square(exact - quantized)) < 3e-3 * np.mean(np.square(exact))
-    model.predict(ids, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(model, ids)
     calibrated = convert(model, activations="dynamic")
     np.testing.assert_array_equal(calibrated.predict(ids, verbose=0), quantized)
 

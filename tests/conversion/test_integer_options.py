@@ -7,10 +7,9 @@ import functools
 import keras
 import numpy as np
 import pytest
-from helpers.models import make_data, make_transformer
+from helpers.models import calibrate_eagerly, make_data, make_transformer
 
 from keras_int8nmt import (
-    CalibrationCallback,
     MarianTokenizer,
     QuantDense,
     Translator,
@@ -129,7 +128,7 @@ def test_an_integer_norm_is_refused_where_norms_are_not_converted():
     inputs = keras.Input((8,))
     model = keras.Model(inputs, keras.layers.LayerNormalization()(QuantDense(4)(inputs)))
     x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
-    model.predict(x, verbose=0, callbacks=[CalibrationCallback(mode="symmetric")])
+    calibrate_eagerly(model, x, mode="symmetric")
     with pytest.raises(ConversionError, match="for a Transformer only"):
         convert(model, layer_norm="integer")
     assert convert(model, softmax="integer").predict(x, verbose=0).shape == (64, 4)

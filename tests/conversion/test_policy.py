@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import CONFIGURATIONS, make_data, make_transformer
+from helpers.models import CONFIGURATIONS, calibrate_eagerly, make_data, make_transformer
 
 from keras_int8nmt import (
-    CalibrationCallback,
     FloatDense,
     FloatEmbedding,
     Int8Attention,
@@ -228,7 +227,7 @@ def functional():
     h = QuantDense(16, activation="tanh", name="second")(h)
     model = keras.Model(ids, keras.layers.Dense(3, name="plain")(h))
     data = np.random.default_rng(0).integers(0, 20, (32, 6)).astype(np.int32)
-    model.predict(data, verbose=0, callbacks=[CalibrationCallback("independent")])
+    calibrate_eagerly(model, data, "independent")
     return model, data
 
 

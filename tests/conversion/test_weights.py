@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from helpers.models import CONFIGURATIONS, make_data, make_transformer
+from helpers.models import CONFIGURATIONS, calibrate_eagerly, make_data, make_transformer
 
-from keras_int8nmt import CalibrationCallback, ConversionError, QuantDense, Translator, convert
+from keras_int8nmt import ConversionError, QuantDense, Translator, convert
 from keras_int8nmt.conversion.bias_correction import corrected_bias
 from keras_int8nmt.quantization import dequantize, quantize, quantize_weights
 
@@ -24,7 +24,7 @@ def dense_model(bias=True):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), QuantDense(6, use_bias=bias)])
     x = (RNG.normal(size=(200, 16)) + RNG.normal(size=16) * 3).astype(np.float32)
-    model.predict(x, verbose=0, callbacks=[CalibrationCallback("naive")])
+    calibrate_eagerly(model, x, "naive")
     return model, x
 
 

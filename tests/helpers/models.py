@@ -57,6 +57,20 @@ def make_data(batch: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
     return {"source": source, "target": target}
 
 
+def calibrate_eagerly(model: keras.Model, data: Any, *arguments: Any, **options: Any) -> None:
+    """`predict` with a `CalibrationCallback` of these arguments, without a graph.
+
+    The thresholds are those of a graph (callbacks/test_calibration.py), and tracing one takes four
+    times as long as all the rest.
+    """
+    model.run_eagerly = True
+    try:
+        callback = CalibrationCallback(*arguments, **options)
+        model.predict(data, verbose=0, callbacks=[callback])
+    finally:
+        model.run_eagerly = False
+
+
 @functools.cache
 def make_transformer(mode: str | None = "symmetric", **changes: Any) -> keras.Model:
     """A small Transformer, calibrated by `mode` unless that is None; tests share it, read only."""
@@ -79,7 +93,7 @@ def make_transformer(mode: str | None = "symmetric", **changes: Any) -> keras.Mo
         if weight.name in ("bias", "beta", "gamma", "output_bias"):
             weight.assign(weight.numpy() + rng.normal(0, 0.1, weight.shape).astype(np.float32))
     if mode is not None:
-        model.predict(make_data(), verbose=0, callbacks=[CalibrationCallback(mode=mode)])
+        calibrate_eagerly(model, make_data(), mode=mode)
     return model
 
 

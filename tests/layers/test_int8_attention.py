@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.models import calibrate_eagerly
 
-from keras_int8nmt import CalibrationCallback, Int8Gather, QuantAttention, QuantDense, convert
+from keras_int8nmt import Int8Gather, QuantAttention, QuantDense, convert
 from keras_int8nmt.conversion.layers import convert_attention
 from keras_int8nmt.layers.model_state import set_state, settle
 
@@ -126,7 +127,7 @@ def test_implicit_keras_masks_reach_the_int8_layers():
     h = QuantAttention(2, 8)(h, h)
     model = keras.Model(ids, QuantDense(5)(h))
     data = RNG.integers(1, 20, (8, 6)).astype(np.int32)
-    model.predict(data, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(model, data)
     int8 = convert(model)
     padded = np.concatenate([data, np.zeros((8, 3), np.int32)], axis=1)
     np.testing.assert_allclose(int8(data), int8(padded)[:, :6], atol=1e-6)

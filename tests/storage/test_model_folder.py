@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 import pytest
+from helpers.models import calibrate_eagerly
 
-from keras_int8nmt import CalibrationCallback, build_transformer, convert
+from keras_int8nmt import build_transformer, convert
 from keras_int8nmt.storage import model_folder as saving
 from keras_int8nmt.storage.card import read_card, seal_card, update_card
 from keras_int8nmt.storage.folders import ModelFolderError
@@ -46,7 +47,7 @@ def models(inputs):
         "max_length": 12,
     }
     calibrated = build_transformer(**settings)
-    calibrated.predict(inputs, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(calibrated, inputs)
     return {
         "float": build_transformer(False, **settings),
         "uncalibrated": build_transformer(**settings),

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from helpers.builtin_model import both, calibrated, sentences, tokenizer
 from helpers.letters import TIE
-from helpers.models import random_ids, small_model
+from helpers.models import calibrate_eagerly, random_ids, small_model
 
 from keras_int8nmt import (
-    CalibrationCallback,
     Translator,
     convert,
     native,
@@ -137,7 +136,7 @@ def test_every_configuration_takes_the_fast_path(settings):
     source = np.array([s[:1] * 6 for s in ids], np.int32)
     target = np.array([[model.start_id, *s[:1] * 5] for s in ids], np.int32)
     sample = {"source": source, "target": target % model.target_vocabulary_size}
-    model.predict(sample, verbose=0, callbacks=[CalibrationCallback(mode="conjugate")])
+    calibrate_eagerly(model, sample, mode="conjugate")
     found = [
         Translator(m, None, beam_size=3, path=path).translate_ids(ids)
         for m in (convert(model), model)
@@ -198,7 +197,7 @@ def test_what_the_decoder_does_not_run_takes_the_layer_path_and_says_why():
     translator = Translator(model, None)
     assert (translator.path, translator.path_reason) == ("fast", None)
     sample = {"source": np.full((4, 3), 7), "target": np.full((4, 3), 8)}
-    model.predict(sample, verbose=0, callbacks=[CalibrationCallback()])
+    calibrate_eagerly(model, sample)
     simulate(model)
     assert translator.path == "layers"
     assert "simulating" in translator.path_reason

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from helpers.models import random_ids, small_model
+from helpers.models import calibrate_eagerly, random_ids, small_model
 
 from keras_int8nmt import (
-    CalibrationCallback,
     Translator,
     convert,
     load_folder,
@@ -37,7 +36,7 @@ def model():
     made = small_model(target_vocabulary_size=9, source_vocabulary_size=30)
     rows = np.full((4, 3), 7, np.int32)
     sample = {"source": rows, "target": rows}
-    made.predict(sample, verbose=0, callbacks=[CalibrationCallback(mode="conjugate")])
+    calibrate_eagerly(made, sample, mode="conjugate")
     return convert(made)
 
 
