@@ -21,18 +21,48 @@ function(add_tests name program)
   endforeach()
 endfunction()
 
-foreach(_name kernels gemm float_gemm toy_backend decoder)
-  add_executable(${_name}_test ${_tests}/${_name}_test.cc)
-  target_compile_options(${_name}_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
-  target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
-endforeach()
+set(_test_options -O2 -ffp-contract=off -Wall -Wextra)
+if(KERAS_INT8NMT_SANITIZE)
+  list(TRANSFORM _test_options REPLACE -O2 -O1)
+endif()
 
-# oneDNN does not lie beside these programs, so they bring it along.
-if(ONEDNN_FOUND)
-  foreach(_name kernels gemm float_gemm toy_backend decoder)
-    target_link_libraries(${_name}_test PRIVATE -Wl,--no-as-needed ${ONEDNN_LIBRARY}
-                          ${GOMP_LIBRARY} -Wl,--as-needed)
+# Programs of tests/cc. oneDNN does not lie beside them, so they bring it along.
+function(add_programs)
+  foreach(_name ${ARGN})
+    add_executable(${_name}_test ${_tests}/${_name}_test.cc)
+    target_compile_options(${_name}_test PRIVATE ${_test_options})
+    target_link_libraries(${_name}_test PRIVATE keras_int8nmt_decoder)
+    if(ONEDNN_FOUND)
+      target_link_libraries(${_name}_test PRIVATE -Wl,--no-as-needed ${ONEDNN_LIBRARY}
+                            ${GOMP_LIBRARY} -Wl,--as-needed)
+    endif()
   endforeach()
+endfunction()
+
+# Independent of the instruction set.
+add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc
+               decoder/affinity.cc)
+target_include_directories(topology_test PRIVATE decoder)
+target_compile_options(topology_test PRIVATE ${_test_options})
+add_test(NAME topology COMMAND topology_test)
+add_programs(decoder)
+# libgomp tells the thread sanitizer nothing of its locks, so only what never calls it is watched,
+# and of that only what has threads, which do the same on every set.
+if(KERAS_INT8NMT_SANITIZE STREQUAL "thread")
+  add_test(NAME decoder_streams COMMAND decoder_test streams)
+  return()
+endif()
+add_tests(decoder_streams decoder_test streams)
+
+add_programs(kernels gemm float_gemm toy_backend)
+add_tests(kernels kernels_test)
+add_tests(gemm gemm_test)
+add_tests(float_gemm float_gemm_test)
+add_test(NAME toy_backend COMMAND toy_backend_test)
+add_tests(decoder_searches decoder_test searches)
+# The same for every set.
+add_test(NAME decoder_specs COMMAND decoder_test specs)
+if(ONEDNN_FOUND)
   # It looks at oneDNN's own sums, too.
   target_include_directories(gemm_test PRIVATE ${ONEDNN_INCLUDE_DIR})
 endif()
@@ -40,50 +70,28 @@ endif()
 # With the C functions, which fail as the decoder does.
 add_executable(allocation_test ${_tests}/allocation_test.cc core/decoder_api.cc core/errors.cc)
 target_include_directories(allocation_test PRIVATE core)
-target_compile_options(allocation_test PRIVATE -O2 -ffp-contract=off -Wall -Wextra)
+target_compile_options(allocation_test PRIVATE ${_test_options})
 target_link_libraries(allocation_test PRIVATE keras_int8nmt_decoder)
+add_test(NAME allocations COMMAND allocation_test)
 
 # The vectors of each set, compiled with its flags; the program that calls them is not.
 foreach(_isa ${_isas})
   add_library(vectors_${_isa} OBJECT ${_tests}/vectors_checks.cc)
-  target_compile_options(vectors_${_isa} PRIVATE ${KERAS_INT8NMT_FLAGS_${_isa}} -O2
-                         -ffp-contract=off -Wall -Wextra)
+  target_compile_options(vectors_${_isa} PRIVATE ${KERAS_INT8NMT_FLAGS_${_isa}} ${_test_options})
   target_compile_definitions(vectors_${_isa} PRIVATE SET_HEADER="simd/${_isa}.h")
   target_include_directories(vectors_${_isa} PRIVATE kernels)
   add_executable(vectors_${_isa}_test ${_tests}/vectors_test.cc $<TARGET_OBJECTS:vectors_${_isa}>)
-  target_compile_options(vectors_${_isa}_test PRIVATE -O2 -Wall -Wextra)
+  target_compile_options(vectors_${_isa}_test PRIVATE ${_test_options})
   target_compile_definitions(vectors_${_isa}_test PRIVATE SET_NAME="${_isa}")
   target_link_libraries(vectors_${_isa}_test PRIVATE keras_int8nmt_kernels)
   add_test(NAME vectors_${_isa} COMMAND vectors_${_isa}_test)
   set_tests_properties(vectors_${_isa} PROPERTIES SKIP_RETURN_CODE 77)
 endforeach()
 
-# Independent of the instruction set.
-add_executable(topology_test ${_tests}/topology_test.cc decoder/topology.cc
-               decoder/affinity.cc)
-target_include_directories(topology_test PRIVATE decoder)
-target_compile_options(topology_test PRIVATE -O2 -Wall -Wextra)
-add_test(NAME topology COMMAND topology_test)
-add_tests(decoder_streams decoder_test streams)
-# libgomp tells the thread sanitizer nothing of its locks, so only what never calls it is watched.
-if(NOT KERAS_INT8NMT_SANITIZE STREQUAL "thread")
-  add_tests(kernels kernels_test)
-  add_tests(gemm gemm_test)
-  add_tests(float_gemm float_gemm_test)
-  add_test(NAME toy_backend COMMAND toy_backend_test)
-  add_tests(decoder_searches decoder_test searches)
-  # The same for every set.
-  add_test(NAME allocations COMMAND allocation_test)
-  add_test(NAME decoder_specs COMMAND decoder_test specs)
-endif()
-
 # ---- fuzzing: each target runs its corpus and mutations of it, under the sanitizer that was asked
 # for. With clang, KERAS_INT8NMT_LIBFUZZER=ON has libFuzzer drive them.
 option(KERAS_INT8NMT_LIBFUZZER "Link the fuzz targets with clang's libFuzzer" OFF)
 set(KERAS_INT8NMT_FUZZ_SECONDS 5 CACHE STRING "How long ctest runs each fuzz target")
-if(KERAS_INT8NMT_SANITIZE STREQUAL "thread")
-  return()
-endif()
 set(_fuzz ${_tests}/fuzz)
 # Ops and core are two libraries with functions of the same names, here as elsewhere; the ops run
 # over as much of TensorFlow's C API as they use.
@@ -98,7 +106,7 @@ foreach(_target ops model packed functions)
   add_executable(${_target}_fuzz ${_fuzz}/${_target}_fuzz.cc)
   target_include_directories(${_target}_fuzz PRIVATE kernels decoder core ops ${_fuzz}
                              ${CMAKE_CURRENT_BINARY_DIR}/generated)
-  target_compile_options(${_target}_fuzz PRIVATE -O1 -ffp-contract=off -Wall -Wextra)
+  target_compile_options(${_target}_fuzz PRIVATE ${_test_options})
   if(KERAS_INT8NMT_LIBFUZZER)
     target_compile_options(${_target}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_options(${_target}_fuzz PRIVATE -fsanitize=fuzzer)
