@@ -18,6 +18,7 @@ from helpers.letters import (
     count_ties,
     random_texts,
 )
+from helpers.models import calibrate_on_sentences
 
 from keras_int8nmt import (
     Translator,
@@ -26,7 +27,6 @@ from keras_int8nmt import (
 )
 from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_candidates
 from keras_int8nmt.calibration import observers
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.models.plain import plain_model
 
 
@@ -73,7 +73,7 @@ def spoiled():
     tokenizer, sources = SpacedTokenizer(), random_texts(48)
     with Translator(plain_model(model), tokenizer, max_length=16) as translator:
         references = translator(sources)
-    calibrate(model, tokenizer, sources, references, mode="naive")
+    calibrate_on_sentences(model, tokenizer, sources, references, mode="naive")
     return model, tokenizer, sources, references
 
 

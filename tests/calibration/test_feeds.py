@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from helpers.models import calibrate_on_sentences
 
 from keras_int8nmt import build_transformer, convert
 from keras_int8nmt.calibration import Histogram, observers
@@ -159,6 +160,9 @@ def test_given_targets_are_shown(model):
     tokens = sum(len(NumberTokenizer().encode(text)) for text in targets)
     assert seen(model)["output_observer"].total == tokens * DIM
     assert all(low <= 0 <= high for low, high in thresholds.values())
+    calibrate_on_sentences(model, NumberTokenizer(), TEXTS, targets, mode="percentile:99.5")
+    without_a_graph = {path: observer.thresholds() for path, observer in observers(model)}
+    assert {path: without_a_graph[path] for path in thresholds} == thresholds
     assert convert(model).conversion_report.precision == "int8"
 
 

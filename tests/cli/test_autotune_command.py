@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.models import tiny_model
+from helpers.models import calibrate_on_sentences, tiny_model
 
 from keras_int8nmt import MarianTokenizer, load_folder, save_folder
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 
@@ -24,7 +23,7 @@ def place(tmp_path_factory):
     model = tiny_model(max_length=12)
     tokenizer = MarianTokenizer(FOLDER)
     save_folder(model, place / "float", tokenizer)
-    calibrate(model, tokenizer, SENTENCES, SENTENCES)
+    calibrate_on_sentences(model, tokenizer, SENTENCES, SENTENCES)
     save_folder(model, place / "calibrated", tokenizer, {"thresholds_mode": "symmetric"})
     (place / "src").write_text("".join(line + "\n" for line in SENTENCES))
     (place / "ref").write_text("".join(line + "\n" for line in SENTENCES))

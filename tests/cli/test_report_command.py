@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.models import tiny_model
+from helpers.models import calibrate_on_sentences, tiny_model
 
 from keras_int8nmt import MarianTokenizer, convert, save_folder
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 
@@ -22,7 +21,7 @@ def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("models")
     model = tiny_model(max_length=24)
     tokenizer = MarianTokenizer(FOLDER)
-    calibrate(model, tokenizer, SENTENCES, SENTENCES)
+    calibrate_on_sentences(model, tokenizer, SENTENCES, SENTENCES)
     save_folder(model, place / "calibrated", tokenizer, {"thresholds_mode": "symmetric"})
     save_folder(convert(model), place / "int8", tokenizer)
     for name in ("src", "ref"):

@@ -15,10 +15,9 @@ import sys
 import time
 
 import pytest
-from helpers.models import tiny_model
+from helpers.models import calibrate_on_sentences, tiny_model
 
 from keras_int8nmt import MarianTokenizer, convert, save_folder
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 
@@ -33,7 +32,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("files")
     model = tiny_model(max_length=40)
     tokenizer = MarianTokenizer(FOLDER)
-    calibrate(model, tokenizer, SENTENCES[:4])
+    calibrate_on_sentences(model, tokenizer, SENTENCES[:4])
     save_folder(convert(model), place / "model", tokenizer)
     (place / "in.en").write_text("".join(s + "\n" for s in SENTENCES), "utf-8")
     assert translate(place, "whole.de") == 0

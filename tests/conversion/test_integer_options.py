@@ -7,7 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from helpers.models import calibrate_eagerly, make_data, make_transformer
+from helpers.models import calibrate_eagerly, calibrate_on_sentences, make_data, make_transformer
 
 from keras_int8nmt import (
     MarianTokenizer,
@@ -16,7 +16,6 @@ from keras_int8nmt import (
     convert,
     native,
 )
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion import ConversionError
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.storage import (
@@ -35,7 +34,7 @@ def tokenizer():
 def calibrated():
     pairs, _ = builtin_model.read_pairs()
     model = builtin_model.load_builtin()
-    calibrate(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="symmetric")
+    calibrate_on_sentences(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="symmetric")
     return model
 
 

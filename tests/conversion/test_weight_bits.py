@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.models import make_data, make_transformer
+from helpers.models import calibrate_on_sentences, make_data, make_transformer
 
 from keras_int8nmt import (
     MarianTokenizer,
@@ -20,7 +20,6 @@ from keras_int8nmt import (
     native,
     save_folder,
 )
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.conversion.report import ConversionReport
 from keras_int8nmt.storage import (
     builtin as builtin_model,
@@ -187,7 +186,7 @@ def builtin():
     tokenizer = MarianTokenizer(builtin_model.FOLDER)
     pairs, others = builtin_model.read_pairs()
     model = builtin_model.load_builtin()
-    calibrate(model, tokenizer, *zip(*pairs[:32], strict=True), mode="independent")
+    calibrate_on_sentences(model, tokenizer, *zip(*pairs[:32], strict=True), mode="independent")
     return convert(model, weight_bits=7), tokenizer, [source for source, _ in others[:40]]
 
 

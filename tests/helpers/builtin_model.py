@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import keras
+from helpers.models import calibrate_on_sentences
 
 from keras_int8nmt import MarianTokenizer, Translator
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import builtin
 
 
@@ -21,7 +21,7 @@ def calibrated() -> keras.Model:
     """Calibrated on its own pairs by mode independent; tests share it, read only."""
     pairs, _ = builtin.read_pairs()
     model = builtin.load_builtin()
-    calibrate(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="independent")
+    calibrate_on_sentences(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="independent")
     return model
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_int8nmt import (
     CalibrationCallback,
@@ -15,6 +16,7 @@ from keras_int8nmt import (
     QuantDense,
     build_transformer,
 )
+from keras_int8nmt.calibration.from_sentences import calibrate
 
 VOCABULARY = 50
 
@@ -57,18 +59,27 @@ def make_data(batch: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
     return {"source": source, "target": target}
 
 
-def calibrate_eagerly(model: keras.Model, data: Any, *arguments: Any, **options: Any) -> None:
-    """`predict` with a `CalibrationCallback` of these arguments, without a graph.
+# Tracing a graph of observers takes four times as long as a few batches without one; the thresholds
+# are the same (callbacks/test_calibration.py, calibration/test_feeds.py).
 
-    The thresholds are those of a graph (callbacks/test_calibration.py), and tracing one takes four
-    times as long as all the rest.
-    """
+
+def calibrate_eagerly(model: keras.Model, data: Any, *arguments: Any, **options: Any) -> None:
+    """`predict` with a `CalibrationCallback` of these arguments, without a graph."""
     model.run_eagerly = True
     try:
         callback = CalibrationCallback(*arguments, **options)
         model.predict(data, verbose=0, callbacks=[callback])
     finally:
         model.run_eagerly = False
+
+
+def calibrate_on_sentences(*arguments: Any, **options: Any) -> None:
+    """`calibrate` of these arguments, without a graph."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        calibrate(*arguments, **options)
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @functools.cache

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from helpers.models import calibrate_on_sentences
 
 from keras_int8nmt import MarianTokenizer, Translator, convert, native
 from keras_int8nmt.calibration import MODES, settle
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage import builtin as builtin_model
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +24,7 @@ def observed(tokenizer):
     """The built-in model, which has seen 32 pairs."""
     pairs, _ = builtin_model.read_pairs()
     model = builtin_model.load_builtin()
-    calibrate(model, tokenizer, *zip(*pairs[:32], strict=True))
+    calibrate_on_sentences(model, tokenizer, *zip(*pairs[:32], strict=True))
     return model
 
 

@@ -8,10 +8,9 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import tiny_model
+from helpers.models import calibrate_on_sentences, tiny_model
 
 from keras_int8nmt import MarianTokenizer, convert
-from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.storage.builtin import FOLDER, read_pairs
 from keras_int8nmt.translation.translator import Translator
@@ -29,7 +28,7 @@ def tokenizer():
 def model(tokenizer):
     """A tiny INT8 model: its answers do not depend on batches by a bit."""
     model = tiny_model(max_length=40)
-    calibrate(model, tokenizer, SENTENCES[:4])
+    calibrate_on_sentences(model, tokenizer, SENTENCES[:4])
     return convert(model)
 
 
