@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ def pytest_collection_finish() -> None:
     # collector need not look at them again and again.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def without_graphs() -> Iterator[None]:
+    """For files that ask what is done and not how: tracing graphs would take most of their time."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.sentences import VARIABLE
 from keras_int8nmt.storage.builtin import FOLDER
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 FEW = [RECIPES[0], Recipe("naive", calibrate={"mode": "naive"}, may_be_default=True)]
 PAPER = Recipe("naive, policy paper", calibrate={"mode": "naive"}, convert={"policy": "paper"})
 

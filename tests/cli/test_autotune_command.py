@@ -11,6 +11,8 @@ from keras_int8nmt import MarianTokenizer, load_folder, save_folder
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 SENTENCES = ["Where is the station?", "", "It rains. ", "My dog likes the old red shoes."]
 SEARCH = ["--max-length", "8", "--streams", "1"]
 FFN = "transformer/decoder_block_0/ffn_out"

@@ -11,6 +11,8 @@ from keras_int8nmt import MarianTokenizer, convert, save_folder
 from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import FOLDER
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 SENTENCES = ["Where is the station?", "It rains.", "My dog likes the old <b>shoes</b>."]
 SHORT = ["--max-length", "6", "--streams", "1", "--beam-size", "1"]
 

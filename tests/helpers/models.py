@@ -75,11 +75,12 @@ def calibrate_eagerly(model: keras.Model, data: Any, *arguments: Any, **options:
 
 def calibrate_on_sentences(*arguments: Any, **options: Any) -> None:
     """`calibrate` of these arguments, without a graph."""
+    before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
         calibrate(*arguments, **options)
     finally:
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(before)
 
 
 @functools.cache

@@ -61,6 +61,7 @@ def hypotheses(model, tokenizer, sentences, path="layers", **settings):
     return [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
 
 
+@pytest.mark.slow
 def test_tokens_and_scores_are_bit_equal_in_any_batch_at_any_padding(int8, tokenizer, sentences):
     """200 sentences alone, in sevens and in batches of 32; one stream and two."""
     if not ops.native_available():
@@ -79,7 +80,9 @@ def test_a_beam_of_two_is_bit_equal_in_any_batch(int8, tokenizer, sentences):
     assert hypotheses(int8, tokenizer, sentences[:40], batch_size=32, **settings) == alone
 
 
-@pytest.mark.parametrize("path", ["float", "stock", "mixed"])
+@pytest.mark.parametrize(
+    "path", ["float", *(pytest.param(p, marks=pytest.mark.slow) for p in ("stock", "mixed"))]
+)
 def test_float_stock_and_mixed_paths_give_the_same_tokens_except_at_ties(
     path, tokenizer, sentences, monkeypatch, capsys
 ):
