@@ -29,8 +29,6 @@ from keras_int8nmt.autotuning.candidates import PLAIN, balanced_candidate, find_
 from keras_int8nmt.calibration import observers
 from keras_int8nmt.models.plain import plain_model
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
-
 
 def spoil(block):
     """Some columns inside the feed-forward part a thousand times as large, and back: the same
