@@ -89,6 +89,30 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
+def json_value(path: str | os.PathLike[str], content: bytes, error: type[Exception]) -> Any:
+    """The value of the JSON that a file holds.
+
+    Args:
+        path: The file, for the message.
+        content: What was read from it.
+        error: Raised where it is no JSON, see `parse_json`.
+    """
+    try:
+        return parse_json(content)
+    except ValueError as cause:
+        raise error(f"{str(path)!r} is damaged, not JSON: {cause}.") from cause
+
+
+def json_object(
+    path: str | os.PathLike[str], content: bytes, error: type[Exception]
+) -> dict[str, Any]:
+    """`json_value` of a file that holds one object; anything else raises `error`, too."""
+    value = json_value(path, content, error)
+    if not isinstance(value, dict):
+        raise error(f"{str(path)!r} must hold a JSON object.")
+    return value
+
+
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(_DEEPEST + 1):

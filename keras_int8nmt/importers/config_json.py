@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt._untrusted import inside, parse_json, read_bytes
+from keras_int8nmt._untrusted import inside, json_object, read_bytes
 from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.tensors import Tensors
 from keras_int8nmt.models.settings import check_settings
@@ -49,15 +49,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = inside(folder, "config.json", MarianFormatError)
     if not path.is_file():
         raise MarianFormatError(f"{str(folder)!r} has no file config.json.")
-    try:
-        config = parse_json(read_bytes(path, _MOST_CONFIG, MarianFormatError))
-    except MarianFormatError:
-        raise
-    except ValueError as error:
-        raise MarianFormatError(f"{str(path)!r} is not JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise MarianFormatError(f"{str(path)!r} must hold one JSON object.")
-    return config
+    content = read_bytes(path, _MOST_CONFIG, MarianFormatError)
+    return json_object(path, content, MarianFormatError)
 
 
 def settings_of(config: dict[str, Any], tensors: Tensors) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_int8nmt._untrusted import inside, parse_json, read_bytes
+from keras_int8nmt._untrusted import inside, json_object, read_bytes
 from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.weights_file import short
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
@@ -84,7 +84,8 @@ def read_generation(folder: Path, config: Mapping[str, Any]) -> Generation:
     # An entry of config.json that is none of these is about the model.
     name, unknown = "config.json", set()
     if os.path.lexists(path):
-        asked, name = _read(path), FILE
+        content = read_bytes(path, _MOST_BYTES, MarianFormatError)
+        asked, name = json_object(path, content, MarianFormatError), FILE
         unknown = set(asked) - known - _NOTHING - set(_outputs(asked))
     try:
         return _generation(asked, config, name, unknown)
@@ -106,17 +107,6 @@ def not_done_message(folder: Path, generation: Generation) -> str | None:
 
 def _outputs(asked: Mapping[str, Any]) -> list[str]:
     return [name for name in asked if name.startswith("output_")]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = read_bytes(path, _MOST_BYTES, MarianFormatError)
-    try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise MarianFormatError(f"{str(path)!r} is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise MarianFormatError(f"{str(path)!r} must hold one JSON object.")
-    return value
 
 
 def _generation(

@@ -9,6 +9,7 @@ from keras_int8nmt.importers.weights_file import WeightsFile
 from keras_int8nmt.runtime.safetensors_header import LENGTH_BYTES, parse_header
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+assert set(_DTYPES.values()) == set(FLOAT_BYTES)
 
 
 def read_safetensors(path: Path, error: type[Exception]) -> dict[str, Entry]:
@@ -30,5 +31,4 @@ def read_safetensors(path: Path, error: type[Exception]) -> dict[str, Entry]:
                 f"Tensor {name!r} of {path.name} is {dtype}; only {', '.join(_DTYPES)} are read."
             )
         entries[name] = file.entry(name, start + begin, shape, _DTYPES[dtype])
-    assert set(_DTYPES.values()) == set(FLOAT_BYTES)
     return entries

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_int8nmt._untrusted import inside, parse_json, read_bytes
+from keras_int8nmt._untrusted import inside, json_object, read_bytes
 from keras_int8nmt.importers import hdf5_file, torch_legacy, torch_zip
 from keras_int8nmt.importers.safetensors_file import read_safetensors
 from keras_int8nmt.importers.tensors import Entry, Tensors
@@ -77,13 +77,8 @@ def _sharded(read: Reader) -> Reader:
 
 
 def _index(path: Path, error: type[Exception]) -> dict[str, str]:
-    try:
-        content = parse_json(read_bytes(path, _MOST_INDEX, error))
-    except error:
-        raise
-    except ValueError as cause:
-        raise error(f"{str(path)!r} is not JSON: {cause}.") from cause
-    index: Any = content.get("weight_map") if isinstance(content, dict) else None
+    content = json_object(path, read_bytes(path, _MOST_INDEX, error), error)
+    index: Any = content.get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
         raise error(f'{str(path)!r} must hold a "weight_map" of tensors and files.')
     return index

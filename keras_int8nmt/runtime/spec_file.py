@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from keras_int8nmt._memory import address_of, dtype_of
-from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
+from keras_int8nmt._untrusted import json_value, open_regular, read_bytes
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.runtime.model_spec import FORMAT_VERSION, ModelSpec
 from keras_int8nmt.runtime.safetensors_header import LENGTH_BYTES, parse_header
@@ -102,7 +102,7 @@ def forget(tensor: memoryview) -> None:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    content = _json(path, _bytes(path, _MOST_JSON))
+    content = json_value(path, _bytes(path, _MOST_JSON), SpecFileError)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpecFileError(f"{str(path)!r} holds no settings of a {FORMAT}.")
     settings = content.get("settings")
@@ -159,10 +159,3 @@ def _bytes(path: Path, most: int) -> bytes:
     if not path.is_file():
         raise SpecFileError(f"There is no file {str(path)!r}.")
     return read_bytes(path, most, SpecFileError)
-
-
-def _json(path: Path, content: bytes) -> Any:
-    try:
-        return parse_json(content)
-    except ValueError as error:
-        raise SpecFileError(f"{str(path)!r} is damaged, not JSON: {error}.") from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt._untrusted import open_regular, parse_json, read_bytes
+from keras_int8nmt._untrusted import json_value, open_regular, read_bytes
 from keras_int8nmt._version import __version__
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
@@ -104,12 +104,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFolderError(f"There is no model folder {str(path.parent)!r}.")
     if not path.is_file():
         raise ModelFolderError(f"{str(path.parent)!r} has no file {CARD_FILE}.")
-    try:
-        card = parse_json(read_bytes(path, _MOST_CARD, ModelFolderError))
-    except ModelFolderError:
-        raise
-    except ValueError as error:
-        raise ModelFolderError(f"{str(path)!r} is damaged, not JSON: {error}.") from error
+    card = json_value(path, read_bytes(path, _MOST_CARD, ModelFolderError), ModelFolderError)
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelFolderError(f"{str(path)!r} is not the card of a keras-int8nmt model.")
     if card.get("format_version") not in FORMAT_VERSIONS:

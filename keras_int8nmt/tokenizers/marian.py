@@ -11,7 +11,7 @@ from typing import Any
 import sentencepiece
 
 from keras_int8nmt._text import visible
-from keras_int8nmt._untrusted import parse_json, read_bytes
+from keras_int8nmt._untrusted import json_object, read_bytes
 from keras_int8nmt.tokenizers.errors import TokenizerError
 
 _SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -63,7 +63,7 @@ class MarianTokenizer:
         if "target_vocab.json" in self.files:
             name = "target_vocab.json"
             target_ids = _vocabulary(folder / name, self.files[name])
-        config = _json(folder / _CONFIG, self.files.get(_CONFIG, b"{}"))
+        config = json_object(folder / _CONFIG, self.files.get(_CONFIG, b"{}"), TokenizerError)
         self._codes = sorted(filter(_LANGUAGE_CODE.fullmatch, self._ids))
         added, hidden = self._added_tokens(folder, config)
         self._added = _Added(added, self._ids)
@@ -251,18 +251,8 @@ def _sentencepiece(path: Path, content: bytes) -> Any:
         raise TokenizerError(f"{path} is not a SentencePiece model: {error}") from error
 
 
-def _json(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise TokenizerError(f"{path} is not JSON in UTF-8: {error}") from error
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path} must hold a JSON object.")
-    return value
-
-
 def _vocabulary(path: Path, content: bytes) -> dict[str, int]:
-    ids = _json(path, content)
+    ids = json_object(path, content, TokenizerError)
     for piece, i in ids.items():
         if type(i) is not int or not 0 <= i < 1 << 31:
             raise TokenizerError(f"{path}: the id of piece {piece!r} is {i!r}.")
