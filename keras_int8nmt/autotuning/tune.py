@@ -43,7 +43,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids
 from keras_int8nmt.thresholds.modes import parse_mode
-from keras_int8nmt.tokenizers.protocol import text_test
+from keras_int8nmt.tokenizers.protocol import source_end, target_ids, text_test
 
 # Seconds after which a line of progress may come where there is no terminal: an evaluation mostly
 # takes longer.
@@ -343,7 +343,7 @@ def _token_pairs(
     sample: Sequence[str] | None,
     references: Sequence[str] | None,
 ) -> list[IdPair] | None:
-    """Ids of sentences and references, the end token last; None where something is missing."""
+    """Ids of sentences and references, as models get them; None where something is missing."""
     if sample is not None and references is not None and len(sample) != len(references):
         raise ValueError(
             f"There must be one reference for each sentence of `sample`; received {len(sample)} "
@@ -351,18 +351,20 @@ def _token_pairs(
         )
     if not isinstance(model, Transformer) or None in (tokenizer, sample, references):
         return None
-    # A tokenizer with one vocabulary for both sides need not have the method.
-    encode_target = getattr(tokenizer, "encode_target", tokenizer.encode)
     has_text = text_test(tokenizer)
 
-    def cut(ids: list[int]) -> list[int]:
-        return cut_ids(ids, model.max_length, model.eos_id)
-
+    end = source_end(tokenizer, model.eos_id)
+    longest = model.max_length
     pairs = [
-        (cut(tokenizer.encode(source)), cut(encode_target(target)))
+        (
+            cut_ids(tokenizer.encode(source), longest, end),
+            cut_ids(target_ids(tokenizer, target, model.eos_id), longest, model.eos_id),
+        )
         for source, target in zip(sample or (), references or (), strict=True)
         if has_text(source)
     ]
+    # A source without an end token may have none at all.
+    pairs = [pair for pair in pairs if pair[0]]
     if not pairs:
         raise ValueError("`sample` has no sentence.")
     return pairs

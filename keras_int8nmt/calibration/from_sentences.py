@@ -17,7 +17,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids, pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
-from keras_int8nmt.tokenizers.protocol import Tokenizer, text_test
+from keras_int8nmt.tokenizers.protocol import Tokenizer, source_end, target_ids, text_test
 from keras_int8nmt.translation.translator import Translator
 
 # Shows sentences to a model, and tells how many.
@@ -131,19 +131,21 @@ def _feed(
         )
     has_text = text_test(tokenizer)
     kept = [i for i, text in enumerate(sources) if has_text(text)]
+    encoded = _encode_sources(tokenizer, [sources[i] for i in kept], model)
+    # A source without an end token may have none at all.
+    kept = [i for i, ids in zip(kept, encoded, strict=True) if ids]
     if not kept:
         raise ValueError("There is no sentence to calibrate on.")
-    sources = [sources[i] for i in kept]
-    source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
+    source_ids = [ids for ids in encoded if ids]
     if feed == "beam":
         return len(kept), lambda shown, told: feed_beam_search(
             shown, source_ids, beam_size, batch_size, told
         )
     if targets is None:
-        target_ids = _greedy(model, tokenizer, source_ids, batch_size, progress)
+        fed = _greedy(model, tokenizer, source_ids, batch_size, progress)
     else:
-        target_ids = [_encode_target(tokenizer, targets[i]) for i in kept]
-    pairs = [(s, _cut(t, model)) for s, t in zip(source_ids, target_ids, strict=True)]
+        fed = [target_ids(tokenizer, targets[i], model.eos_id) for i in kept]
+    pairs = [(s, _cut(t, model)) for s, t in zip(source_ids, fed, strict=True)]
     return len(kept), lambda shown, told: feed_targets(shown, pairs, batch_size, told)
 
 
@@ -163,9 +165,9 @@ def sample_batch(
     model: Any, tokenizer: Tokenizer, sources: Sequence[str], targets: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Sentence pairs as one batch of inputs of a `Transformer`, for `convert(sample=...)`."""
-    source_ids = [_cut(tokenizer.encode(text), model) for text in sources]
-    target_ids = [_cut(_encode_target(tokenizer, text), model) for text in targets]
-    fed = [[model.start_id, *ids[:-1]] for ids in target_ids]
+    source_ids = _encode_sources(tokenizer, sources, model)
+    ended = [_cut(target_ids(tokenizer, text, model.eos_id), model) for text in targets]
+    fed = [[model.start_id, *ids[:-1]] for ids in ended]
     return {"source": pad_batch(source_ids, model.pad_id), "target": pad_batch(fed, model.pad_id)}
 
 
@@ -174,9 +176,9 @@ def _cut(ids: list[int], model: Any) -> list[int]:
     return cut_ids(ids, model.max_length, model.eos_id)
 
 
-def _encode_target(tokenizer: Tokenizer, text: str) -> list[int]:
-    # A tokenizer with one vocabulary for both sides need not have the method.
-    return getattr(tokenizer, "encode_target", tokenizer.encode)(text)
+def _encode_sources(tokenizer: Tokenizer, texts: Sequence[str], model: Any) -> list[list[int]]:
+    end = source_end(tokenizer, model.eos_id)
+    return [cut_ids(tokenizer.encode(text), model.max_length, end) for text in texts]
 
 
 def _greedy(

@@ -89,6 +89,14 @@ def pad_batch(sentences: Sequence[Sequence[int]], pad_id: int) -> np.ndarray:
     return batch
 
 
-def cut_ids(ids: Sequence[int], longest: int, eos_id: int) -> list[int]:
-    """`ids`, or of a longer sentence as many as there is room for beside the end token."""
-    return list(ids) if len(ids) <= longest else [*ids[: longest - 1], eos_id]
+def cut_ids(ids: Sequence[int], longest: int, eos_id: int | None) -> list[int]:
+    """`ids`, or of a longer sentence as many as there is room for, the end token the last of them.
+
+    Args:
+        ids: Tokens of a sentence.
+        longest: Most tokens that are left of it.
+        eos_id: The end token; None: the sentence has none, and is left without.
+    """
+    if len(ids) <= longest:
+        return list(ids)
+    return list(ids[:longest]) if eos_id is None else [*ids[: longest - 1], eos_id]

@@ -43,7 +43,7 @@ from keras_int8nmt.storage.card import (
 from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.tokenizers.fit import check_fit
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
-from keras_int8nmt.tokenizers.protocol import Tokenizer, text_test
+from keras_int8nmt.tokenizers.protocol import Tokenizer, source_end, text_test
 from keras_int8nmt.translation.model import Engine, TranslationModel, check_model
 from keras_int8nmt.translation.native_engine import NativeEngine, native_refusal
 from keras_int8nmt.translation.results import AsyncTranslations, Translation, error_text
@@ -92,7 +92,7 @@ class Translator:
             model whose operations use several cores by themselves.
         threads_per_stream: Threads that share the large products of each stream on the fast path:
             for the shortest time of a single request.
-        max_source_length: A longer source is cut to this many tokens, the end token kept, with a
+        max_source_length: A longer source is cut to this many tokens, an end token kept, with a
             warning and marked. None: the model's `max_length`, which is also the most.
         path: "auto": the native decoder where it can run the model (any `Transformer` or
             `Int8Transformer`, with the native library), else the model's own layers in
@@ -329,6 +329,8 @@ class Translator:
             except Exception as error:  # whatever somebody's tokenizer raises: it is of one text
                 failed[i] = f"can't be tokenized: {error_text(error)}"
                 continue
+            if not encoded and self._source_end is None:
+                continue
             reason = self._unfit(encoded)
             if reason is not None:
                 failed[i] = reason
@@ -348,7 +350,13 @@ class Translator:
     def translate_ids(
         self, sentences: Sequence[Sequence[int]], progress: Callable[[int], Any] | None = None
     ) -> list[Translation]:
-        """`translate` of token ids, the end token included; the results have no text."""
+        """`translate` of token ids; the results have no text.
+
+        Args:
+            sentences: Token ids, the end token included unless the tokenizer says that its model's
+                sources have none (`source_eos`).
+            progress: As for `translate`.
+        """
         if isinstance(sentences, str | bytes):
             raise TypeError("`sentences` must be lists of token ids; received one piece of text.")
         ids = {i: _whole_ids(sentence, i, _sentence) for i, sentence in enumerate(sentences)}
@@ -423,11 +431,18 @@ class Translator:
         assert self.tokenizer is not None
         return replace(hypothesis, text=self.tokenizer.decode(hypothesis.tokens))
 
+    @property
+    def _source_end(self) -> int | None:
+        return source_end(self.tokenizer, self.model.eos_id)
+
     def _unfit(self, ids: list[int]) -> str | None:
         """What is wrong with the ids of a sentence; None where the model takes them."""
         vocabulary = self.model.settings["source_vocabulary_size"]
-        if not ids or ids[-1] != self.model.eos_id:
-            return f"does not end with the end token {self.model.eos_id}"
+        end = self._source_end
+        if end is not None and ids[-1:] != [end]:
+            return f"does not end with the end token {end}"
+        if not ids:
+            return "has no tokens"
         if min(ids) < 0 or max(ids) >= vocabulary:
             return f"has a token id outside the source vocabulary [0, {vocabulary})"
         return None
@@ -450,7 +465,7 @@ class Translator:
         longest = self.max_source_length
         lengths = {i: len(ids) for i, ids in sentences.items() if len(ids) > longest}
         for i in lengths:
-            sentences[i] = cut_ids(sentences[i], longest, self.model.eos_id)
+            sentences[i] = cut_ids(sentences[i], longest, self._source_end)
         if lengths:
             named = [f"{name(i)} has {n} tokens" for i, n in islice(lengths.items(), _NAMED)]
             more = len(lengths) - len(named)

@@ -29,6 +29,15 @@ class NumberTokenizer:
         return " ".join(map(str, ids))
 
 
+class BareNumberTokenizer(NumberTokenizer):
+    """Of a model whose sources have no end token; letters have no token at all."""
+
+    source_eos = False
+
+    def encode(self, text):
+        return [int(word) for word in text.split() if word.isdigit()]
+
+
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
@@ -181,3 +190,18 @@ def test_given_targets_are_shown(model):
 def test_what_does_not_go_together_is_named_before_anything_is_computed(options, message):
     with pytest.raises(ValueError, match=message):
         calibrate(None, None, TEXTS, **options)
+
+
+def test_sources_without_an_end_token_are_shown_without_one_and_targets_with_theirs(model):
+    # One is cut, one has no token.
+    texts = [*TEXTS, "3 4 5 6 7 8 9 10 11 12 13", "x"]
+    calibrate(model, BareNumberTokenizer(), texts, texts)
+    lengths = [len(text.split()) for text in texts[:-1]]
+    by_path = seen(model)
+    encoder, decoder = (
+        by_path[f"{side}_block_0/ffn_in/input_observer"] for side in ("encoder", "decoder")
+    )
+    assert encoder.total == DIM * sum(min(n, LENGTH) for n in lengths)
+    assert decoder.total == DIM * sum(min(n + 1, LENGTH) for n in lengths)
+    with pytest.raises(ValueError, match="no sentence to calibrate on"):
+        calibrate(model, BareNumberTokenizer(), ["x"], ["3"])

@@ -23,6 +23,15 @@ class LetterTokenizer:
         return "".join(LETTERS[i - FIRST] for i in ids if i >= FIRST)
 
 
+class BareLetterTokenizer(LetterTokenizer):
+    """Of a model whose sources have no end token."""
+
+    source_eos = False
+
+    def encode(self, text):
+        return super().encode(text)[:-1]
+
+
 def random_texts(count, seed=1):
     rng = np.random.default_rng(seed)
     return ["".join(rng.choice(list(LETTERS), rng.integers(1, 20))) for _ in range(count)]

@@ -78,3 +78,8 @@ def test_ids_are_cut_to_what_there_is_room_for_and_still_end():
     assert cut_ids([5, 6, 7, 0], 4, eos_id=0) == [5, 6, 7, 0]
     assert cut_ids([5, 6, 7, 8, 0], 4, eos_id=0) == [5, 6, 7, 0]
     assert cut_ids([5, 0], 1, eos_id=0) == [0]
+
+
+def test_ids_without_an_end_are_cut_without_one():
+    assert cut_ids([5, 6, 7], 3, eos_id=None) == [5, 6, 7]
+    assert cut_ids([5, 6, 7], 2, eos_id=None) == [5, 6]

@@ -17,6 +17,7 @@ from helpers.letters import (
     PAD,
     START,
     TIE,
+    BareLetterTokenizer,
     LetterTokenizer,
     count_ties,
     random_texts,
@@ -254,6 +255,39 @@ def test_what_has_no_token_but_the_end_and_a_language_code_is_no_text(model):
     nothing = translator.translate([" "])
     assert translator.translate(["->", "->\u200b", "z", "zz z"]) == nothing * 4
     assert translator.translate(["->a"]) != nothing
+
+
+@pytest.mark.parametrize("path", ["auto", "layers"])
+def test_sources_without_an_end_token_are_translated_as_they_are(model, path):
+    texts = ["abc", "", "ponm", "ab"]
+    tokenizer = BareLetterTokenizer()
+    translator = Translator(model, tokenizer, beam_size=2, max_length=8, path=path)
+    found = translator.translate(texts)
+    for text, one in zip(texts, found, strict=True):
+        if text:
+            source, fed = np.array([tokenizer.encode(text)]), [START, *one.hypotheses[0].tokens]
+            logits = model({"source": source, "target": np.array([fed[:-1]])})
+            log_probs = tf.nn.log_softmax(logits)[0].numpy()
+            score = log_probs[np.arange(len(fed) - 1), fed[1:]].mean()
+            assert one.hypotheses[0].score == pytest.approx(score, abs=1e-4)
+    assert found[1].hypotheses == [Hypothesis("", [], 0.0)]
+    by_ids = translator.translate_ids([tokenizer.encode(text) for text in texts if text])
+    assert [one.hypotheses[0].tokens for one in by_ids] == [
+        one.hypotheses[0].tokens for one, text in zip(found, texts, strict=True) if text
+    ]
+    with pytest.raises(ValueError, match=r"^Sentence 1 has no tokens\.$"):
+        translator.translate_ids([[FIRST], []])
+    with pytest.raises(ValueError, match=r"Sentence 0 has a token id outside"):
+        translator.translate_ids([[FIRST, FIRST + len(LETTERS)]])
+
+
+def test_a_source_without_an_end_token_is_cut_without_one(model):
+    options = {"max_length": 8, "max_source_length": 6}
+    translator = Translator(model, BareLetterTokenizer(), **options)
+    with pytest.warns(UserWarning, match="Sentence 0 has 10 tokens; longer ones than 6 are cut"):
+        (found,) = translator.translate(["abcdefghij"])
+    assert found.source_cut
+    assert found.hypotheses == translator.translate(["abcdef"])[0].hypotheses
 
 
 class Forgetful(LetterTokenizer):
