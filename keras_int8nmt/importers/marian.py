@@ -20,13 +20,22 @@ from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.generation_config import not_done_message, read_generation
 from keras_int8nmt.importers.storages import open_storage
 from keras_int8nmt.importers.tensors import Tensors, check_sizes
+from keras_int8nmt.models.blocks import position_table
 from keras_int8nmt.models.build import build_on_tables
 from keras_int8nmt.models.transformer import Transformer
 
+# What such a file holds, whichever its model is given.
+_STORED_ENCODING = "half"
+_ENCODINGS = (_STORED_ENCODING, "marian")
 _SHARED_TABLE = "model.shared.weight"
 
 
-def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transformer:
+def load_marian(
+    folder: str | os.PathLike[str],
+    quant: bool = True,
+    *,
+    position_encoding: str = _STORED_ENCODING,
+) -> Transformer:
     """Loads a translation model in the Hugging Face Marian layout, as OPUS-MT publishes them.
 
     Read are `config.json` and the weights that are there, the first of `model.safetensors`, its
@@ -37,26 +46,35 @@ def load_marian(folder: str | os.PathLike[str], quant: bool = True) -> Transform
     Args:
         folder: The folder.
         quant: As in `build_transformer`: whether the model can be calibrated and converted.
+        position_encoding: `"half"`, which `transformers` computes; or `"marian"`, which models were
+            trained with that Marian has trained and a script then converted, as those of OPUS-MT.
+            They differ on long sentences; docs/importers.md says what that is worth.
 
     Returns:
         A `Transformer` in float32, not compiled, dropout as configured. Its logits are those of
-        `transformers.MarianMTModel`. Its `search_defaults` are what `generation_config.json` (of
-        older folders `config.json`) asks of a search, as far as ours can do it; the rest is told in
-        a warning.
+        `transformers.MarianMTModel`, with `position_encoding="half"`. Its `search_defaults` are
+        what `generation_config.json` (of older folders `config.json`) asks of a search, as far as
+        ours can do it; the rest is told in a warning.
 
     Raises:
         MarianFormatError: naming the missing file, the missing, unexpected or misshapen tensor, or
             the option and its value that is not supported.
+        ValueError: for another `position_encoding`.
 
     Example:
 
         >>> model = load_marian("opus-mt-en-de")
         >>> model.predict(batches, callbacks=[CalibrationCallback()])
     """
+    if position_encoding not in _ENCODINGS:
+        raise ValueError(
+            f"`position_encoding` must be one of {', '.join(map(repr, _ENCODINGS))}; received "
+            f"{position_encoding!r}."
+        )
     folder = Path(folder)
     config = read_config(folder)
     tensors = open_storage(folder, MarianFormatError)
-    settings = settings_of(config, tensors)
+    settings = {**settings_of(config, tensors), "position_encoding": position_encoding}
     check_sizes(settings, tensors)
     generation = read_generation(folder, config)
     if generation.start_id is not None:
@@ -128,7 +146,7 @@ def _check_positions(model: Transformer, name: str, tensors: Tensors) -> None:
     """Positions are computed, but older files hold them too."""
     if name not in tensors:
         return
-    expected = model.position_table
+    expected = position_table(model.max_length, model.model_dim, _STORED_ENCODING)
     # 2e-3: half precision.
     if not np.allclose(tensors.take(name, expected.shape), expected, atol=2e-3):
         raise MarianFormatError(

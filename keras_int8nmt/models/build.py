@@ -29,6 +29,7 @@ def build_transformer(
     norm: str = "post",
     tie_embeddings: bool | str = True,
     position_encoding: str = "half",
+    first_position: int = 0,
     scale_embedding: bool = True,
     dropout: float = 0.1,
     max_length: int = 256,
@@ -59,7 +60,9 @@ def build_transformer(
         tie_embeddings: True: source table, target table and output projection are one where the
             vocabularies are one, else target table and output projection. False: three tables.
             `"output"`: target table and output projection; `"inputs"`: source and target table.
-        position_encoding: Sinusoids, `"half"` (sines, then cosines) or `"interleaved"`.
+        position_encoding: Sinusoids, `"half"` (sines, then cosines), `"interleaved"` or `"marian"`
+            (as `"half"`, with the frequencies that Marian trains with; see docs/importers.md).
+        first_position: The position of a sentence's first token.
         scale_embedding: Whether embeddings are multiplied by sqrt(model_dim).
         dropout: Rate on the embeddings and on each sub-layer's output (section 5.4 there);
             attention probabilities are not dropped.

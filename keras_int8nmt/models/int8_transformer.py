@@ -15,7 +15,7 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     optional_params,
     params_config,
 )
-from keras_int8nmt.models.blocks import position_table, source_lengths
+from keras_int8nmt.models.blocks import positions_of, source_lengths
 from keras_int8nmt.models.spec import Stack, transformer_spec
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
@@ -105,9 +105,7 @@ class Int8Transformer(keras.Model):
         self.target_vocabulary_size = settings["target_vocabulary_size"]
         model_dim = settings["model_dim"]
         self.multiplier = float(model_dim) ** 0.5 if settings["scale_embedding"] else 1.0
-        self.positions = tf.constant(
-            position_table(self.max_length, model_dim, settings["position_encoding"]), tf.float32
-        )
+        self.positions = tf.constant(positions_of(settings), tf.float32)
         self.built = True
 
     @property

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "norm": "post",
     "tie_embeddings": True,
     "position_encoding": "half",
+    "first_position": 0,
     "scale_embedding": True,
     "dropout": 0.1,
     "max_length": 256,
@@ -32,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "activation": ("relu", "gelu", "swish"),
     "norm": ("post", "pre"),
-    "position_encoding": ("half", "interleaved"),
+    "position_encoding": ("half", "interleaved", "marian"),
     "tie_embeddings": (True, False, "all", "output", "inputs", "none"),
     "scale_embedding": (True, False),
     "output_bias": (True, False),
@@ -50,6 +51,8 @@ _SIZES = (
     "decoder_ffn_dim",
     "max_length",
 )
+
+_MOST_FIRST_POSITION = 1 << 20
 
 
 def check_settings(given: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +92,7 @@ def check_settings(given: dict[str, Any]) -> dict[str, Any]:
             )
     settings["tie_embeddings"] = _tying(settings["tie_embeddings"], one_vocabulary)
     _check_heads(settings)
+    _check_positions(settings)
     _check_rates(settings)
     for name in ("pad_id", "eos_id", "start_id"):
         settings[name] = _integer(name, settings[name], 0, settings["target_vocabulary_size"])
@@ -130,6 +134,18 @@ def _check_heads(settings: dict[str, Any]) -> None:
                 f"`{name}` must divide `model_dim`; received {name}={settings[name]} and "
                 f"model_dim={settings['model_dim']}."
             )
+
+
+def _check_positions(settings: dict[str, Any]) -> None:
+    settings["first_position"] = _integer(
+        "first_position", settings["first_position"], 0, _MOST_FIRST_POSITION
+    )
+    dim = settings["model_dim"]
+    if settings["position_encoding"] == "marian" and (dim < 4 or dim % 2):
+        raise ValueError(
+            "`model_dim` must be even and at least 4 with position_encoding='marian'; received "
+            f"{dim}."
+        )
 
 
 def _check_rates(settings: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from keras_int8nmt.models.blocks import (
     DecoderBlock,
     EncoderBlock,
     length_mask,
-    position_table,
+    positions_of,
     source_lengths,
 )
 from keras_int8nmt.models.settings import check_settings, split_inputs
@@ -75,9 +75,7 @@ class Transformer(keras.Model):
         ):
             setattr(self, attribute, self.settings[attribute])
         self.scale = float(self.model_dim) ** 0.5 if self.settings["scale_embedding"] else 1.0
-        self.position_table = position_table(
-            self.max_length, self.model_dim, self.settings["position_encoding"]
-        )
+        self.position_table = positions_of(self.settings)
         self._make_embeddings()
         self._make_stacks()
         self._make_output()

@@ -25,7 +25,8 @@ CONFIGURATIONS = [
     {"norm": "post", "activation": "relu"},
     {"norm": "pre", "activation": "relu", "tie_embeddings": False},
     {"norm": "post", "activation": "gelu", "position_encoding": "interleaved"},
-    {"norm": "pre", "activation": "swish", "output_bias": False},
+    {"norm": "pre", "activation": "swish", "output_bias": False, "position_encoding": "marian",
+     "first_position": 1},
     {"norm": "post", "activation": "swish", "num_heads": 4, "target_vocabulary_size": 61,
      "tie_embeddings": "output"},
 ]  # fmt: skip

@@ -14,6 +14,7 @@ safetensors_numpy = pytest.importorskip("safetensors.numpy")
 from helpers.checkpoints import WRITERS, write_torch_legacy  # noqa: E402
 
 from keras_int8nmt.importers.marian import MarianFormatError, load_marian  # noqa: E402
+from keras_int8nmt.models.blocks import position_table  # noqa: E402
 from keras_int8nmt.models.build import copy_weights  # noqa: E402
 
 GOLDEN = Path(__file__).parents[1] / "data" / "marian"
@@ -201,6 +202,25 @@ def test_positions_and_copies_of_tied_tables_in_the_file_are_checked(folder):
     change_tensors(folder, lambda tensors: tensors["lm_head.weight"].fill(1))
     with pytest.raises(MarianFormatError, match=r"lm_head\.weight"):
         load_marian(folder)
+
+
+def test_positions_of_marian_are_offered(folder):
+    stored = load_marian(folder).position_table
+    change_tensors(
+        folder, lambda tensors: tensors.update({"model.encoder.embed_positions.weight": stored})
+    )
+    model = load_marian(folder, position_encoding="marian")
+    expected = position_table(model.max_length, model.model_dim, "marian")
+    np.testing.assert_array_equal(model.position_table, expected, strict=True)
+    assert not np.allclose(expected, stored, atol=0.01)
+    with np.load(folder / "reference.npz") as reference, pytest.raises(AssertionError):
+        assert_logits_agree(model, reference)
+
+
+@pytest.mark.parametrize("encoding", ["interleaved", "other", None])
+def test_other_positions_are_refused(folder, encoding):
+    with pytest.raises(ValueError, match=r"position_encoding.*'half', 'marian'"):
+        load_marian(folder, position_encoding=encoding)
 
 
 def test_learned_positions_are_refused(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import keras
 import numpy as np
@@ -34,6 +35,7 @@ SHAPES = [
     ("swish", "pre", "inputs", "half"),
     ("relu", "post", "output", "interleaved"),
     ("swish", "pre", True, "half"),
+    ("relu", "post", True, "marian"),
 ]
 
 
@@ -208,13 +210,17 @@ def test_decoding_runs_in_a_while_loop_of_unknown_sizes(quant):
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_a_saved_model_gives_the_same_bits(tmp_path, tie):
-    model = small(norm="pre", tie_embeddings=tie, decoder_num_heads=2, decoder_ffn_dim=40)
+    positions = {"position_encoding": "marian", "first_position": 1}
+    model = small(
+        norm="pre", tie_embeddings=tie, decoder_num_heads=2, decoder_ffn_dim=40, **positions
+    )
     perturb(model)
     data = dict(zip(("source", "target"), sentences(), strict=True))
     model.predict(data, verbose=0, callbacks=[CalibrationCallback()])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.get_config() == model.get_config()
+    assert positions.items() <= again.get_config().items()
     np.testing.assert_array_equal(again(data), model(data), strict=True)
     for old, new in zip(observers(model), observers(again), strict=True):
         assert old[0] == new[0]
@@ -260,6 +266,29 @@ def test_positions_are_those_of_the_papers():
     np.testing.assert_array_equal(half, np.concatenate([paper[:, 0::2], paper[:, 1::2]], axis=1))
 
 
+@pytest.mark.parametrize("first", [0, 1, 7])
+@pytest.mark.parametrize("dim", [4, 6, 32])
+def test_marian_positions_are_those_of_a_plain_loop(dim, first):
+    waves = dim // 2
+    expected = np.zeros((300, dim))
+    for i in range(300):
+        for k in range(waves):
+            angle = (first + i) * math.exp(-k * math.log(10000) / (waves - 1))
+            expected[i, k], expected[i, waves + k] = math.sin(angle), math.cos(angle)
+    table = position_table(300, dim, "marian", first)
+    assert table.dtype == np.float32
+    np.testing.assert_allclose(table, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["half", "interleaved", "marian"])
+def test_a_first_position_leaves_out_those_before_it(encoding):
+    model = small(position_encoding=encoding, first_position=2)
+    np.testing.assert_array_equal(
+        model.position_table, position_table(18, 16, encoding)[2:], strict=True
+    )
+    assert not np.allclose(model.position_table, small().position_table)
+
+
 def test_positions_are_not_weights():
     assert not any(w.shape == (16, 16) and "position" in w.path for w in small().weights)
 
@@ -286,6 +315,10 @@ class TestErrors:
             ({"activation": "tanh"}, "activation.*relu"),
             ({"norm": "rms"}, "norm.*post"),
             ({"position_encoding": "learned"}, "position_encoding.*half"),
+            ({"position_encoding": "marian", "model_dim": 2, "num_heads": 1}, "model_dim.*marian"),
+            ({"position_encoding": "marian", "model_dim": 5, "num_heads": 1}, "model_dim.*marian"),
+            ({"first_position": -1}, "first_position"),
+            ({"first_position": 0.5}, "first_position"),
             ({"tie_embeddings": "some"}, "tie_embeddings"),
             ({"tie_embeddings": "all", "target_vocabulary_size": 21}, "one vocabulary"),
             ({"scale_embedding": 1}, "scale_embedding"),

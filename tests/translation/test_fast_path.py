@@ -115,7 +115,7 @@ def test_streams_threads_and_batches_change_no_bit():
 # ---- every configuration of build_transformer ----
 
 SETTINGS = [
-    {"activation": "relu", "norm": "post"},
+    {"activation": "relu", "norm": "post", "position_encoding": "marian", "first_position": 3},
     {"activation": "gelu", "norm": "pre", "tie_embeddings": False},
     {"activation": "swish", "norm": "post", "position_encoding": "interleaved"},
     {"activation": "relu", "norm": "pre", "output_bias": False, "scale_embedding": False},
