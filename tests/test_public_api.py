@@ -72,7 +72,13 @@ ROOMS = {
         "open_model",
         "save_folder",
     },
-    "tokenizers": {"MarianTokenizer", "Tokenizer", "TokenizerError"},
+    "tokenizers": {
+        "BytePairEncoding",
+        "MarianTokenizer",
+        "SubwordNMTTokenizer",
+        "Tokenizer",
+        "TokenizerError",
+    },
     "translation": {"Hypothesis", "Translation", "Translator", "load_translator"},
 }
 # Faces whose names other tests hold.

@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
+    "BytePairEncoding": "tokenizers.subword_nmt",
     "MarianTokenizer": "tokenizers.marian",
+    "SubwordNMTTokenizer": "tokenizers.subword_tokenizer",
     "Tokenizer": "tokenizers.protocol",
-    "TokenizerError": "tokenizers.marian",
+    "TokenizerError": "tokenizers.errors",
 }
 
 __all__ = [
+    "BytePairEncoding",
     "MarianTokenizer",
+    "SubwordNMTTokenizer",
     "Tokenizer",
     "TokenizerError",
 ]
 
 if TYPE_CHECKING:
-    from keras_int8nmt.tokenizers.marian import MarianTokenizer, TokenizerError
+    from keras_int8nmt.tokenizers.errors import TokenizerError
+    from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.tokenizers.protocol import Tokenizer
+    from keras_int8nmt.tokenizers.subword_nmt import BytePairEncoding
+    from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

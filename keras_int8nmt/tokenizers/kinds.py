@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 class TokenizerKind(NamedTuple):
     """A kind of tokenizer.
 
-    `files` are all files that one may consist of; `mark`, among them, is there in any case and no
-    other kind has it. The class is imported when it is needed.
+    `files` are all files that one may consist of; `mark`, among them, is there in any case, and no
+    kind of a later row has it. The class is imported when it is needed.
     """
 
     mark: str
@@ -26,6 +26,15 @@ class TokenizerKind(NamedTuple):
 
 
 KINDS = [
+    TokenizerKind(
+        "source.bpe",
+        (
+            *("source.bpe", "target.bpe", "source.bpe.vocab", "target.bpe.vocab"),
+            *("vocab.json", "target_vocab.json", "tokenizer_config.json"),
+        ),
+        "keras_int8nmt.tokenizers.subword_tokenizer",
+        "SubwordNMTTokenizer",
+    ),
     TokenizerKind(
         "vocab.json",
         # The last three are not in every folder.

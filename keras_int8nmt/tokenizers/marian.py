@@ -10,12 +10,16 @@ from typing import Any
 
 import sentencepiece
 
-from keras_int8nmt._text import visible
-from keras_int8nmt._untrusted import json_object, read_bytes
+from keras_int8nmt._untrusted import json_object
 from keras_int8nmt.tokenizers.errors import TokenizerError
-
-_SPECIAL = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-_LANGUAGE_CODE = re.compile(r">>[^<>\s]+<<")
+from keras_int8nmt.tokenizers.language_codes import LanguageCodes
+from keras_int8nmt.tokenizers.vocabulary import (
+    CONFIG_FILE,
+    as_text,
+    parse_vocabulary,
+    read_file,
+    special_tokens,
+)
 
 
 class MarianTokenizer:
@@ -48,23 +52,25 @@ class MarianTokenizer:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        self.files = {name: _read(folder / name) for name in _FILES}
+        self.files = {name: read_file(folder / name) for name in _FILES}
         for name in _OPTIONAL_FILES:
             if os.path.lexists(folder / name):
-                self.files[name] = _read(folder / name)
+                self.files[name] = read_file(folder / name)
 
         self._source = _sentencepiece(folder / "source.spm", self.files["source.spm"])
         self._target = self._source
         # Many models have one for both; making one takes milliseconds.
         if self.files["target.spm"] != self.files["source.spm"]:
             self._target = _sentencepiece(folder / "target.spm", self.files["target.spm"])
-        self._ids = _vocabulary(folder / "vocab.json", self.files["vocab.json"])
+        self._ids = parse_vocabulary(folder / "vocab.json", self.files["vocab.json"])
         target_ids = self._ids
         if "target_vocab.json" in self.files:
             name = "target_vocab.json"
-            target_ids = _vocabulary(folder / name, self.files[name])
-        config = json_object(folder / _CONFIG, self.files.get(_CONFIG, b"{}"), TokenizerError)
-        self._codes = sorted(filter(_LANGUAGE_CODE.fullmatch, self._ids))
+            target_ids = parse_vocabulary(folder / name, self.files[name])
+        config = json_object(
+            folder / CONFIG_FILE, self.files.get(CONFIG_FILE, b"{}"), TokenizerError
+        )
+        self._codes = LanguageCodes(self._ids)
         added, hidden = self._added_tokens(folder, config)
         self._added = _Added(added, self._ids)
         # A piece of the target's own vocabulary may have the id.
@@ -73,7 +79,7 @@ class MarianTokenizer:
         target_ids = {**target_ids, **self._target_added.ids}
         self._pieces = {i: piece for piece, i in target_ids.items()}
 
-        tokens = self._special_tokens(folder / _CONFIG, config)
+        tokens = special_tokens(folder / CONFIG_FILE, config)
         for token in tokens.values():
             if token not in self._ids:
                 raise TokenizerError(f"{folder / 'vocab.json'} has no piece {token!r}.")
@@ -94,10 +100,10 @@ class MarianTokenizer:
     ) -> tuple[dict[str, int], frozenset[str]]:
         """Tokens that `vocab.json` lacks, with their ids, and those of them that are special."""
         added: dict[str, int] = {}
-        told = [(_ADDED, _vocabulary(folder / _ADDED, self.files.get(_ADDED, b"{}")))]
-        more, special = _added_of_config(folder / _CONFIG, config)
+        told = [(_ADDED, parse_vocabulary(folder / _ADDED, self.files.get(_ADDED, b"{}")))]
+        more, special = _added_of_config(folder / CONFIG_FILE, config)
         names = {i: piece for piece, i in self._ids.items()}
-        for file, tokens in [*told, (_CONFIG, more)]:
+        for file, tokens in [*told, (CONFIG_FILE, more)]:
             for token, i in tokens.items():
                 known = self._ids.get(token, added.get(token))
                 if not token or known not in (None, i) or names.get(i, token) != token:
@@ -109,17 +115,6 @@ class MarianTokenizer:
                 if token not in self._ids:
                     added[token] = i
         return added, special & added.keys()
-
-    def _special_tokens(self, path: Path, config: dict[str, Any]) -> dict[str, str]:
-        tokens = {}
-        for name, default in _SPECIAL.items():
-            token = config.get(name, default)
-            # `transformers` also writes {"content": "<pad>", "lstrip": false, ...}.
-            token = token.get("content") if isinstance(token, dict) else token
-            if not isinstance(token, str):
-                raise TokenizerError(f"{path}: {name!r} must be text; it is {token!r}.")
-            tokens[name] = token
-        return tokens
 
     @property
     def source_ids(self) -> Collection[int]:
@@ -134,39 +129,22 @@ class MarianTokenizer:
     @property
     def language_codes(self) -> list[str]:
         """The language codes of the vocabulary, such as ">>deu<<": one of them begins a text."""
-        return list(self._codes)
+        return list(self._codes.codes)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` and the end token."""
-        code, text = self._split(text)
+        code, text = self._codes.split(text)
         ids = [self._ids.get(code, self.unk_id)] if code else []
         pieces = self._pieces_to_ids(text, self._source, self._source_pieces, self._added)
         return [*ids, *pieces, self.eos_id]
 
     def has_text(self, text: str) -> bool:
         """Whether there is anything to translate; language codes are nothing."""
-        code, rest = self._split(text)
-        while code in self._ids:
-            text = rest
-            code, rest = self._split(text)
-        return visible(text)
+        return self._codes.has_text(text, self._ids)
 
     def remark(self, text: str) -> str | None:
         """What whoever sent a text should know of it: a language code that the model has not."""
-        code, _ = self._split(text)
-        if not code or code in self._ids:
-            return None
-        some = ", ".join(self._codes[:_NAMED_CODES])
-        more = ", ..." if len(self._codes) > _NAMED_CODES else ""
-        return f"begins with {code}, which the model does not have; it has {some}{more}"
-
-    def _split(self, text: str) -> tuple[str, str]:
-        """The language code at the start, "" without one, and what follows."""
-        code = _LANGUAGE_CODE.match(text, len(text) - len(text.lstrip()))
-        # Where there are none it is text like any other.
-        if code is None or not self._codes:
-            return "", text
-        return code.group(), text[code.end() :]
+        return self._codes.remark(text, self._ids)
 
     def encode_target(self, text: str) -> list[int]:
         """Token ids of a translation and the end token: what a decoder learns to produce."""
@@ -176,8 +154,7 @@ class MarianTokenizer:
     def _pieces_to_ids(
         self, text: str, model: Any, ids: dict[str, int], added: _Added
     ) -> list[int]:
-        # Half of a surrogate pair is not text and can't be written as UTF-8.
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = as_text(text)
         get, unknown = ids.get, self.unk_id
         found: list[int] = []
         for part in added.split(text):
@@ -229,17 +206,10 @@ class _Added:
         return [text] if self._pattern is None else [p for p in self._pattern.split(text) if p]
 
 
-_CONFIG, _ADDED = "tokenizer_config.json", "added_tokens.json"
-_NAMED_CODES = 10
+_ADDED = "added_tokens.json"
 _MOST_ADDED = 10_000
 _FILES = ("source.spm", "target.spm", "vocab.json")
-# A vocabulary of a million pieces has a third of it.
-_MOST_BYTES = 64 << 20
-_OPTIONAL_FILES = ("target_vocab.json", _CONFIG, _ADDED)
-
-
-def _read(path: Path) -> bytes:
-    return read_bytes(path, _MOST_BYTES, TokenizerError)
+_OPTIONAL_FILES = ("target_vocab.json", CONFIG_FILE, _ADDED)
 
 
 def _sentencepiece(path: Path, content: bytes) -> Any:
@@ -249,16 +219,6 @@ def _sentencepiece(path: Path, content: bytes) -> Any:
         return sentencepiece.SentencePieceProcessor(model_proto=content)
     except Exception as error:  # which class it is depends on the release of sentencepiece
         raise TokenizerError(f"{path} is not a SentencePiece model: {error}") from error
-
-
-def _vocabulary(path: Path, content: bytes) -> dict[str, int]:
-    ids = json_object(path, content, TokenizerError)
-    for piece, i in ids.items():
-        if type(i) is not int or not 0 <= i < 1 << 31:
-            raise TokenizerError(f"{path}: the id of piece {piece!r} is {i!r}.")
-    if len(set(ids.values())) != len(ids):
-        raise TokenizerError(f"{path} gives one id to several pieces.")
-    return ids
 
 
 def _added_of_config(path: Path, config: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
