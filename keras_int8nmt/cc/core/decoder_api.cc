@@ -2,6 +2,11 @@
 
 #include <unistd.h>
 
+// __GLIBC__ is known after a header of the C library.
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -111,6 +116,14 @@ std::unique_ptr<const Model> ReadModel(const KerasInt8nmtModelSpec& spec) {
   return std::make_unique<const Model>(&reader);
 }
 
+// What streams allocated lies between what others hold: glibc keeps it, and each load leaves a
+// little more. Takes half a millisecond.
+void GiveMemoryBack() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 // What the caller holds of a pool, and of a request.
 struct PoolHandle {
   std::shared_ptr<Pool> pool;
@@ -168,6 +181,7 @@ void keras_int8nmt_pool_destroy(void* pool) {
   // Requests may hold it for longer than the model's tensors are there.
   PoolOf(pool).pool->Close();
   delete &PoolOf(pool);
+  keras_int8nmt::GiveMemoryBack();
 }
 
 void* keras_int8nmt_request_submit(void* pool, const int32_t* ids, const int64_t* offsets,
