@@ -11,6 +11,9 @@ constexpr int kSpins = 2000;
 void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  // `yield` does nothing on most of these CPUs; this takes as long as x86's pause.
+  asm volatile("isb" ::: "memory");
 #else
   std::this_thread::yield();
 #endif

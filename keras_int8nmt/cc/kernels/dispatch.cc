@@ -8,6 +8,10 @@
 #include "int8.h"
 #include "isa.h"
 
+#if defined(__aarch64__)
+#include "cpu_aarch64.h"
+#endif
+
 namespace keras_int8nmt {
 namespace {
 
@@ -26,6 +30,7 @@ struct Row {
 #endif
 #if defined(__aarch64__)
 #define FOR_aarch64(...) __VA_ARGS__
+#define CPU_HAS(feature) CpuHas(feature)
 #else
 #define FOR_aarch64(...)
 #endif

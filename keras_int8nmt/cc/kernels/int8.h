@@ -204,8 +204,8 @@ struct Kernels {
 };
 
 // The table in force: the best set that this CPU has and the library was built with, or what
-// KERAS_INT8NMT_ISA names (generic, avx2, avx512, avx512_vnni). Throws std::runtime_error that
-// names the choices when that is unknown or absent here.
+// KERAS_INT8NMT_ISA names (a row of instruction_sets.def). Throws std::runtime_error that names the
+// choices when that is unknown or absent here.
 const Kernels& ActiveKernels();
 // By name, or null when unknown or not for this CPU. "reference" is the plain loops.
 const Kernels* KernelsFor(const char* isa);

@@ -183,7 +183,7 @@ class Call {
     FakeTensor weights = FakeTensor::Of(TF_INT8, {k, n});
     auto* values = reinterpret_cast<int8_t*>(weights.data->data());
     input_.Fill(values, weights.data->size());
-    for (char& w : *weights.data) w = w == -128 ? 0 : w;
+    for (size_t i = 0; i < weights.data->size(); ++i) values[i] = values[i] == -128 ? 0 : values[i];
     FakeResult made = Do("PackWeights", {weights});
     FakeTensor packed = made.outputs.empty() ? FakeTensor::Of(TF_UINT8, {0}) : made.outputs[0];
     if (input_.Rarely() && !packed.data->empty()) {
