@@ -24,6 +24,7 @@ _HOMES = {
     "CalibrationCallback": "callbacks.calibration",
     "calibrate": "calibration.from_sentences",
     "balance": "calibration.smooth_quant",
+    "parallel_dataset": "training.dataset",
     "simulate": "layers.model_state",
     "prepare_training": "layers.model_training",
     "finish_training": "layers.model_training",
@@ -90,6 +91,7 @@ __all__ = [
     "load_saved_model",
     "load_translator",
     "measure_quality",
+    "parallel_dataset",
     "prepare_training",
     "save_folder",
     "simulate",
@@ -133,6 +135,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.thresholds.errors import CalibrationError
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.tokenizers.protocol import Tokenizer
+    from keras_int8nmt.training.dataset import parallel_dataset
     from keras_int8nmt.translation.translator import Translator, load_translator
 else:
     __getattr__, __dir__ = lazy_face(

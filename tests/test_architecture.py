@@ -82,6 +82,8 @@ ROOMS = [
         Room("callbacks", "keras"),
         Room("importers", "numpy keras"),
         Room("conversion", "numpy keras"),
+        Room("training", "numpy keras sentencepiece"),
+        Room("training.tf_data", "tensorflow"),
     ],
     [Room("calibration", "numpy keras"), Room("calibration.feeds", "numpy tensorflow")],
     [

@@ -117,22 +117,3 @@ def test_batches_hold_each_pair_once_and_have_few_shapes(monkeypatch):
     assert sorted(shapes) == [(6, 10), (8, 8), (16, 4)]
     assert sorted(seen) == sorted(2 * [n for n in fits if lengths[n][1] > 1])
     assert orders[0] != orders[1]
-
-
-def test_smoothed_loss_is_that_of_smoothed_labels(monkeypatch):
-    import keras
-    import numpy as np
-
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    from train_multi30k import SmoothedCrossEntropy
-
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 3, (2, 5, 7)).astype(np.float32)
-    labels = rng.integers(0, 7, (2, 5))
-    weights = (rng.random((2, 5)) < 0.6).astype(np.float32)
-    smooth = keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=0.1, reduction=None
-    )(np.eye(7)[labels], logits)
-    expected = (np.array(smooth) * weights).sum() / weights.sum()
-    found = SmoothedCrossEntropy(0.1)(labels, logits, sample_weight=weights)
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)

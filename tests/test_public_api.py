@@ -42,6 +42,7 @@ NAMES = {
     "load_saved_model",
     "load_translator",
     "measure_quality",
+    "parallel_dataset",
     "prepare_training",
     "save_folder",
     "simulate",
@@ -78,6 +79,14 @@ ROOMS = {
         "SubwordNMTTokenizer",
         "Tokenizer",
         "TokenizerError",
+    },
+    "training": {
+        "CorpusError",
+        "InverseSquareRoot",
+        "PairCounts",
+        "ParallelDataset",
+        "SmoothedCrossEntropy",
+        "parallel_dataset",
     },
     "translation": {"Hypothesis", "Translation", "Translator", "load_translator"},
 }
