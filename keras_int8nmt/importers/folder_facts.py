@@ -66,7 +66,7 @@ def describe(folder: Path) -> dict[str, Any]:
     def tokenizer() -> None:
         from keras_int8nmt.tokenizers.kinds import open_tokenizer
 
-        made = open_tokenizer("vocab.json", folder)
+        made = open_tokenizer("source.spm", folder)
         ids = {side: len(getattr(made, f"{side}_ids")) for side in ("source", "target")}
         facts["tokenizer"] = {"SentencePiece with": "vocab.json", **ids}
         if made.language_codes:

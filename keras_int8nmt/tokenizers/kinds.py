@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 class TokenizerKind(NamedTuple):
     """A kind of tokenizer.
 
-    `files` are all files that one may consist of; `mark`, among them, is there in any case, and no
-    kind of a later row has it. The class is imported when it is needed.
+    `files` are all files that one may consist of; `mark`, among them, is there in any case and no
+    other kind has it. The class is imported when it is needed.
     """
 
     mark: str
@@ -36,7 +36,7 @@ KINDS = [
         "SubwordNMTTokenizer",
     ),
     TokenizerKind(
-        "vocab.json",
+        "source.spm",
         # The last three are not in every folder.
         (
             *("source.spm", "target.spm", "vocab.json"),
