@@ -8,10 +8,12 @@ says what else a reader must check.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import mmap
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +32,8 @@ _FORMS = {"F32": ("f", 4), "I8": ("b", 1), "U8": ("B", 1)}
 _NAMES = {"float32": "F32", "int8": "I8", "uint8": "U8"}
 # Those of a model of a hundred layers are a tenth of it.
 _MOST_JSON = 16 << 20
+# Bytes from which on a tensor is looked for among the others.
+_LEAST_SAME = 4096
 
 
 class SpecFileError(KerasInt8nmtError, ValueError):
@@ -49,12 +53,14 @@ def write_spec(spec: ModelSpec, folder: str | os.PathLike[str]) -> None:
     if spec.packed:
         raise ValueError("A spec is written with plain weights; this one's are packed.")
     folder = Path(folder)
-    content = {"format": FORMAT, "settings": dict(spec.settings)}
+    same = _same(spec.tensors)
+    content = {"format": FORMAT, "settings": dict(spec.settings), "same": same}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
     header: dict[str, Any] = {}
+    stored = [(name, tensor) for name, tensor in spec.tensors.items() if name not in same]
     # Types of more bytes first: each tensor begins at a multiple of the bytes of its elements.
-    ordered = sorted(spec.tensors.items(), key=lambda item: -item[1].itemsize)
+    ordered = sorted(stored, key=lambda item: -item[1].itemsize)
     end = 0
     for name, tensor in ordered:
         begin, end = end, end + tensor.nbytes
@@ -78,8 +84,14 @@ def read_spec(folder: str | os.PathLike[str]) -> ModelSpec:
         SpecFileError: for a file that is missing, damaged, of another format or version, or holds
             what no spec may hold.
     """
-    settings = _read_settings(Path(folder) / SETTINGS_FILE)
+    settings, same = _read_settings(Path(folder) / SETTINGS_FILE)
     tensors = _read_tensors(Path(folder) / TENSORS_FILE)
+    for name, other in same.items():
+        if name in tensors or other not in tensors or other in same:
+            raise SpecFileError(
+                f"{str(Path(folder) / SETTINGS_FILE)!r}: {name!r} can't be the same as {other!r}."
+            )
+    tensors.update({name: tensors[other] for name, other in same.items()})
     try:
         return ModelSpec(settings, tensors, packed=False)
     except TypeError as error:
@@ -101,7 +113,21 @@ def forget(tensor: memoryview) -> None:
         mapped.madvise(mmap.MADV_DONTNEED, first, length)
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _same(tensors: Mapping[str, memoryview]) -> dict[str, str]:
+    """Large tensors that have the bytes of an earlier one, and which that is: tied tables."""
+    same: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        if tensor.nbytes >= _LEAST_SAME:
+            content = hashlib.sha256(tensor).digest()
+            other = first.setdefault((dtype_of(tensor), tensor.shape, content), name)
+            if other != name:
+                same[name] = other
+    return same
+
+
+def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings, and the tensors that are the same as another."""
     content = json_value(path, _bytes(path, _MOST_JSON), SpecFileError)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SpecFileError(f"{str(path)!r} holds no settings of a {FORMAT}.")
@@ -119,7 +145,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
             raise SpecFileError(f"{str(path)!r}: the setting {name!r} is not of plain letters.")
         if whole and not -(1 << 63) <= value < 1 << 63:
             raise SpecFileError(f"{str(path)!r}: the setting {name!r} has more than 64 bits.")
-    return settings
+    same = content.get("same", {})
+    if not isinstance(same, dict) or not all(
+        isinstance(other, str) and _is_plain(name) for name, other in same.items()
+    ):
+        raise SpecFileError(f'{str(path)!r}: the entry "same" must give names by their names.')
+    return settings, same
 
 
 def _is_plain(text: str) -> bool:

@@ -152,3 +152,52 @@ def test_a_setting_that_is_neither_a_number_nor_a_word_is_refused(folder, value)
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(SpecFileError, match="scale"):
         read_spec(folder)
+
+
+def spec_with_tied_tables() -> ModelSpec:
+    table = np.random.default_rng(2).integers(-127, 128, (100, 64)).astype(np.int8)
+    other = table.copy()
+    other[-1, -1] ^= 1
+    return ModelSpec(
+        {"format_version": FORMAT_VERSION},
+        {
+            "source.table": table,
+            "target.table": table.copy(),
+            "other.table": other,
+            "transposed.weights": table.reshape(64, 100),
+        },
+        packed=False,
+    )
+
+
+def test_tied_tables_are_stored_once(tmp_path):
+    spec = spec_with_tied_tables()
+    write_spec(spec, tmp_path)
+    stored = json.loads((tmp_path / SETTINGS_FILE).read_bytes())["same"]
+    assert stored == {"target.table": "source.table"}
+    assert (tmp_path / TENSORS_FILE).stat().st_size < 3 * 6400 + 1000
+    read = read_spec(tmp_path)
+    assert set(read.tensors) == set(spec.tensors)
+    for name, tensor in spec.tensors.items():
+        np.testing.assert_array_equal(read.tensors[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ["target.table"],
+        {"target.table": 1},
+        {"target.table": "none.table"},
+        {"source.table": "other.table"},
+        {"target.table": "target.table"},
+        {"a": "target.table", "target.table": "source.table"},
+        {"\ud800": "source.table"},
+    ],
+)
+def test_tensors_that_are_the_same_as_none_are_refused(tmp_path, same):
+    write_spec(spec_with_tied_tables(), tmp_path)
+    path = tmp_path / SETTINGS_FILE
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**content, "same": same}), encoding="utf-8")
+    with pytest.raises(SpecFileError, match=re.escape(SETTINGS_FILE)):
+        read_spec(tmp_path)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_int8nmt.bench.errors import BenchError
+from keras_int8nmt.runtime.spec_file import TENSORS_FILE
 
 LOADS = 100
 # What the first loads leave behind stays: imports, threads' stacks, the allocator's own.
@@ -43,6 +44,30 @@ translator = ctranslate2.Translator(place, compute_type="int8", intra_threads=1)
     del translator""",
 )
 
+# The peak since the package is imported, and what there was then, in KiB.
+_LOADING = """
+import sys
+from keras_int8nmt import load_translator
+def status(key):
+    with open("/proc/self/status", encoding="ascii") as file:
+        return int(file.read().partition(key + ":")[2].split()[0])
+before = status("VmRSS")
+with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+    file.write("5")
+translator = load_translator(sys.argv[1])
+print(status("VmHWM") - before)
+"""
+
+
+def growth_while_loading(runtime: Path) -> tuple[float, float]:
+    """MB by which a fresh process grows at most while it loads a model, and MB of its weights.
+
+    Args:
+        runtime: A folder with a spec; its weights are all tensors that its file holds.
+    """
+    grown = json.loads(_output(_LOADING, runtime)) * 1024
+    return grown / 1e6, (runtime / TENSORS_FILE).stat().st_size / 1e6
+
 
 def resident_after_loads(
     runtime: Path, ctranslate2: Path, ids: Sequence[int], loads: int = LOADS
@@ -65,9 +90,14 @@ def slope_kb(resident: Sequence[float]) -> float:
 
 
 def _run(program: str, place: Path, ids: Sequence[int], loads: int) -> list[float]:
-    words: list[Any] = [sys.executable, "-c", program, place, json.dumps(list(ids)), loads]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    found: list[float] = json.loads(_output(program, place, json.dumps(list(ids)), loads))
+    return found
+
+
+def _output(program: str, *words: Any) -> str:
+    """What a program printed in a process of its own."""
+    command = [sys.executable, "-c", program, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"A measured process failed: {done.stderr.strip()[-500:]}")
-    found: list[float] = json.loads(done.stdout)
-    return found
+    return done.stdout

@@ -39,6 +39,7 @@ def markdown(figures: dict[str, Any], plot: str | None) -> str:
     machine = "; ".join(f"{key}: {value}" for key, value in figures["machine"].items())
     parts = [_INTRODUCTION, f"Machine: {machine}.\n"]
     parts.append(table(_HEAD, [_cells(row) for row in figures["rows"]]))
+    parts += [_growth_text(name, *growth) for name, growth in figures["growth"].items()]
     parts += [_loads_text(name, sides) for name, sides in figures["loads"].items()]
     if plot is not None:
         parts.append(f"![Resident memory after each load]({plot})\n")
@@ -71,6 +72,13 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     ours, peer = f"{row['ours']:.3g}", f"{row['peer']:.3g}"
     ratio, spread = f"{row['ratio']:.2f}", f"{100 * row['spread']:.0f} %"
     return row["name"], row["case"], ours, peer, row["unit"], ratio, spread
+
+
+def _growth_text(model: str, grown: float, weights: float) -> str:
+    return (
+        f"Loading the model {model} grows a process by at most {grown:.1f} MB, "
+        f"{grown / weights:.2f} times its weights as they are stored ({weights:.1f} MB).\n"
+    )
 
 
 def _loads_text(model: str, sides: Mapping[str, Sequence[float]]) -> str:

@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt.bench.errors import BenchError
-from keras_int8nmt.bench.startup.loads import LOADS, resident_after_loads
+from keras_int8nmt.bench.startup.loads import (
+    LOADS,
+    growth_while_loading,
+    resident_after_loads,
+)
 from keras_int8nmt.bench.startup.report import write_docs
 from keras_int8nmt.bench.timing import Measurement, machine, row
 from keras_int8nmt.bench.translation.models import build_in_process
@@ -128,16 +132,18 @@ def run_startup(
         docs: Folder to write a table and a plot into.
 
     Returns:
-        `machine`, `loads` (by model and side, the MB after each) and `rows`: seconds and peak
-        memory of one sentence, beam 4: `load_translator`, `load_folder` with Keras, and of a model
-        with a tokenizer the command `translate`, each against CTranslate2 with SentencePiece. Above
-        1 ours is faster, or smaller.
+        `machine`, `loads` (by model and side, the MB after each), `growth` (by model, the MB by
+        which loading grows a process at most, and those of the weights) and `rows`: seconds and
+        peak memory of one sentence, beam 4: `load_translator`, `load_folder` with Keras, and of a
+        model with a tokenizer the command `translate`, each against CTranslate2 with SentencePiece.
+        Above 1 ours is faster, or smaller.
 
     Raises:
         BenchError: when a command fails, or CTranslate2 is not installed.
     """
     rows: list[dict[str, Any]] = []
     resident: dict[str, dict[str, list[float]]] = {}
+    growth: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory(prefix="keras-int8nmt-startup-") as place:
         for name in models:
             folder = Path(place) / name
@@ -147,7 +153,8 @@ def run_startup(
             rows += _rows(name, _commands(name, folder), turns)
             places = folder / "runtime", folder / "ctranslate2-int8"
             resident[name] = resident_after_loads(*places, _ids(folder), loads)
-    figures = {"machine": machine(), "rows": rows, "loads": resident}
+            growth[name] = growth_while_loading(folder / "runtime")
+    figures = {"machine": machine(), "rows": rows, "loads": resident, "growth": growth}
     if docs is not None:
         write_docs(Path(docs), figures)
     return figures
