@@ -31,7 +31,8 @@ def test_every_road_gives_seconds_and_memory_beside_the_peer(tmp_path):
         "CTranslate2": 5,
     }
     grown, weights = figures["growth"]["nano"]
-    assert grown > 0 and weights > 0
+    assert grown > 0
+    assert weights > 0
     page = (tmp_path / report.PAGE).read_text(encoding="utf-8")
     assert "5 loads and frees of the model nano in one process: ours" in page
     assert "Loading the model nano grows a process by at most" in page
