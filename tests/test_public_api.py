@@ -62,7 +62,13 @@ UNLISTED = {
 ROOMS = {
     "autotuning": {"AutotuneResult", "Candidate", "autotune"},
     "callbacks": {"CalibrationCallback"},
-    "importers": {"MarianFormatError", "from_tfmot", "load_marian"},
+    "importers": {
+        "CTranslate2FormatError",
+        "MarianFormatError",
+        "from_tfmot",
+        "load_ctranslate2",
+        "load_marian",
+    },
     "models": {"Transformer", "build_transformer", "copy_weights"},
     "storage": {
         "ModelFolderError",
@@ -76,6 +82,7 @@ ROOMS = {
     "tokenizers": {
         "BytePairEncoding",
         "MarianTokenizer",
+        "PieceTokenizer",
         "SubwordNMTTokenizer",
         "Tokenizer",
         "TokenizerError",

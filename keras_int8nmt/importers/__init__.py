@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
-    "MarianFormatError": "importers.marian",
+    "CTranslate2FormatError": "importers.errors",
+    "MarianFormatError": "importers.errors",
+    "load_ctranslate2": "importers.ctranslate2",
     "load_marian": "importers.marian",
     "from_tfmot": "importers.tfmot",
 }
 
 __all__ = [
+    "CTranslate2FormatError",
     "MarianFormatError",
     "from_tfmot",
+    "load_ctranslate2",
     "load_marian",
 ]
 
 if TYPE_CHECKING:
-    from keras_int8nmt.importers.marian import MarianFormatError, load_marian
+    from keras_int8nmt.importers.ctranslate2 import load_ctranslate2
+    from keras_int8nmt.importers.errors import CTranslate2FormatError, MarianFormatError
+    from keras_int8nmt.importers.marian import load_marian
     from keras_int8nmt.importers.tfmot import from_tfmot
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -105,7 +105,9 @@ def parameters(settings: Mapping[str, Any]) -> int:
     tables = source + (target if tying in ("output", "none") else 0)
     tables += target if tying in ("inputs", "none") else 0
     attention, norm = 4 * (dim * dim + dim), 2 * dim
-    total = tables * dim + target
+    total = tables * dim + target * settings["output_bias"]
+    # The norms at the ends of the stacks.
+    total += 2 * norm if settings["norm"] == "pre" else 0
     for stack, ffn, attentions in (("encoder", "ffn_dim", 1), ("decoder", "decoder_ffn_dim", 2)):
         width = settings[ffn]
         block = attentions * (attention + norm) + norm + 2 * dim * width + width + dim

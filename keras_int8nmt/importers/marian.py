@@ -20,8 +20,8 @@ from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.generation_config import not_done_message, read_generation
 from keras_int8nmt.importers.storages import open_storage
 from keras_int8nmt.importers.tensors import Tensors, check_sizes
-from keras_int8nmt.models.blocks import position_table
 from keras_int8nmt.models.build import build_on_tables
+from keras_int8nmt.models.sinusoids import position_table
 from keras_int8nmt.models.transformer import Transformer
 
 # What such a file holds, whichever its model is given.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt._untrusted import inside
+from keras_int8nmt.importers.ct2_vocabularies import is_ctranslate2
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.tokenizers.errors import TokenizerError
 from keras_int8nmt.tokenizers.fit import check_fit, lacking_message
@@ -61,6 +62,15 @@ def has_file(name: str) -> Callable[[Path], bool]:
 
 # The first one that recognises a folder has it: particular formats before general ones.
 FORMATS = [
+    Format(
+        name="CTranslate2",
+        mark="model.bin",
+        # Before Marian's, since both may have a config.json.
+        recognises=is_ctranslate2,
+        load=("keras_int8nmt.importers.ctranslate2", "load_ctranslate2"),
+        tokenizer=("keras_int8nmt.importers.ct2_tokenizer", "open_tokenizer"),
+        describe=("keras_int8nmt.importers.ct2_facts", "describe"),
+    ),
     Format(
         name="Marian",
         mark="config.json",

@@ -15,7 +15,8 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     optional_params,
     params_config,
 )
-from keras_int8nmt.models.blocks import positions_of, source_lengths
+from keras_int8nmt.models.blocks import source_lengths
+from keras_int8nmt.models.sinusoids import positions_of
 from keras_int8nmt.models.spec import Stack, transformer_spec
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams

@@ -22,10 +22,10 @@ from keras_int8nmt.models.blocks import (
     DecoderBlock,
     EncoderBlock,
     length_mask,
-    positions_of,
     source_lengths,
 )
 from keras_int8nmt.models.settings import check_settings, split_inputs
+from keras_int8nmt.models.sinusoids import positions_of
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.search_options import SearchOptions

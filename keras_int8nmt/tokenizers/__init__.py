@@ -9,6 +9,7 @@ from keras_int8nmt._faces import lazy_face
 _HOMES = {
     "BytePairEncoding": "tokenizers.subword_nmt",
     "MarianTokenizer": "tokenizers.marian",
+    "PieceTokenizer": "tokenizers.piece_tokenizer",
     "SubwordNMTTokenizer": "tokenizers.subword_tokenizer",
     "Tokenizer": "tokenizers.protocol",
     "TokenizerError": "tokenizers.errors",
@@ -17,6 +18,7 @@ _HOMES = {
 __all__ = [
     "BytePairEncoding",
     "MarianTokenizer",
+    "PieceTokenizer",
     "SubwordNMTTokenizer",
     "Tokenizer",
     "TokenizerError",
@@ -25,6 +27,7 @@ __all__ = [
 if TYPE_CHECKING:
     from keras_int8nmt.tokenizers.errors import TokenizerError
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
+    from keras_int8nmt.tokenizers.piece_tokenizer import PieceTokenizer
     from keras_int8nmt.tokenizers.protocol import Tokenizer
     from keras_int8nmt.tokenizers.subword_nmt import BytePairEncoding
     from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer

@@ -27,6 +27,12 @@ class TokenizerKind(NamedTuple):
 
 KINDS = [
     TokenizerKind(
+        "pieces.json",
+        ("pieces.json", "pieces.spm", "pieces.target.spm", "pieces.bpe"),
+        "keras_int8nmt.tokenizers.piece_tokenizer",
+        "PieceTokenizer",
+    ),
+    TokenizerKind(
         "source.bpe",
         (
             *("source.bpe", "target.bpe", "source.bpe.vocab", "target.bpe.vocab"),

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
-
 from keras_int8nmt._untrusted import json_object
 from keras_int8nmt.tokenizers.errors import TokenizerError
 from keras_int8nmt.tokenizers.language_codes import LanguageCodes
+from keras_int8nmt.tokenizers.sentencepiece_model import open_sentencepiece
 from keras_int8nmt.tokenizers.vocabulary import (
     CONFIG_FILE,
     as_text,
@@ -57,11 +56,11 @@ class MarianTokenizer:
             if os.path.lexists(folder / name):
                 self.files[name] = read_file(folder / name)
 
-        self._source = _sentencepiece(folder / "source.spm", self.files["source.spm"])
+        self._source = open_sentencepiece(folder / "source.spm", self.files["source.spm"])
         self._target = self._source
         # Many models have one for both; making one takes milliseconds.
         if self.files["target.spm"] != self.files["source.spm"]:
-            self._target = _sentencepiece(folder / "target.spm", self.files["target.spm"])
+            self._target = open_sentencepiece(folder / "target.spm", self.files["target.spm"])
         self._ids = parse_vocabulary(folder / "vocab.json", self.files["vocab.json"])
         target_ids = self._ids
         if "target_vocab.json" in self.files:
@@ -210,15 +209,6 @@ _ADDED = "added_tokens.json"
 _MOST_ADDED = 10_000
 _FILES = ("source.spm", "target.spm", "vocab.json")
 _OPTIONAL_FILES = ("target_vocab.json", CONFIG_FILE, _ADDED)
-
-
-def _sentencepiece(path: Path, content: bytes) -> Any:
-    try:
-        if not content:
-            raise ValueError("it is empty")
-        return sentencepiece.SentencePieceProcessor(model_proto=content)
-    except Exception as error:  # which class it is depends on the release of sentencepiece
-        raise TokenizerError(f"{path} is not a SentencePiece model: {error}") from error
 
 
 def _added_of_config(path: Path, config: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:

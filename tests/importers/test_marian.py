@@ -14,8 +14,8 @@ safetensors_numpy = pytest.importorskip("safetensors.numpy")
 from helpers.checkpoints import WRITERS, write_torch_legacy  # noqa: E402
 
 from keras_int8nmt.importers.marian import MarianFormatError, load_marian  # noqa: E402
-from keras_int8nmt.models.blocks import position_table  # noqa: E402
 from keras_int8nmt.models.build import copy_weights  # noqa: E402
+from keras_int8nmt.models.sinusoids import position_table  # noqa: E402
 
 GOLDEN = Path(__file__).parents[1] / "data" / "marian"
 NAMES = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())

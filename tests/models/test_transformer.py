@@ -13,8 +13,9 @@ from helpers.jax_process import check_on_jax
 
 from keras_int8nmt.calibration import observers
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
-from keras_int8nmt.models.blocks import position_table, source_lengths
+from keras_int8nmt.models.blocks import source_lengths
 from keras_int8nmt.models.build import build_transformer, copy_weights
+from keras_int8nmt.models.sinusoids import position_table
 
 RNG = np.random.default_rng(0)
 SMALL = {
