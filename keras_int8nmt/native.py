@@ -124,6 +124,78 @@ def int8_peak(seconds: float = 0.2) -> float:
     return 0.0 if loaded is None else float(loaded.keras_int8nmt_int8_peak(seconds))
 
 
+def gemm_choice() -> dict[str, Any]:
+    """What the choice of an INT8 back end for each shape depends on.
+
+    Returns:
+        `measured`: whether back ends are measured: there may be several, and `KERAS_INT8NMT_GEMM`
+        asks for none of them. `build`: the id of the library. `rows`: the counts of rows of inputs
+        that are measured.
+
+    Raises:
+        RuntimeError: Without the native library.
+    """
+    return _told(require_functions().keras_int8nmt_gemm_choice())
+
+
+def measure_gemm(k: int, n: int, seconds: float) -> dict[str, Any]:
+    """Times the INT8 back ends of this CPU on products with weights `[k, n]`; chooses none.
+
+    Args:
+        k, n: The shape. Of wide weights some columns are multiplied; weights of more than 8 times
+            as many columns as rows are taken for those of an output projection, whose product ends
+            in the choice of the best columns.
+        seconds: About how long it may take; oneDNN is loaded besides, once a process.
+
+    Returns:
+        `fastest`: the name of a back end. `columns`: how many were multiplied. `seconds`: by name
+        the seconds of a product of each count of rows, 0.0 where it was too far behind to be asked.
+
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty or too large.
+    """
+    functions = require_functions()
+    k, n = whole("k", k, 0, MOST_INT32), whole("n", n, 0, MOST_INT32)
+    return _told(functions.keras_int8nmt_measure_gemm(k, n, number("seconds", seconds, 0.0, 60.0)))
+
+
+def set_gemm(k: int, n: int, name: str) -> bool:
+    """Has int8 weights `[k, n]` packed for the back end `name` from now on.
+
+    Returns:
+        Whether they will be: not where weights of that shape were packed already in this process,
+        and not for a name that is no candidate here.
+
+    Raises:
+        RuntimeError: Without the native library.
+    """
+    return bool(require_functions().keras_int8nmt_choose_gemm(k, n, name.encode()))
+
+
+def chosen_gemm(k: int, n: int) -> str:
+    """The name of the back end that int8 weights `[k, n]` are packed for; it stays from then on.
+
+    Raises:
+        RuntimeError: Without the native library.
+        ValueError: For weights that are empty or too large.
+    """
+    name = require_functions().keras_int8nmt_chosen_gemm(k, n)
+    if name is None:
+        raise ValueError(f"{require_functions().keras_int8nmt_last_error().decode()}.")
+    return str(name.decode())
+
+
+def _told(text: bytes | None) -> dict[str, Any]:
+    if text is None:
+        functions = require_functions()
+        of_argument = functions.keras_int8nmt_last_error_is_of_argument()
+        kind = ValueError if of_argument else RuntimeError
+        raise kind(f"{functions.keras_int8nmt_last_error().decode()}.")
+    told: dict[str, Any] = json.loads(text)
+    return told
+
+
 def packed_bytes(dtype: str, k: int, n: int) -> int:
     """Bytes that weights `[k, n]` of "int8" or "float32" take once they are packed.
 
@@ -226,7 +298,12 @@ def _open(path: Path) -> _Loaded:
         "last_error": (ctypes.c_char_p, []),
         "num_threads": (ctypes.c_int, []),
         "set_num_threads": (None, [ctypes.c_int]),
+        "last_error_is_of_argument": (ctypes.c_bool, []),
         "int8_peak": (ctypes.c_double, [ctypes.c_double]),
+        "gemm_choice": (ctypes.c_char_p, []),
+        "measure_gemm": (ctypes.c_char_p, [number, number, ctypes.c_double]),
+        "choose_gemm": (ctypes.c_bool, [number, number, ctypes.c_char_p]),
+        "chosen_gemm": (ctypes.c_char_p, [number, number]),
         "packed_bytes": (number, [number, number]),
         "pack": (ctypes.c_bool, [pointer, number, number, pointer]),
         "packed_float_bytes": (number, [number, number]),

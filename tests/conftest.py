@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,15 @@ import pytest
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+_CACHE = "KERAS_INT8NMT_CACHE"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than 20 seconds")
+    # No test writes where the user's own caches lie; all processes of a run share what is measured.
+    if _CACHE not in os.environ:
+        os.environ[_CACHE] = tempfile.mkdtemp(prefix="keras-int8nmt-cache-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(_CACHE), ignore_errors=True))
 
 
 def pytest_collection_finish() -> None:

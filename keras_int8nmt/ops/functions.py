@@ -26,6 +26,7 @@ from keras_int8nmt.ops.checks import as_matmul, as_tensor, check_output
 from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.ops.translate_op import translate as translate
 from keras_int8nmt.quantization import QuantParams
+from keras_int8nmt.runtime.gemm_choice import choose_gemm
 
 _stock_alone = ContextVar("stock_alone", default=False)
 
@@ -86,7 +87,10 @@ def pack_weights(weights: Any) -> tf.Tensor:
         uint8 `[bytes]`, an opaque blob: good in this process only, never saved.
     """
     weights = as_tensor("weights", weights, ("int8",), rank=2)
-    return _backend().pack_weights(weights)
+    backend = _backend()
+    if backend is not stock_ops and weights.shape.is_fully_defined():
+        choose_gemm([(weights.shape[0], weights.shape[1])])
+    return backend.pack_weights(weights)
 
 
 def unpack_weights(packed: Any) -> tf.Tensor:

@@ -25,6 +25,7 @@ from keras_int8nmt.ops import native as native_ops
 from keras_int8nmt.ops.functions import pack_weights, stock_operations
 from keras_int8nmt.ops.library import require
 from keras_int8nmt.ops.translate_op import translate as translate_rows
+from keras_int8nmt.runtime.gemm_choice import recall_gemm
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_defaults import of_model
 from keras_int8nmt.runtime.search_options import SearchOptions
@@ -155,6 +156,8 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
     _check_regular(Path(folder))
     if _OPS in graph.read_bytes():
         require()
+        # Its weights are packed inside of TensorFlow.
+        recall_gemm()
     try:
         loaded = tf.saved_model.load(str(folder))
         found = getattr(loaded, "keras_int8nmt_format", None)

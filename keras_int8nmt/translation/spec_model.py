@@ -9,6 +9,7 @@ from keras_int8nmt import native
 from keras_int8nmt._memory import dtype_of, new_memory
 from keras_int8nmt._threads import for_each
 from keras_int8nmt.runtime.cores import usable_cores
+from keras_int8nmt.runtime.gemm_choice import choose_gemm, int8_shapes
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.spec_file import SpecFileError
@@ -90,6 +91,7 @@ def packed_spec(
     # The largest first: the output projection would else be begun last and end alone.
     names = sorted(spec.weights, key=lambda name: -spec.tensors[name].nbytes)
     places: dict[str, memoryview] = {}
+    choose_gemm(int8_shapes(spec))
     counts = [_packed_bytes(spec, name) for name in names]
     # One piece of memory for all: few large pages, and all of it is given back at once.
     memory, start = new_memory(sum(map(_rounded, counts))), 0

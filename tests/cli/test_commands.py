@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.models import tiny_model
 
-from keras_int8nmt import MarianTokenizer, convert, load_translator, save_folder
+from keras_int8nmt import MarianTokenizer, convert, load_translator, native, save_folder
 from keras_int8nmt.autotuning.candidates import KNOWN
 from keras_int8nmt.bench.benchmarks import BENCHMARKS
 from keras_int8nmt.bench.corpus import options as corpus_options
@@ -215,6 +215,17 @@ def test_a_folder_with_a_spec_is_translated_and_told_of_without_tensorflow(tmp_p
     told = json.loads((tmp_path / "info.json").read_text())
     assert told["opened by"] == ["load_translator", "Keras"]
     assert (told["state"], told["precision"]) == ("converted", "mixed")
+    if native.gemm_choice()["measured"]:
+        # Each of the folder's shapes has a back end that is taken.
+        taken = [each["shape"] for each in told["products"] if each["chosen"]]
+        assert len(taken) == len(set(taken))
+        assert set(taken) == {each["shape"] for each in told["products"]}
+
+
+def test_info_without_a_folder_tells_what_runs_here(tmp_path):
+    statuses, err = run_light(["info", "--json", tmp_path / "info.json"])
+    assert statuses == [0], err
+    assert set(json.loads((tmp_path / "info.json").read_text())) == {"native", "products"}
 
 
 def test_resave_gives_a_folder_of_the_release_before_its_spec(tmp_path):

@@ -55,6 +55,25 @@ with load_translator(sys.argv[1], beam_size=3, num_hypotheses=3) as translator:
 print(json.dumps([[[h.score.hex(), *h.tokens] for h in r.hypotheses] for r in results]))
 """
 
+# Before it: the shapes of weights have each back end that this CPU can choose of, in turns.
+IN_TURNS = """
+import itertools, sys
+from keras_int8nmt import native
+
+names = itertools.cycle(native.measure_gemm(64, 64, 0.0)["seconds"])
+set_gemm = native.set_gemm
+
+def measure_gemm(k, n, seconds):
+    name = next(names)
+    return {"fastest": name, "columns": n, "seconds": {name: [1.0] * 4}}
+
+def told(k, n, name):
+    assert set_gemm(k, n, name)
+    print(native.chosen_gemm(k, n), file=sys.stderr)
+
+native.measure_gemm, native.set_gemm = measure_gemm, told
+"""
+
 
 @pytest.fixture(scope="module")
 def converted():
@@ -101,6 +120,29 @@ def test_tokens_and_scores_are_those_of_the_keras_model_to_the_bit(converted, fo
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("name", ["int8", "dynamic"])
+def test_answers_are_the_same_whichever_back_end_each_shape_has(
+    converted, folders, name, monkeypatch
+):
+    candidates = list(native.measure_gemm(64, 64, 0.0)["seconds"])
+    if len(candidates) < 2:
+        pytest.skip("there is one candidate alone")
+    ids = random_ids(converted[name])
+    with Translator(converted[name], None, beam_size=3, num_hypotheses=3, path="fast") as one:
+        expected = answers(one, ids)
+    monkeypatch.setenv("KERAS_INT8NMT_CACHE", "0")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURNS + PROGRAM, str(folders / name)],
+        input=json.dumps(ids),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stderr.split()) == set(candidates)
     assert json.loads(done.stdout) == expected
 
 

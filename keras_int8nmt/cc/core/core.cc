@@ -5,6 +5,7 @@
 
 #include "build_id.h"
 #include "errors.h"
+#include "gemm/choice.h"
 #include "gemm/float_gemm.h"
 
 namespace keras_int8nmt {
@@ -33,7 +34,7 @@ bool RunTopK(const TopKArgs& a) {
 Core MakeCore() {
   using C = Core;
   return {decltype(C::active_kernels)::Of<&ActiveKernels>(),
-          decltype(C::active_gemm)::Of<&ActiveGemm>(),
+          decltype(C::chosen_gemm)::Of<&ChosenGemm>(),
           decltype(C::packed_bytes)::Of<&PackedBytes>(),
           decltype(C::pack)::Of<&Pack>(),
           decltype(C::read_packed)::Of<&ReadPacked>(),

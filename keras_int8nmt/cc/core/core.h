@@ -44,7 +44,7 @@ struct TopKArgs {
 // to is called directly where it allocates nothing; nothing of a back end's is.
 struct Core {
   CoreFunction<const Kernels&()> active_kernels;
-  CoreFunction<const GemmBackend&()> active_gemm;
+  CoreFunction<const GemmBackend&(int64_t k, int64_t n)> chosen_gemm;
   CoreFunction<size_t(const GemmBackend& backend, int64_t k, int64_t n)> packed_bytes;
   CoreFunction<void(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n,
                     void* blob)>

@@ -7,21 +7,15 @@
 #include "errors.h"
 #include "export.h"
 #include "finite.h"
+#include "gemm/choice.h"
 #include "gemm/float_gemm.h"
 #include "gemm/gemm.h"
 #include "int8.h"
+#include "json.h"
+#include "sizes.h"
 
 namespace keras_int8nmt {
 namespace {
-
-std::string JsonString(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return quoted + "\"";
-}
 
 std::string Info() {
   try {
@@ -37,16 +31,8 @@ std::string Info() {
   }
 }
 
-// No number of bytes overflows below them.
-constexpr int64_t kMostColumns = int64_t{1} << 31;
-constexpr int64_t kMostFloats = int64_t{1} << 28;  // of both
-
-void CheckSize(int64_t k, int64_t n, int64_t most_rows, int64_t most_columns) {
-  if (k >= 1 && k <= most_rows && n >= 1 && n <= most_columns) return;
-  throw std::invalid_argument("weights of " + std::to_string(k) + " rows and " + std::to_string(n) +
-                              " columns; expected 1 to " + std::to_string(most_rows) +
-                              " and 1 to " + std::to_string(most_columns));
-}
+// Nor does that of floats below it, of both.
+constexpr int64_t kMostFloats = int64_t{1} << 28;
 
 }  // namespace
 }  // namespace keras_int8nmt
@@ -79,8 +65,8 @@ KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {
 // Bytes of the packed form; -1 for a size that cannot be, and keras_int8nmt_last_error tells.
 KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
   return keras_int8nmt::OrElse<int64_t>(-1, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth, keras_int8nmt::kMostColumns);
-    return static_cast<int64_t>(keras_int8nmt::PackedBytes(keras_int8nmt::ActiveGemm(), k, n));
+    keras_int8nmt::CheckInt8Size(k, n);
+    return static_cast<int64_t>(keras_int8nmt::PackedBytes(keras_int8nmt::ChosenGemm(k, n), k, n));
   });
 }
 
@@ -88,14 +74,14 @@ KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n) {
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_pack(const int8_t* weights, int64_t k, int64_t n,
                                              void* packed) {
   return keras_int8nmt::OrElse(false, [&] {
-    keras_int8nmt::CheckSize(k, n, keras_int8nmt::kMaxDepth, keras_int8nmt::kMostColumns);
+    keras_int8nmt::CheckInt8Size(k, n);
     // The library's search is many times as fast as a loop that may leave.
     if (const void* found = std::memchr(weights, 0x80, static_cast<size_t>(k * n))) {
       const int64_t i = static_cast<const int8_t*>(found) - weights;
       throw std::invalid_argument("weights has -128 at [" + std::to_string(i / n) + ", " +
                                   std::to_string(i % n) + "]; expected -127 to 127");
     }
-    keras_int8nmt::Pack(keras_int8nmt::ActiveGemm(), weights, k, n, packed);
+    keras_int8nmt::Pack(keras_int8nmt::ChosenGemm(k, n), weights, k, n, packed);
     return true;
   });
 }

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "build_id.h"
+#include "gemm/choice.h"
 #include "gemm/float_gemm.h"
 #include "op_support.h"
 
@@ -24,7 +25,7 @@ void RequireCore() { TheCore(); }
 
 const Kernels& ActiveKernels() { return TheCore().active_kernels(); }
 
-const GemmBackend& ActiveGemm() { return TheCore().active_gemm(); }
+const GemmBackend& ChosenGemm(int64_t k, int64_t n) { return TheCore().chosen_gemm(k, n); }
 
 size_t PackedBytes(const GemmBackend& backend, int64_t k, int64_t n) {
   return TheCore().packed_bytes(backend, k, n);

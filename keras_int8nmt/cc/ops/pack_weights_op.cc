@@ -1,6 +1,7 @@
 // KerasInt8nmtPackWeights and KerasInt8nmtUnpackWeights: weights to and from the opaque blob that
 // the GEMM of this process and this CPU multiplies by.
 #include "core_link.h"
+#include "gemm/choice.h"
 #include "gemm/gemm.h"
 #include "op_support.h"
 #include "ops.h"
@@ -28,7 +29,7 @@ struct PackWeights {
         Fail("weights has -128 at [", i / n, ", ", i % n, "]; expected -127 to 127.");
       }
     }
-    const GemmBackend& gemm = ActiveGemm();
+    const GemmBackend& gemm = ChosenGemm(k, n);
     const int64_t bytes = static_cast<int64_t>(PackedBytes(gemm, k, n));
     const Tensor packed = context.Output(0, TF_UINT8, {bytes});
     Pack(gemm, values, k, n, packed.data<void>());

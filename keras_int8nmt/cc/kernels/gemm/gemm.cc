@@ -159,6 +159,8 @@ const GemmBackend& ActiveGemm() {
   return active;
 }
 
+bool GemmIsLeftToChoose() { return Table().Asked().empty(); }
+
 void RegisterGemm(int32_t id, const char* name, const GemmBackend& (*get)()) {
   Table().Add({id, name, get, false});
 }

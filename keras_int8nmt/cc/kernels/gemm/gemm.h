@@ -76,10 +76,13 @@ struct GemmBackend {
   int32_t weight_bits;
 };
 
-// The back end in force: KERAS_INT8NMT_GEMM (vnni, madd, onednn, mkl, reference); by default the
-// first of backends.def that this CPU and this build have. Throws
-// std::runtime_error that names the choices for an unknown or absent one.
+// The back end in force: KERAS_INT8NMT_GEMM (vnni, madd, onednn, mkl, reference); by default, and
+// with "auto", the first of backends.def that this CPU and this build have; then choice.h may know
+// a faster one for a shape. Throws std::runtime_error that names the choices for an unknown or
+// absent one.
 const GemmBackend& ActiveGemm();
+// Whether the environment leaves the choice.
+bool GemmIsLeftToChoose();
 // By name; throws as above.
 const GemmBackend& GemmFor(const std::string& name);
 // One back end more, for a program that brings its own: chosen by name alone, and `id` is what its

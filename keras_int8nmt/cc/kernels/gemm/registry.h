@@ -57,6 +57,12 @@ class BackendTable {
     return nullptr;
   }
 
+  // The name that the environment asks for; empty where it leaves the choice.
+  std::string Asked() const {
+    const char* name = std::getenv(variable_.c_str());
+    return name == nullptr || std::string(name) == "auto" ? "" : name;
+  }
+
   // Throws std::runtime_error that names the choices for an unknown or absent one.
   const Backend& Get(const std::string& name) const {
     const Row* row = Find(name);
@@ -72,10 +78,11 @@ class BackendTable {
     }
   }
 
-  // What the environment names, else the first that is taken by default and can run here.
+  // What the environment names; for nothing or "auto" the first that is taken by default and can
+  // run here.
   const Backend& Choose() const {
-    const char* name = std::getenv(variable_.c_str());
-    if (name != nullptr && *name != '\0') return Get(name);
+    const std::string name = Asked();
+    if (!name.empty()) return Get(name);
     std::string reasons;
     for (const Row& row : rows_) {
       if (!row.by_default) continue;
@@ -91,8 +98,8 @@ class BackendTable {
 
  private:
   std::string Choices() const {
-    std::string names;
-    for (const Row& row : rows_) names += (names.empty() ? "" : ", ") + row.name;
+    std::string names = "auto";
+    for (const Row& row : rows_) names += ", " + row.name;
     return names;
   }
 
