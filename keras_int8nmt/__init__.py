@@ -33,6 +33,11 @@ _HOMES = {
     "Candidate": "autotuning.candidates",
     "convert": "conversion.converter",
     "Tokenizer": "tokenizers.protocol",
+    "as_tokenizer": "tokenizers.adapters",
+    "register_tokenizer": "tokenizers.kinds",
+    "HuggingFaceTokenizer": "tokenizers.hugging_face",
+    "SentencePieceTokenizer": "tokenizers.sentencepiece_tokenizer",
+    "SubwordNMTTokenizer": "tokenizers.subword_tokenizer",
     "MarianTokenizer": "tokenizers.marian",
     "Translator": "translation.translator",
     "load_translator": "translation.translator",
@@ -66,15 +71,19 @@ __all__ = [
     "CalibrationError",
     "Candidate",
     "ConversionError",
+    "HuggingFaceTokenizer",
     "Int8Gather",
     "KerasInt8nmtError",
     "MarianTokenizer",
     "QuantAttention",
     "QuantDense",
+    "SentencePieceTokenizer",
+    "SubwordNMTTokenizer",
     "Tokenizer",
     "Transformer",
     "Translator",
     "__version__",
+    "as_tokenizer",
     "autotune",
     "balance",
     "build_transformer",
@@ -93,6 +102,7 @@ __all__ = [
     "measure_quality",
     "parallel_dataset",
     "prepare_training",
+    "register_tokenizer",
     "save_folder",
     "simulate",
     "write_report",
@@ -133,8 +143,13 @@ if TYPE_CHECKING:
     from keras_int8nmt.storage.model_folder import load_folder, load_model, save_folder
     from keras_int8nmt.storage.saved_model import export_saved_model, load_saved_model
     from keras_int8nmt.thresholds.errors import CalibrationError
+    from keras_int8nmt.tokenizers.adapters import as_tokenizer
+    from keras_int8nmt.tokenizers.hugging_face import HuggingFaceTokenizer
+    from keras_int8nmt.tokenizers.kinds import register_tokenizer
     from keras_int8nmt.tokenizers.marian import MarianTokenizer
     from keras_int8nmt.tokenizers.protocol import Tokenizer
+    from keras_int8nmt.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+    from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer
     from keras_int8nmt.training.dataset import parallel_dataset
     from keras_int8nmt.translation.translator import Translator, load_translator
 else:

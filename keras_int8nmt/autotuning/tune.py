@@ -43,6 +43,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids
 from keras_int8nmt.thresholds.modes import parse_mode
+from keras_int8nmt.tokenizers.adapters import tokenizer_for
 from keras_int8nmt.tokenizers.protocol import source_end, target_ids, text_test
 
 # Seconds after which a line of progress may come where there is no terminal: an evaluation mostly
@@ -351,6 +352,7 @@ def _token_pairs(
         )
     if not isinstance(model, Transformer) or None in (tokenizer, sample, references):
         return None
+    tokenizer = tokenizer_for(model, tokenizer)
     has_text = text_test(tokenizer)
 
     end = source_end(tokenizer, model.eos_id)

@@ -17,6 +17,7 @@ from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids, pad_batch
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
+from keras_int8nmt.tokenizers.adapters import tokenizer_for
 from keras_int8nmt.tokenizers.protocol import Tokenizer, source_end, target_ids, text_test
 from keras_int8nmt.translation.translator import Translator
 
@@ -26,7 +27,7 @@ Show = Callable[[Any, Progress], None]
 
 def calibrate(
     model: Any,
-    tokenizer: Tokenizer,
+    tokenizer: Any,
     sources: Sequence[str],
     targets: Sequence[str] | None = None,
     *,
@@ -41,7 +42,7 @@ def calibrate(
 
     Args:
         model: A `Transformer` with `quant=True`. It gets thresholds and stays a float model.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, as for `Translator`.
         sources: Sentences; empty ones are left out.
         targets: Their translations.
         mode: How thresholds are chosen, see `CalibrationCallback`.
@@ -76,7 +77,7 @@ def calibrate(
 
 def calibrate_balanced(
     model: Any,
-    tokenizer: Tokenizer,
+    tokenizer: Any,
     sources: Sequence[str],
     targets: Sequence[str] | None = None,
     *,
@@ -114,7 +115,7 @@ def calibrate_balanced(
 
 def _feed(
     model: Any,
-    tokenizer: Tokenizer,
+    tokenizer: Any,
     sources: Sequence[str],
     targets: Sequence[str] | None,
     feed: str | None,
@@ -129,6 +130,7 @@ def _feed(
             f"There must be one target for each source; received {len(sources)} sources and "
             f"{len(targets)} targets."
         )
+    tokenizer = tokenizer_for(model, tokenizer)
     has_text = text_test(tokenizer)
     kept = [i for i, text in enumerate(sources) if has_text(text)]
     encoded = _encode_sources(tokenizer, [sources[i] for i in kept], model)
@@ -162,9 +164,10 @@ def _observe(model: Any, count: int, show: Show, progress: bool) -> None:
 
 
 def sample_batch(
-    model: Any, tokenizer: Tokenizer, sources: Sequence[str], targets: Sequence[str]
+    model: Any, tokenizer: Any, sources: Sequence[str], targets: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Sentence pairs as one batch of inputs of a `Transformer`, for `convert(sample=...)`."""
+    tokenizer = tokenizer_for(model, tokenizer)
     source_ids = _encode_sources(tokenizer, sources, model)
     ended = [_cut(target_ids(tokenizer, text, model.eos_id), model) for text in targets]
     fed = [[model.start_id, *ids[:-1]] for ids in ended]

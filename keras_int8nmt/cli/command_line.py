@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -32,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(make_parser().parse_args(arguments))
     name = options.pop("command")
     json_path = options.pop("json")
+    modules = options.pop("modules")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            _import(modules)
             check_writable_file(json_path, force=True)
             figures = command_file(name).run(**options)
         if json_path is not None:
@@ -57,12 +60,31 @@ def make_parser() -> argparse.ArgumentParser:
         prog="keras-int8nmt", description="INT8 translation with Keras on ordinary CPUs."
     )
     parser.add_argument("--version", action="version", version=f"keras-int8nmt {__version__}")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module that is imported first, such as one that registers a tokenizer; "
+        "looked for in the current folder, too",
+    )
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
     )
     for name, summary in COMMANDS.items():
         commands.add_parser(name, command=name, help=summary, description=summary)
     return parser
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Imports modules that the user names; nothing that a file says is ever imported."""
+    here = os.getcwd()
+    if modules and here not in sys.path:
+        # As `python -m` has it, but last: it hides nothing that is installed.
+        sys.path.append(here)
+    for name in modules:
+        importlib.import_module(name)
 
 
 class _CommandParser(argparse.ArgumentParser):

@@ -107,6 +107,8 @@ def _ours(model: str) -> dict[str, Any]:
         figures["parameters"] = sum(
             tensor.nbytes // tensor.itemsize for tensor in spec.tensors.values()
         )
+    if "tokenizer" in card:
+        figures["tokenizer"] = card["tokenizer"]
     if search := search_defaults_of(model, card).to_json():
         figures["search"] = search
     ways = {"load_translator": has_spec(card), "Keras": MODEL_FILE in files}

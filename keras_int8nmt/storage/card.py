@@ -14,7 +14,7 @@ from keras_int8nmt._version import __version__
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.runtime.spec_file import SPEC_FILES
 from keras_int8nmt.storage.folders import ModelFolderError, check_writable, put_back
-from keras_int8nmt.tokenizers.kinds import tokenizer_files
+from keras_int8nmt.tokenizers.kinds import is_file_name, is_known, tokenizer_files
 
 CARD_FILE = "model_card.json"
 MODEL_FILE = "model.keras"
@@ -37,6 +37,7 @@ _OWN_KEYS = (
     "precision",
     "conversion_report",
     "search_defaults",
+    "tokenizer",
     "files",
     "card_sha256",
 )
@@ -67,6 +68,7 @@ def write_card(
     conversion_report: dict[str, Any] | None,
     entries: dict[str, Any],
     search_defaults: SearchDefaults | None = None,
+    tokenizer: str | None = None,
 ) -> None:
     """Writes the card of the files that lie in `folder`.
 
@@ -77,6 +79,7 @@ def write_card(
         conversion_report: What `ConversionReport.to_json` says, or None.
         entries: The caller's own.
         search_defaults: What the model says of a search.
+        tokenizer: The name of the tokenizer's kind, where there is one.
 
     Raises:
         ValueError: for an entry that JSON has no value for, such as NaN.
@@ -91,6 +94,7 @@ def write_card(
         **entries,
         "conversion_report": conversion_report,
         **({"search_defaults": search_defaults.to_json()} if search_defaults else {}),
+        **({} if tokenizer is None else {"tokenizer": tokenizer}),
         "files": files,
     }
     seal_card(folder, content)
@@ -206,10 +210,16 @@ def _check_content(path: Path, card: dict[str, Any]) -> None:
     for key in ("state", "precision", "conversion_report", "files"):
         if key not in card:
             raise ModelFolderError(f"{str(path)!r} lacks the entry {key!r}.")
+    if not isinstance(card.get("tokenizer"), str | None):
+        raise ModelFolderError(f'"tokenizer" of {str(path)!r} must be text.')
     files, optional = card["files"], tokenizer_files()
     known = {MODEL_FILE, *SPEC_FILES, *optional}
     whole = isinstance(files, dict) and (MODEL_FILE in files or files.keys() >= set(SPEC_FILES))
-    if not whole or not files.keys() <= known:
+    # What a tokenizer's files are is not known here where nobody has registered its kind.
+    is_foreign = "tokenizer" in card and not is_known(card["tokenizer"])
+    if not whole or not all(
+        name in known or (is_foreign and name != CARD_FILE and is_file_name(name)) for name in files
+    ):
         raise ModelFolderError(
             f'"files" of {str(path)!r} must list {MODEL_FILE} or {" and ".join(SPEC_FILES)}, and '
             f"may list {', '.join(optional)}."

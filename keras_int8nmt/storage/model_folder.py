@@ -17,7 +17,7 @@ from typing import Any
 
 from keras_int8nmt.importers.table import describe_foreign, open_foreign
 from keras_int8nmt.runtime.model_spec import ModelSpec
-from keras_int8nmt.runtime.spec_file import write_spec
+from keras_int8nmt.runtime.spec_file import SPEC_FILES, write_spec
 from keras_int8nmt.storage.card import (
     CARD_FILE,
     MODEL_FILE,
@@ -33,7 +33,8 @@ from keras_int8nmt.storage.folders import ModelFolderError, new_folder
 from keras_int8nmt.storage.keras_file import load_keras_file, save_keras_file
 from keras_int8nmt.storage.recognition import recognise
 from keras_int8nmt.storage.state import precision_of, report_of, state_of
-from keras_int8nmt.tokenizers.kinds import load_tokenizer
+from keras_int8nmt.tokenizers.adapters import tokenizer_for
+from keras_int8nmt.tokenizers.kinds import TokenizerKind, kind_of, load_tokenizer
 
 
 def save_folder(
@@ -52,7 +53,8 @@ def save_folder(
     Args:
         model: A float, calibrated or converted Keras model.
         folder: Where to; it must not exist.
-        tokenizer: A `MarianTokenizer`, or another of `tokenizers.kinds`, or None.
+        tokenizer: One of this package's, of another library's that `as_tokenizer` takes, of a
+            class of yours that `register_tokenizer` knows, or None.
         card: More entries for the model card, JSON values: by custom `thresholds_mode`, `data`
             (what it was calibrated on) and `bleu`.
         force: Replace `folder` if it is a model folder already.
@@ -61,8 +63,9 @@ def save_folder(
 
     Raises:
         ModelFolderError: for `keras=False` and a model that has no spec; when the folder exists
-            and `force` is not set, when it is something else than a model folder, or when `card`
-            has a key that is found out here.
+            and `force` is not set, when it is something else than a model folder, when `card` has a
+            key that is found out here, or when the tokenizer could not be loaded again.
+        TypeError: for what is no tokenizer.
 
     Example:
 
@@ -72,6 +75,7 @@ def save_folder(
     folder = Path(folder)
     check_replaceable(folder, force)
     refuse_own_keys(card or (), "set by save_folder itself")
+    tokenizer, kind = _to_save(model, tokenizer)
     spec = _spec_of(model)
     if spec is None and not keras:
         raise ModelFolderError(
@@ -83,8 +87,8 @@ def save_folder(
             save_keras_file(model, draft / MODEL_FILE)
         if spec is not None:
             write_spec(spec, draft)
-        if tokenizer is not None:
-            tokenizer.save(draft)
+        if kind is not None:
+            _save_tokenizer(tokenizer, kind, draft)
         report = report_of(model)
         write_card(
             draft,
@@ -93,7 +97,42 @@ def save_folder(
             conversion_report=None if report is None else json.loads(report.to_json()),
             entries=card or {},
             search_defaults=getattr(model, "search_defaults", None),
+            tokenizer=None if kind is None else kind.name,
         )
+
+
+def _to_save(model: Any, tokenizer: Any) -> tuple[Any, TokenizerKind | None]:
+    """A tokenizer as it is saved, and its kind; nothing has been written yet."""
+    if tokenizer is None:
+        return None, None
+    tokenizer = tokenizer_for(model, tokenizer)
+    kind = kind_of(tokenizer)
+    if kind is None:
+        raise ModelFolderError(
+            f"A {type(tokenizer).__name__} can't be saved with a model, since it could not be "
+            "loaded again: register its class with register_tokenizer (docs/tokenizers.md), or "
+            "give None and save it yourself."
+        )
+    return tokenizer, kind
+
+
+def _save_tokenizer(tokenizer: Any, kind: TokenizerKind, draft: Path) -> None:
+    """Writes the files of a tokenizer into a folder of its own first: they replace no others."""
+    own = draft / ".tokenizer"
+    own.mkdir()
+    tokenizer.save(own)
+    names = sorted(os.listdir(own))
+    taken = {CARD_FILE, MODEL_FILE, *SPEC_FILES}
+    is_own = all(name in kind.files and (own / name).is_file() for name in names)
+    if kind.mark not in names or not is_own or taken & set(names):
+        raise ModelFolderError(
+            f"{type(tokenizer).__name__}.save(folder) wrote {', '.join(names) or 'no file'}; "
+            f"expected are the file {kind.mark} and others of {', '.join(kind.files)}, none of "
+            "them named as the model's own."
+        )
+    for name in names:
+        os.rename(own / name, draft / name)
+    own.rmdir()
 
 
 def _spec_of(model: Any) -> ModelSpec | None:
@@ -139,7 +178,7 @@ def load_folder(folder: str | os.PathLike[str]) -> tuple[Any, Any, dict[str, Any
             model.conversion_report = ConversionReport.from_json(report)
         except (ValueError, TypeError) as error:
             raise ModelFolderError(f"{str(folder / CARD_FILE)!r}: {error}") from error
-    return model, load_tokenizer(folder, card["files"]), card
+    return model, load_tokenizer(folder, card["files"], card.get("tokenizer")), card
 
 
 def load_model(

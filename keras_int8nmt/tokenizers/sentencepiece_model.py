@@ -1,8 +1,8 @@
-"""A SentencePiece model from the bytes of its file."""
+"""SentencePiece models: opened from bytes that anybody may have written."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import sentencepiece
@@ -10,11 +10,11 @@ import sentencepiece
 from keras_int8nmt.tokenizers.errors import TokenizerError
 
 
-def open_sentencepiece(path: Path, content: bytes) -> Any:
-    """The processor of a model.
+def open_sentencepiece(place: str | os.PathLike[str], content: bytes) -> Any:
+    """A SentencePieceProcessor.
 
     Args:
-        path: Of the file, for the message.
+        place: Path of the file, for the message.
         content: What it holds.
 
     Raises:
@@ -25,4 +25,4 @@ def open_sentencepiece(path: Path, content: bytes) -> Any:
             raise ValueError("it is empty")
         return sentencepiece.SentencePieceProcessor(model_proto=content)
     except Exception as error:  # which class it is depends on the release of sentencepiece
-        raise TokenizerError(f"{path} is not a SentencePiece model: {error}") from error
+        raise TokenizerError(f"{str(place)!r} is not a SentencePiece model: {error}") from error

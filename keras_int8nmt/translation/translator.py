@@ -41,6 +41,7 @@ from keras_int8nmt.storage.card import (
     search_defaults_of,
 )
 from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.tokenizers.adapters import tokenizer_for
 from keras_int8nmt.tokenizers.fit import check_fit
 from keras_int8nmt.tokenizers.kinds import load_tokenizer
 from keras_int8nmt.tokenizers.protocol import Tokenizer, source_end, text_test
@@ -71,8 +72,8 @@ class Translator:
 
     Args:
         model: A `Transformer` or `Int8Transformer`.
-        tokenizer: Has `pad_id`, `eos_id`, `encode(text)` and `decode(ids)`; None is enough for
-            `translate_ids`.
+        tokenizer: Has `pad_id`, `eos_id`, `encode(text)` and `decode(ids)`, or is one of another
+            library that `as_tokenizer` takes; None is enough for `translate_ids`.
         beam_size: Live hypotheses a sentence; 1 is greedy search.
         batch_size: Sentences a batch, at most.
         max_length: Most tokens of a translation, the end token included. More than the model's own
@@ -120,7 +121,7 @@ class Translator:
     def __init__(
         self,
         model: Any,
-        tokenizer: Tokenizer | None,
+        tokenizer: Any,
         *,
         beam_size: int = of_model(4),
         batch_size: int = 32,
@@ -140,7 +141,9 @@ class Translator:
     ) -> None:
         check_model(model)
         self.model: TranslationModel = model
-        self.tokenizer = tokenizer
+        self.tokenizer: Tokenizer | None = None
+        if tokenizer is not None:
+            self.tokenizer = tokenizer_for(model, tokenizer)
         if not isinstance(token_filters, ModelDefault):
             token_filters = tuple(token_filters)
         asked = {
@@ -172,8 +175,8 @@ class Translator:
         self.max_source_length = min(
             whole("max_source_length", max_source_length, 1, MOST_INT32), model.max_length
         )
-        if tokenizer is not None:
-            check_fit(model, tokenizer)
+        if self.tokenizer is not None:
+            check_fit(model, self.tokenizer)
         self._native_engine: NativeEngine | None = None
         self._graph_engine: Engine | None = None
         self._making = ForkSafeLock()
@@ -233,7 +236,7 @@ class Translator:
         try:
             model = SpecModel(read_spec(place), card["precision"], forget)
             model.search_defaults = search_defaults_of(place, card)
-            tokenizer = load_tokenizer(place, card["files"])
+            tokenizer = load_tokenizer(place, card["files"], card.get("tokenizer"))
         except SpecFileError as error:
             failure = SpecFileError(f"In {str(place)!r}: {error}")
         except KerasInt8nmtError as error:
@@ -609,7 +612,7 @@ def _load_again(
 def _check_ids(place: Path, model: Any, tokenizer: Any) -> None:
     """Raises ModelFolderError where a folder's model and tokenizer are not of one another."""
     for name in ("pad_id", "eos_id") if tokenizer is not None else ():
-        ours, theirs = getattr(model, name), getattr(tokenizer, name)
+        ours, theirs = getattr(model, name), getattr(tokenizer, name, None)
         if ours != theirs:
             raise ModelFolderError(
                 f"In {str(place)!r} the `{name}` of the model is {ours}, of the tokenizer {theirs}."

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.models import calibrate_eagerly
 
-from keras_int8nmt import build_transformer, convert
+from keras_int8nmt import MarianTokenizer, build_transformer, convert
 from keras_int8nmt.storage import model_folder as saving
 from keras_int8nmt.storage.card import read_card, seal_card, update_card
 from keras_int8nmt.storage.folders import ModelFolderError
@@ -18,8 +18,11 @@ from keras_int8nmt.storage.model_folder import load_folder, open_model, save_fol
 FILES = ["model.keras", "source.spm", "target.spm", "vocab.json"]
 
 
-class FileTokenizer:
+class FileTokenizer(MarianTokenizer):
     """A tokenizer that is its files."""
+
+    def __init__(self):
+        self.pad_id, self.eos_id = 0, 1
 
     def save(self, folder):
         for name in FILES[1:]:
@@ -61,7 +64,7 @@ def models(inputs):
 @pytest.fixture(scope="module", autouse=True)
 def stand_in_tokenizer():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving, "load_tokenizer", lambda folder, files: sorted(files))
+        patch.setattr(saving, "load_tokenizer", lambda folder, files, name: sorted(files))
         yield
 
 
