@@ -56,7 +56,7 @@ ROOMS = [
     [
         Room("thresholds", "numpy", run_side=True),
         Room("files", run_side=True),
-        Room("tokenizers", "sentencepiece", run_side=True),
+        Room("tokenizers", "sentencepiece sacremoses", run_side=True),
         Room("runtime", "numpy", run_side=True),
     ],
     [Room("storage.folders", run_side=True), Room("storage.card", run_side=True)],

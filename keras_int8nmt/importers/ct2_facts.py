@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,17 @@ def describe(folder: Path) -> dict[str, Any]:
     return describe_model(folder, folder)
 
 
-def describe_model(folder: Path, beside: Path) -> dict[str, Any]:
-    """Figures of a folder, and of what makes pieces in the same or another one."""
+def describe_model(
+    folder: Path,
+    beside: Path,
+    prefix: str | None = None,
+    languages: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """Figures of a folder, and of what makes pieces in the same or another one.
+
+    Args:
+        folder, beside, prefix, languages: As in `tokenizer_of`.
+    """
     facts: dict[str, Any] = {}
     problems: list[str] = []
     notes: list[str] = []
@@ -26,7 +35,7 @@ def describe_model(folder: Path, beside: Path) -> dict[str, Any]:
     def attempt(step: Callable[[], None]) -> None:
         try:
             step()
-        except KerasInt8nmtError as error:
+        except (KerasInt8nmtError, ImportError) as error:
             problems.append(str(error))
 
     opened: list[CTranslate2Model] = []
@@ -48,7 +57,7 @@ def describe_model(folder: Path, beside: Path) -> dict[str, Any]:
         facts["vocabulary"] = dict(model.rows)
 
         def tokenizer(model: CTranslate2Model = model) -> None:
-            made = tokenizer_of(folder, model, beside)
+            made = tokenizer_of(folder, model, beside, prefix, languages)
             facts["tokenizer"] = {"pieces": made.pieces, "end of sources": made.source_eos}
 
         attempt(tokenizer)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_int8nmt._untrusted import inside
 from keras_int8nmt.importers.ct2_settings import CTranslate2Model, open_model
@@ -35,10 +37,26 @@ def open_tokenizer(folder: Path) -> PieceTokenizer:
     return tokenizer_of(folder, open_model(folder), folder)
 
 
-def tokenizer_of(folder: Path, model: CTranslate2Model, beside: Path) -> PieceTokenizer:
-    """The tokenizer of a model in one folder with what makes its pieces in the same or another."""
+def tokenizer_of(
+    folder: Path,
+    model: CTranslate2Model,
+    beside: Path,
+    prefix: str | None = None,
+    languages: Sequence[Any] | None = None,
+) -> PieceTokenizer:
+    """The tokenizer of a model in one folder with what makes its pieces in the same or another.
+
+    Args:
+        folder: The model's.
+        model: What was found in it.
+        beside: Where a SentencePiece model or codes may lie.
+        prefix: A token that begins each translation and is no text.
+        languages: Of sources and translations, where codes are for words of Moses' tokenizer.
+    """
     tokens = model.tokens
     pieces, files = _pieces(beside)
+    if pieces == "subword-nmt" and languages is not None:
+        pieces = "moses subword-nmt"
     if not pieces:
         pieces = "characters" if _are_characters(model) else "spaces"
     ended = pieces == "sentencepiece" and tokens.start in _STARTS_OF_TRANSFORMERS
@@ -53,6 +71,8 @@ def tokenizer_of(folder: Path, model: CTranslate2Model, beside: Path) -> PieceTo
         "add_bos": tokens.add_source_bos,
         "add_eos": tokens.add_source_eos or (ended and tokens.eos in tokens.source),
         "pad_id": model.settings["pad_id"],
+        "prefix": prefix,
+        "languages": languages,
     }
     return PieceTokenizer.of_tokens(content, files, folder)
 

@@ -18,6 +18,7 @@ _SHARED, _SOURCE, _TARGET = "shared_vocabulary", "source_vocabulary", "target_vo
 _NAMES = (_SHARED, _SOURCE, _TARGET, "vocabulary")
 # Later releases write the first.
 _ENDINGS = (".json", ".txt")
+VOCABULARIES = tuple(f"{name}{ending}" for name in _NAMES for ending in _ENDINGS)
 _MOST_CONFIG = 1 << 20
 # A vocabulary of a million tokens has a third of it.
 _MOST_BYTES = 64 << 20
@@ -53,8 +54,7 @@ class Tokens(NamedTuple):
 
 def is_ctranslate2(folder: Path) -> bool:
     """Whether a folder holds a model of CTranslate2, of translation or not."""
-    marks = (f"{name}{ending}" for name in _NAMES for ending in _ENDINGS)
-    return (folder / MODEL).is_file() and any((folder / mark).is_file() for mark in marks)
+    return (folder / MODEL).is_file() and any((folder / name).is_file() for name in VOCABULARIES)
 
 
 def read_tokens(folder: Path, file: CTranslate2File) -> Tokens:

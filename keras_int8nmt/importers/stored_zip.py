@@ -1,6 +1,7 @@
-"""Where the members of a zip archive lie whose bytes are stored as they are.
+"""Where the members of a zip archive lie, and their bytes.
 
-Nothing is unpacked, so that no archive is larger than its file. Every number is checked against the
+Of weights they are stored as they are, and nothing is unpacked, so that no archive is larger than
+its file. Who admits compressed ones says how large each may be. Every number is checked against the
 file before it is used.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_int8nmt.importers.weights_file import WeightsFile, short
@@ -22,14 +24,21 @@ _MOST_COMMENT = 1 << 16
 _MOST_DIRECTORY = 8 << 20
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _PIECE = 1 << 20
+_STORED, _DEFLATED = 0, 8
+_UNIX, _FOLDER_OF_UNIX, _KIND_OF_UNIX, _FILE_OF_UNIX = 3, 0x4000, 0xF000, 0x8000
 
 
 class Member(NamedTuple):
-    """Where a member's bytes lie, and their checksum."""
+    """Where a member's bytes lie, how many there are, and their checksum.
+
+    `packed` is how many of them the file has: less where they are compressed.
+    """
 
     offset: int
     length: int
     crc: int
+    packed: int
+    method: int = _STORED
 
 
 def stored_members(file: WeightsFile) -> dict[str, Member]:
@@ -39,6 +48,19 @@ def stored_members(file: WeightsFile) -> dict[str, Member]:
         The file's error: for an archive that is damaged, and for members that are compressed,
             encrypted, there twice, or whose names lead elsewhere.
     """
+    return _members(file, (_STORED,))
+
+
+def deflated_members(file: WeightsFile) -> dict[str, Member]:
+    """`stored_members` of an archive whose members may be compressed; folders are left out.
+
+    Raises:
+        The file's error: likewise, and for members that are neither files nor folders.
+    """
+    return _members(file, (_STORED, _DEFLATED))
+
+
+def _members(file: WeightsFile, methods: tuple[int, ...]) -> dict[str, Member]:
     count, length, offset = _directory(file)
     if length > _MOST_DIRECTORY or count * _CENTRAL.size > length:
         raise file.damaged(f"its directory of {count} members has {length} bytes")
@@ -48,14 +70,21 @@ def stored_members(file: WeightsFile) -> dict[str, Member]:
     for _ in range(count):
         fields, name, extra, position = _record(file, directory, position)
         flags, method, crc, packed, size, start = (fields[i] for i in (3, 4, 7, 8, 9, 16))
+        if _DEFLATED in methods:
+            kind = fields[15] >> 16 & _KIND_OF_UNIX if fields[1] >> 8 == _UNIX else 0
+            if name.endswith("/") and kind in (0, _FOLDER_OF_UNIX):
+                continue
+            if kind not in (0, _FILE_OF_UNIX):
+                raise file.refused(f"has a member {short(name)} that is a link or a device")
         size, packed, start = _wide(file, extra, size, packed, start)
         if name in members:
             raise file.damaged(f"it has {short(name)} twice")
         if not _is_plain(name):
             raise file.refused(f"has a member {short(name)}, whose name leads elsewhere")
-        if flags & 1 or method or size != packed:
+        if flags & 1 or method not in methods or (method == _STORED and size != packed):
             raise file.refused(f"has {short(name)} compressed or encrypted, which is not read")
-        members[name] = Member(_data(file, name, start, size, offset), size, crc)
+        begin = _data(file, name, start, packed, offset, method)
+        members[name] = Member(begin, size, crc, packed, method)
     if position != length:
         raise file.damaged("its directory is longer than its members")
     return members
@@ -65,20 +94,48 @@ def read_member(file: WeightsFile, member: Member, most: int) -> bytes:
     """The bytes of a member of so many bytes at most, checked."""
     if member.length > most:
         raise file.damaged(f"a member has {member.length} bytes; at most {most} are read")
-    content = bytes(file.read(member.offset, member.length))
-    if zlib.crc32(content) != member.crc:
-        raise _changed(file)
-    return content
+    return b"".join(member_pieces(file, member))
 
 
 def check_member(file: WeightsFile, member: Member) -> None:
     """Raises the file's error where a member's bytes are not those of its checksum."""
-    crc = 0
-    for start in range(0, member.length, _PIECE):
-        piece = file.read(member.offset + start, min(_PIECE, member.length - start))
-        crc = zlib.crc32(piece, crc)
-    if crc != member.crc:
+    for _ in member_pieces(file, member):
+        pass
+
+
+def member_pieces(file: WeightsFile, member: Member) -> Iterator[bytes]:
+    """The bytes of a member, a few at a time, never more of them than its directory says.
+
+    Raises:
+        The file's error: where they are not those of its checksum. What was given before is not
+            the member then.
+    """
+    crc = count = 0
+    for piece in _inflated(file, member) if member.method else _stored(file, member):
+        crc, count = zlib.crc32(piece, crc), count + len(piece)
+        yield piece
+    if crc != member.crc or count != member.length:
         raise _changed(file)
+
+
+def _stored(file: WeightsFile, member: Member) -> Iterator[bytes]:
+    for start in range(0, member.packed, _PIECE):
+        yield bytes(file.read(member.offset + start, min(_PIECE, member.packed - start)))
+
+
+def _inflated(file: WeightsFile, member: Member) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = member.length
+    try:
+        for packed in _stored(file, member):
+            while packed and not unpacker.eof:
+                piece = unpacker.decompress(packed, min(_PIECE, left + 1))
+                packed, left = unpacker.unconsumed_tail, left - len(piece)
+                if left < 0:
+                    raise file.damaged("a member is larger than its directory says")
+                yield piece
+    except zlib.error as error:
+        raise file.damaged(f"a member can't be unpacked: {error}") from error
 
 
 def _changed(file: WeightsFile) -> Exception:
@@ -156,12 +213,12 @@ def _is_plain(name: str) -> bool:
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(parts)
 
 
-def _data(file: WeightsFile, name: str, start: int, size: int, end: int) -> int:
+def _data(file: WeightsFile, name: str, start: int, size: int, end: int, method: int) -> int:
     """Where a member's bytes begin, by what is told before them."""
     fields = _LOCAL.unpack(file.read(start, _LOCAL.size))
     told = bytes(file.read(start + _LOCAL.size, fields[9])).decode("utf-8", "surrogateescape")
     offset = start + _LOCAL.size + fields[9] + fields[10]
-    if fields[0] != b"PK\3\4" or told != name or fields[2] & 1 or fields[3]:
+    if fields[0] != b"PK\3\4" or told != name or fields[2] & 1 or fields[3] != method:
         raise file.damaged(f"{short(name)} lies elsewhere than its directory says")
     if offset + size > end:
         raise file.damaged(f"{short(name)} reaches out of its archive")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt._untrusted import inside
+from keras_int8nmt.importers.argos_package import is_argos
 from keras_int8nmt.importers.ct2_vocabularies import is_ctranslate2
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.tokenizers.errors import TokenizerError
@@ -63,6 +64,15 @@ def has_file(name: str) -> Callable[[Path], bool]:
 # The first one that recognises a folder has it: particular formats before general ones.
 FORMATS = [
     Format(
+        name="Argos Translate",
+        mark="metadata.json",
+        recognises=is_argos,
+        load=("keras_int8nmt.importers.argos", "load_argos"),
+        tokenizer=("keras_int8nmt.importers.argos", "open_tokenizer"),
+        describe=("keras_int8nmt.importers.argos", "describe"),
+        search_defaults=("keras_int8nmt.importers.argos", "search_defaults"),
+    ),
+    Format(
         name="CTranslate2",
         mark="model.bin",
         # Before Marian's, since both may have a config.json.
@@ -91,7 +101,7 @@ def format_of(folder: str | os.PathLike[str]) -> Format | None:
 
 def known_marks() -> list[str]:
     """Each format's mark and name, for a message on a folder that is of none."""
-    return [f"{each.mark} (of a {each.name} model)" for each in FORMATS]
+    return [f"{each.mark} (of {each.name})" for each in FORMATS]
 
 
 def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -154,16 +155,20 @@ def _check_rates(settings: dict[str, Any]) -> None:
         good = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not good:
             raise ValueError(f"`{name}` must be a number; received {value!r}.")
-        settings[name] = float(value)
+        try:
+            settings[name] = float(value)
+        except OverflowError:
+            settings[name] = math.inf
         return settings[name]
 
     if not 0.0 <= number("dropout") < 1.0:
         raise ValueError(
             f"`dropout` must be at least 0 and below 1; received {settings['dropout']}."
         )
-    if not number("layer_norm_epsilon") > 0.0:
+    if not 0.0 < number("layer_norm_epsilon") < math.inf:
         raise ValueError(
-            f"`layer_norm_epsilon` must be above 0; received {settings['layer_norm_epsilon']}."
+            "`layer_norm_epsilon` must be above 0 and finite; received "
+            f"{settings['layer_norm_epsilon']}."
         )
 
 

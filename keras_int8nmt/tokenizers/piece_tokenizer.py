@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ BPE = "pieces.bpe"
 FILES = (MARK, SPM, TARGET_SPM, BPE)
 _SPECIAL = ("unk", "bos", "eos", "start")
 _FLAGS = ("add_bos", "add_eos")
+# As Moses has rules for, or would have.
+_LANGUAGE = re.compile("[A-Za-z_-]{1,20}")
 
 
 class Pieces(Protocol):
@@ -65,22 +68,38 @@ class Characters:
         return "".join(pieces)
 
 
-def _sentencepieces(folder: Path, files: Mapping[str, bytes]) -> Pieces:
+def _sentencepieces(folder: Path, files: Mapping[str, bytes], _: Mapping[str, Any]) -> Pieces:
     source = open_sentencepiece(folder / SPM, files[SPM])
     if TARGET_SPM not in files:
         return SentencePieces(source, source)
     return SentencePieces(source, open_sentencepiece(folder / TARGET_SPM, files[TARGET_SPM]))
 
 
+def _codes(folder: Path, files: Mapping[str, bytes], _: Mapping[str, Any]) -> BytePairEncoding:
+    return BytePairEncoding(files[BPE], folder / BPE)
+
+
+def _moses(folder: Path, files: Mapping[str, bytes], content: Mapping[str, Any]) -> Pieces:
+    from keras_int8nmt.tokenizers.moses import MosesPieces
+
+    languages = content.get("languages")
+    if (
+        not isinstance(languages, list | tuple)
+        or len(languages) != 2
+        or not all(isinstance(each, str) and _LANGUAGE.fullmatch(each) for each in languages)
+    ):
+        raise TokenizerError(f"{str(folder / MARK)!r}: 'languages' must be two codes of languages.")
+    return MosesPieces(_codes(folder, files, content), *languages)
+
+
+_Maker = Callable[[Path, Mapping[str, bytes], Mapping[str, Any]], Pieces]
 # What makes pieces, by its name: the file that it needs, and how it is made.
-_KINDS: dict[str, tuple[str | None, Callable[[Path, Mapping[str, bytes]], Pieces]]] = {
+_KINDS: dict[str, tuple[str | None, _Maker]] = {
     "sentencepiece": (SPM, _sentencepieces),
-    "subword-nmt": (
-        BPE,
-        lambda folder, files: BytePairEncoding(files[BPE], folder / BPE),
-    ),
-    "spaces": (None, lambda folder, files: Spaced()),
-    "characters": (None, lambda folder, files: Characters()),
+    "subword-nmt": (BPE, _codes),
+    "moses subword-nmt": (BPE, _moses),
+    "spaces": (None, lambda folder, files, content: Spaced()),
+    "characters": (None, lambda folder, files, content: Characters()),
 }
 
 
@@ -92,14 +111,16 @@ class PieceTokenizer:
 
             - `pieces`: what makes them. `"sentencepiece"`: the model in `pieces.spm`, and
               `pieces.target.spm` where that is another one. `"subword-nmt"`: the codes in
-              `pieces.bpe`. `"spaces"`: a text is its pieces with spaces between, and a translation
-              likewise; it may name special tokens. `"characters"`: each character but spaces is a
-              piece, and a translation has no spaces.
+              `pieces.bpe`. `"moses subword-nmt"`: likewise, for words by Moses' rules, which
+              `sacremoses` knows, for the two `languages`. `"spaces"`: a text is its pieces with
+              spaces between, and a translation likewise; it may name special tokens.
+              `"characters"`: each character but spaces is a piece, and a translation has none.
             - `source` and `target`: the tokens, by their ids; `target` is null where they are the
               same. A token that is there twice has its first id.
             - `unk`, `bos`, `eos`, `start`: the special tokens.
             - `add_bos`, `add_eos`: whether a source begins with `bos` and ends with `eos`.
             - `pad_id`: padding, one of the tokens or an id after them.
+            - `prefix`, where it is there: a token that begins each translation and is no text.
 
     Attributes:
         pad_id, eos_id, unk_id: Ids of special tokens, the last of the source.
@@ -149,7 +170,7 @@ class PieceTokenizer:
         self.files, self._place = files, folder / MARK
         _, make = _kind(folder, content)
         self.pieces: str = content["pieces"]
-        self._pieces = make(folder, files)
+        self._pieces = make(folder, files, content)
         source = self._tokens(content, "source")
         target = source if content.get("target") is None else self._tokens(content, "target")
         unk, bos, eos, start = (self._told(content, name, str) for name in _SPECIAL)
@@ -175,6 +196,11 @@ class PieceTokenizer:
         self._source_size, self._target = len(source), target
         self._ids, self._target_ids, self._target_unk = ids, target_ids, target_ids[unk]
         self._hidden = {self.eos_id, self.pad_id, *(target_ids.get(t, -1) for t in (bos, start))}
+        if content.get("prefix") is not None:
+            prefix = self._told(content, "prefix", str)
+            if prefix not in target_ids:
+                raise self._wrong(f"'prefix' is {prefix[:100]!r}, which is no token")
+            self._hidden.add(target_ids[prefix])
         self._hidden.discard(self._target_unk)
         if self.pieces != "spaces":
             # Characters of a text never make a special token.
@@ -234,9 +260,7 @@ class PieceTokenizer:
             (Path(folder) / name).write_bytes(content)
 
 
-def _kind(
-    folder: Path, content: Mapping[str, Any]
-) -> tuple[str | None, Callable[[Path, Mapping[str, bytes]], Pieces]]:
+def _kind(folder: Path, content: Mapping[str, Any]) -> tuple[str | None, _Maker]:
     name = content.get("pieces")
     if not isinstance(name, str) or name not in _KINDS:
         raise TokenizerError(

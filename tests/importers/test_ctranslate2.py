@@ -334,6 +334,7 @@ def test_models_that_do_not_translate_are_refused_by_their_name(spec, written, t
         ({"add_source_eos": "yes"}, "'add_source_eos' must be true or false"),
         ({"layer_norm_epsilon": "small"}, "'layer_norm_epsilon' must be a number"),
         ({"layer_norm_epsilon": -1}, "no possible model: .*layer_norm_epsilon"),
+        ({"layer_norm_epsilon": 10**400}, "no possible model: .*layer_norm_epsilon"),
         ({"add_source_bos": True, "bos_token": "<s>"}, "source vocabulary .* no token '<s>'"),
     ],
 )

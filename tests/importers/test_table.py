@@ -30,9 +30,9 @@ def toy(monkeypatch, tmp_path):
 def test_a_folder_that_no_format_recognises_is_told_the_marks_of_all(toy, tmp_path):
     with pytest.raises(
         ModelFolderError,
-        match=r"neither model_card\.json \(of keras-int8nmt\) nor model\.bin "
-        r"\(of a CTranslate2 model\) nor config\.json \(of a Marian model\) nor toy\.npz "
-        r"\(of a toy model\)",
+        match=r"neither model_card\.json \(of keras-int8nmt\) nor "
+        r"metadata\.json \(of Argos Translate\) nor model\.bin \(of CTranslate2\) nor "
+        r"config\.json \(of Marian\) nor toy\.npz \(of toy\)",
     ):
         open_model(tmp_path)
 

@@ -125,7 +125,10 @@ def test_what_is_saved_is_the_same_tokenizer(pieces, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pieces": "magic"}, "must be one of sentencepiece, subword-nmt, spaces, characters"),
+        (
+            {"pieces": "magic"},
+            "must be one of sentencepiece, subword-nmt, moses ",
+        ),
         ({"pieces": []}, "must be one of"),
         ({"pieces": "sentencepiece"}, "pieces.spm"),
         ({"pieces": "subword-nmt"}, "pieces.bpe"),
