@@ -15,7 +15,7 @@ namespace keras_int8nmt {
 // The back ends that this CPU and the instruction set in force have; `own` of them without oneDNN.
 inline std::vector<const GemmBackend*> Backends(bool own) {
   std::vector<const GemmBackend*> found;
-  for (const char* name : {"reference", "vnni", "madd", "onednn"}) {
+  for (const char* name : {"reference", "vnni", "madd", "neon", "dotprod", "i8mm", "onednn"}) {
     if (own && std::strcmp(name, "onednn") == 0) continue;
     try {
       found.push_back(&GemmFor(name));

@@ -133,7 +133,17 @@ def test_a_translator_names_what_multiplies(monkeypatch):
     def gemm(precision, path):
         return gemm_of(SimpleNamespace(model=SimpleNamespace(precision=precision), path=path))
 
-    back_ends = ("vnni", "madd", "onednn", "mkl", "reference", "tensorflow")
+    back_ends = (
+        "vnni",
+        "madd",
+        "i8mm",
+        "dotprod",
+        "neon",
+        "onednn",
+        "mkl",
+        "reference",
+        "tensorflow",
+    )
     assert all(gemm("int8", path) in back_ends for path in ("fast", "layers"))
     assert (gemm("float32", "fast"), gemm("float32", "layers")) == ("onednn", "tensorflow")
     monkeypatch.setattr(native, "info", lambda: {"native": False, "reason": "it was asked for"})

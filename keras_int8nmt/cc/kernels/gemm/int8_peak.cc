@@ -23,6 +23,11 @@ constexpr PeakLoop kPeakLoops[] = {
     {"avx512", PeakLoopAvx512, 64 * kPeakSums},
     {"avx2", PeakLoopAvx2, 32 * kPeakSumsAvx2},
 #endif
+#if defined(__aarch64__)
+    {"neon_i8mm", PeakLoopNeonI8mm, 32 * kPeakSums},
+    {"neon_dotprod", PeakLoopNeonDotprod, 16 * kPeakSums},
+    {"neon", PeakLoopNeon, 16 * kPeakSumsNeon},
+#endif
     // The others have no such instructions: what a compiler makes of loops is no peak.
     {"generic", nullptr, 0},
 };

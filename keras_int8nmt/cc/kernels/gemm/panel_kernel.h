@@ -104,18 +104,17 @@ INLINE void ForRowBlocks(int64_t m, F f) {
 
 // The panel, and what follows it: while the first four row blocks are computed, a quarter of it
 // each.
-template <int64_t kColumns>
 INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, int64_t blocks) {
-  constexpr int64_t kGroup = kColumns * 4;
-  const int64_t bytes = body.groups * kGroup;
+  const int64_t group = body.group_bytes;
+  const int64_t bytes = body.groups * group;
   const int8_t* weights = body.panels + panel * bytes;
-  if (blocks == 1) return {weights, weights + kAhead, kGroup};
+  if (blocks == 1) return {weights, weights + kAhead, group};
   if (panel + 1 == last || b >= 4) return {weights, weights, 0};
   if (blocks < 4) {
     if (b >= 2) return {weights, weights, 0};
-    return {weights, weights + bytes + b * (bytes / 2), kGroup / 2};
+    return {weights, weights + bytes + b * (bytes / 2), group / 2};
   }
-  return {weights, weights + bytes + b * (bytes / 4), kGroup / 4};
+  return {weights, weights + bytes + b * (bytes / 4), group / 4};
 }
 
 // write(row, column, y, lanes) for all results after scales and bias.
@@ -128,9 +127,9 @@ INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scal
     const int32_t* starts = p.shifted ? p.body.starts + column : nullptr;
     ForRowBlocks<Sums::kTileRows>(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
       Tile<decltype(rows)::value, kColumns> tile;
-      Sums::template Add<decltype(rows)::value>(
-          p.a + row * p.a_stride, p.a_stride, p.body,
-          PanelAt<kColumns>(p.body, panel, p.last_panel, b, blocks), starts, &tile);
+      Sums::template Add<decltype(rows)::value>(p.a + row * p.a_stride, p.a_stride, p.body,
+                                                PanelAt(p.body, panel, p.last_panel, b, blocks),
+                                                starts, &tile);
       ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
               [&](int r, int64_t offset, Floats y, auto lanes) {
                 write(row + r, column + offset, y, lanes);

@@ -1,7 +1,8 @@
 // Products by kernels of our own over panels of columns: what the back ends of this kind share.
 //
-// Weights lie in panels of some columns: [panel][group of 4 rows of W][columns][4 bytes], rows and
-// columns past the end are zero. Before the panels stands, for each column, what a sum starts from
+// Weights lie in panels of some columns: [panel][group of rows of W][columns][a byte of each row of
+// the group], rows and columns past the end are zero. A group is of 4 rows or, where instructions
+// sum 8 products, of 8. Before the panels stands, for each column, what a sum starts from
 // where inputs were shifted by 128 to be of the sign that the kernel's instructions want.
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
@@ -22,8 +23,9 @@ namespace panels {
 struct Body {
   const int32_t* starts;  // [panels * columns]
   const int8_t* panels;
-  int64_t groups;  // of 4 rows of W
-  bool narrow;     // no weight is above kNarrow; false of a kernel that does not ask
+  int64_t groups;       // of rows of W
+  int64_t group_bytes;  // of a group of a panel
+  bool narrow;          // no weight is above kNarrow; false of a kernel that does not ask
 };
 
 // The widest weight of a product that may sum two pairs of products in 16 bits: 2 * 2 * 128 * 63.
@@ -31,10 +33,11 @@ constexpr int kNarrow = 63;
 
 // One product, or the panels [first_panel, last_panel) of it.
 struct Product {
-  const uint8_t* a;  // bytes, [m, a_stride]; a_stride is a multiple of 4, zero after k
+  const uint8_t* a;  // bytes, [m, a_stride]; a_stride is of whole groups, zero after k
   int64_t a_stride;
   int64_t m;
   bool shifted;  // a is x + 128 where the kernel wants unsigned bytes, x - 128 where signed ones
+  bool is_unsigned;  // what `a` is; for a kernel that takes both
   Body body;
   int64_t n;
   int64_t first_panel, last_panel;
@@ -45,7 +48,7 @@ struct Product {
 //   struct Kernel {
 //     static constexpr int64_t kColumns;      // of a panel, a multiple of 16 that divides
 //                                             // kLogSumChunk
-//     static constexpr bool kUnsignedInputs;  // which bytes it wants
+//     static constexpr bool kUnsignedInputs;  // which bytes it wants, if it does not take both
 //     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it
 //     // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not
 //     // write by themselves: activations but ReLU, codes with a scale or a zero point of their
@@ -56,7 +59,9 @@ struct Product {
 //     static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK&
 //     result);
 //   };
-template <class Kernel>
+//
+// kDepth: rows of W in a group; kBothSigns: whether it takes inputs as they are, signed or not.
+template <class Kernel, int64_t kDepth = 4, bool kBothSigns = false>
 struct Host {
   static constexpr int64_t kColumns = Kernel::kColumns;
   // Of the body: one line, so that what follows stays aligned.
@@ -64,10 +69,10 @@ struct Host {
   static constexpr int32_t kStart = Kernel::kUnsignedInputs ? -128 : 128;
 
   static int64_t Panels(int64_t n) { return (n + kColumns - 1) / kColumns; }
-  static int64_t Groups(int64_t k) { return (k + 3) / 4; }
+  static int64_t Groups(int64_t k) { return (k + kDepth - 1) / kDepth; }
 
   static size_t PackedSize(int64_t k, int64_t n) {
-    return kFlagBytes + Panels(n) * kColumns * (sizeof(int32_t) + Groups(k) * 4);
+    return kFlagBytes + Panels(n) * kColumns * (sizeof(int32_t) + Groups(k) * kDepth);
   }
 
   static Body BodyAt(const void* body, int64_t k, int64_t n) {
@@ -77,27 +82,30 @@ struct Host {
     parts.starts = reinterpret_cast<const int32_t*>(start + kFlagBytes);
     parts.panels = reinterpret_cast<const int8_t*>(parts.starts + Panels(n) * kColumns);
     parts.groups = Groups(k);
+    parts.group_bytes = kColumns * kDepth;
     return parts;
   }
 
   // Where W[i, j] lies among the panels.
   static int64_t PlaceOf(int64_t i, int64_t j, int64_t groups) {
-    return ((j / kColumns) * groups + i / 4) * kColumns * 4 + j % kColumns * 4 + i % 4;
+    return ((j / kColumns) * groups + i / kDepth) * kColumns * kDepth + j % kColumns * kDepth +
+           i % kDepth;
   }
 
   // Rows that are packed together: what they make of a panel is a page or less, and their lines
   // are found again by the panel after it.
   static constexpr int64_t kPackedRows = 64;
 
-  // Four rows of a panel, each `columns` long; the sums of their columns are added to `sums`.
+  // Four rows of a panel, each `columns` long, from their place in the group on; the sums of their
+  // columns are added to `sums`.
   template <typename Columns>
-  static void PackGroup(const int8_t* w, int64_t n, Columns columns, int8_t* group, int32_t* sums) {
+  static void PackFour(const int8_t* w, int64_t n, Columns columns, int8_t* group, int32_t* sums) {
     const int8_t *w0 = w, *w1 = w + n, *w2 = w + 2 * n, *w3 = w + 3 * n;
     for (int64_t j = 0; j < columns; ++j) {
-      group[j * 4] = w0[j];
-      group[j * 4 + 1] = w1[j];
-      group[j * 4 + 2] = w2[j];
-      group[j * 4 + 3] = w3[j];
+      group[j * kDepth] = w0[j];
+      group[j * kDepth + 1] = w1[j];
+      group[j * kDepth + 2] = w2[j];
+      group[j * kDepth + 3] = w3[j];
       sums[j] += w0[j] + w1[j] + w2[j] + w3[j];
     }
   }
@@ -118,13 +126,13 @@ struct Host {
       const int64_t end = std::min(row + kPackedRows, whole);
       for (int64_t first = 0; first < n; first += kColumns) {
         const int64_t columns = std::min(n - first, kColumns);
-        int8_t* group = panels + PlaceOf(row, first, Groups(k));
-        for (int64_t i = row; i < end; i += 4, group += kColumns * 4) {
+        for (int64_t i = row; i < end; i += 4) {
           const int8_t* w = weights + i * n + first;
+          int8_t* group = panels + PlaceOf(i, first, Groups(k));
           if (columns == kColumns) {
-            PackGroup(w, n, std::integral_constant<int64_t, kColumns>(), group, starts + first);
+            PackFour(w, n, std::integral_constant<int64_t, kColumns>(), group, starts + first);
           } else {
-            PackGroup(w, n, columns, group, starts + first);
+            PackFour(w, n, columns, group, starts + first);
           }
         }
       }
@@ -151,7 +159,7 @@ struct Host {
   // a copy.
   static const uint8_t* Inputs(const void* a, bool shifted, int64_t m, int64_t k) {
     const auto* bytes = static_cast<const uint8_t*>(a);
-    const int64_t stride = Groups(k) * 4;
+    const int64_t stride = Groups(k) * kDepth;
     if (!shifted && stride == k) return bytes;
     uint8_t* copy = ThreadBuffer<uint8_t, 5>(m * stride);
     const uint8_t flip = shifted ? 128 : 0;
@@ -166,9 +174,11 @@ struct Host {
   static Product ShareOf(const GemmArgs& args, int64_t unit) {
     const int64_t k = args.weights.k, n = args.weights.n;
     Product product;
-    product.shifted = (args.a_type == Type::kInt8) == Kernel::kUnsignedInputs;
+    const bool is_signed = args.a_type == Type::kInt8;
+    product.shifted = !kBothSigns && is_signed == Kernel::kUnsignedInputs;
+    product.is_unsigned = is_signed == product.shifted;
     product.a = Inputs(args.a, product.shifted, args.m, k);
-    product.a_stride = Groups(k) * 4;
+    product.a_stride = Groups(k) * kDepth;
     product.m = args.m;
     product.body = BodyAt(args.weights.body, k, n);
     product.n = n;
