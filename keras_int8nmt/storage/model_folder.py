@@ -34,6 +34,7 @@ from keras_int8nmt.storage.keras_file import load_keras_file, save_keras_file
 from keras_int8nmt.storage.recognition import recognise
 from keras_int8nmt.storage.state import precision_of, report_of, state_of
 from keras_int8nmt.tokenizers.adapters import tokenizer_for
+from keras_int8nmt.tokenizers.keras_hub import saved_form
 from keras_int8nmt.tokenizers.kinds import TokenizerKind, kind_of, load_tokenizer
 
 
@@ -105,7 +106,7 @@ def _to_save(model: Any, tokenizer: Any) -> tuple[Any, TokenizerKind | None]:
     """A tokenizer as it is saved, and its kind; nothing has been written yet."""
     if tokenizer is None:
         return None, None
-    tokenizer = tokenizer_for(model, tokenizer)
+    tokenizer = saved_form(tokenizer_for(model, tokenizer))
     kind = kind_of(tokenizer)
     if kind is None:
         raise ModelFolderError(

@@ -37,6 +37,10 @@ def _of(package: str, name: str) -> Callable[[Any], bool]:
     )
 
 
+# A layer of KerasHub has no encode and no decode.
+KERAS_HUB_METHODS = ("tokenize", "detokenize", "token_to_id", "id_to_token", "vocabulary_size")
+
+
 def _package(each: Any) -> str:
     return type(each).__module__.partition(".")[0]
 
@@ -56,6 +60,11 @@ ADAPTERS = [
         "a fast tokenizer of transformers",
         lambda each: _package(each) == "transformers" and hasattr(each, "backend_tokenizer"),
         ("keras_int8nmt.tokenizers.hugging_face", "of_transformers"),
+    ),
+    Adapter(
+        "a tokenizer of KerasHub",
+        lambda each: all(callable(getattr(each, name, None)) for name in KERAS_HUB_METHODS),
+        ("keras_int8nmt.tokenizers.keras_hub", "of_keras_hub"),
     ),
 ]
 _METHODS, _IDS = ("encode", "decode"), ("pad_id", "eos_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -210,14 +211,18 @@ def _serialized(tokenizer: Any) -> bytes:
     return text.encode()
 
 
-def _opened(place: str, content: bytes) -> Any:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
+def _require() -> None:
+    if importlib.util.find_spec("tokenizers") is None:
         raise ImportError(
             "A tokenizer.json needs the package tokenizers, which can't be found: "
             'pip install "keras-int8nmt[tokenizers]".'
-        ) from error
+        )
+
+
+def _opened(place: str, content: bytes) -> Any:
+    _require()
+    from tokenizers import Tokenizer
+
     try:
         return Tokenizer.from_buffer(content)
     except BaseException as error:
@@ -241,3 +246,36 @@ def of_transformers(tokenizer: Any, pad_id: int | None, eos_id: int | None) -> H
         pad_id=pad_id,
         eos_id=eos_id,
     )
+
+
+def bytes_bpe(
+    vocabulary: Mapping[str, int],
+    merges: Iterable[str],
+    special: Iterable[str],
+    add_prefix_space: bool,
+    words: str | None,
+) -> Any:
+    """A `tokenizers.Tokenizer` of byte-level BPE.
+
+    Args:
+        vocabulary: Pieces and their ids.
+        merges: Two symbols each, with a space between.
+        special: Tokens that no text is taken apart for.
+        add_prefix_space: Whether a text gets a space before it.
+        words: What a text is split into first, a regular expression; None: nothing is.
+    """
+    _require()
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    pairs = [
+        (left, right)
+        for left, _, right in (merge.partition(" ") for merge in merges)
+        if not left.startswith("#version:")
+    ]
+    made = Tokenizer(models.BPE(vocab=dict(vocabulary), merges=pairs))
+    made.add_special_tokens(list(special))
+    of_bytes = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space, use_regex=False)
+    first = [] if words is None else [pre_tokenizers.Split(Regex(words), "isolated")]
+    made.pre_tokenizer = pre_tokenizers.Sequence([*first, of_bytes])
+    made.decoder = decoders.ByteLevel()
+    return made

@@ -101,6 +101,13 @@ KINDS = [
         "keras_int8nmt.tokenizers.hugging_face",
         "HuggingFaceTokenizer",
     ),
+    TokenizerKind(
+        "word_piece.json",
+        ("word_piece.json",),
+        "keras_int8nmt.tokenizers.word_piece",
+        "WordPieceTokenizer",
+        load="load",
+    ),
 ]
 
 

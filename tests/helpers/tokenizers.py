@@ -11,6 +11,7 @@ import sentencepiece
 from keras_int8nmt.tokenizers.hugging_face import HuggingFaceTokenizer
 from keras_int8nmt.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer
+from keras_int8nmt.tokenizers.word_piece import WordPieceTokenizer
 
 SIZE, PAD, EOS = 48, 0, 1
 SENTENCES = ["the cat sat on the mat", "a dog ran to the house", "cats and dogs can run"]
@@ -81,5 +82,10 @@ def small_tokenizers(folder: Any) -> dict[str, Any]:
     return {
         "SentencePieceTokenizer": SentencePieceTokenizer(sentencepiece_model(**OUR_IDS)),
         "HuggingFaceTokenizer": HuggingFaceTokenizer(live_tokenizer()),
+        "WordPieceTokenizer": WordPieceTokenizer(
+            [piece.replace("<unk>", "[UNK]") for piece in subword_vocabulary()],
+            pad_id=PAD,
+            eos_id=EOS,
+        ),
         "SubwordNMTTokenizer": SubwordNMTTokenizer.from_files(codes, subword_vocabulary()),
     }

@@ -29,7 +29,12 @@ from keras_int8nmt.tokenizers import kinds
 from keras_int8nmt.tokenizers.errors import TokenizerError
 
 GREEDY = {"beam_size": 1, "max_length": 8, "no_repeat_ngram_size": 1}
-NAMES = ["SentencePieceTokenizer", "HuggingFaceTokenizer", "SubwordNMTTokenizer"]
+NAMES = [
+    "SentencePieceTokenizer",
+    "HuggingFaceTokenizer",
+    "WordPieceTokenizer",
+    "SubwordNMTTokenizer",
+]
 MODULE = """
 from pathlib import Path
 

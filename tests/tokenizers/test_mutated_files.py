@@ -12,7 +12,12 @@ from keras_int8nmt.tokenizers.errors import TokenizerError
 from keras_int8nmt.tokenizers.kinds import kind_of, load_tokenizer
 
 ROUNDS = 120
-NAMES = ["SentencePieceTokenizer", "HuggingFaceTokenizer", "SubwordNMTTokenizer"]
+NAMES = [
+    "SentencePieceTokenizer",
+    "HuggingFaceTokenizer",
+    "WordPieceTokenizer",
+    "SubwordNMTTokenizer",
+]
 
 
 def opened(folder, files, name):
