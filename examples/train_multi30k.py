@@ -18,11 +18,17 @@ import time
 from pathlib import Path
 
 import keras
-from keras import ops
-from multi30k_data import Batches, encode_pairs, read_corpus, train_tokenizer
 
-from keras_int8nmt import MarianTokenizer, build_transformer, save_folder
-from keras_int8nmt.models.build import copy_weights
+from keras_int8nmt import (
+    Tokenizer,
+    build_transformer,
+    copy_weights,
+    parallel_dataset,
+    save_folder,
+    train_sentencepiece,
+)
+from keras_int8nmt.files.lines import read_pairs
+from keras_int8nmt.training import ParallelDataset, SmoothedCrossEntropy
 
 DATA = Path(os.environ.get("KERAS_INT8NMT_SHARED", "../shared/data")) / "multi30k"
 
@@ -41,32 +47,7 @@ def build(vocabulary_size: int, quant: bool, dropout: float = 0.2) -> keras.Mode
         norm="pre",
         position_encoding="interleaved",
         dropout=dropout,
-        pad_id=vocabulary_size - 1,
-        eos_id=0,
-        start_id=vocabulary_size - 1,
     )
-
-
-@keras.saving.register_keras_serializable(package="multi30k")
-class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits against labels of which a part is spread over all tokens.
-
-    Keras smooths one-hot labels only, which would be as large as the logits (Szegedy et al. 2016,
-    section 7).
-    """
-
-    def __init__(self, smoothing: float = 0.1) -> None:
-        # The mean of a batch is that of its real tokens.
-        super().__init__(reduction="mean_with_sample_weight")
-        self.smoothing = smoothing
-
-    def call(self, y_true, y_pred):
-        # Keras has cast the labels to the dtype of the logits.
-        labels = ops.expand_dims(ops.cast(y_true, "int32"), -1)
-        right = ops.take_along_axis(y_pred, labels, axis=-1)[..., 0]
-        log_sum = ops.logsumexp(y_pred, axis=-1)
-        spread = ops.mean(y_pred, axis=-1)
-        return log_sum - (1.0 - self.smoothing) * right - self.smoothing * spread
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -83,8 +64,8 @@ class StopAfter(keras.callbacks.Callback):
 
 def train(
     model: keras.Model,
-    training: Batches,
-    validation: Batches,
+    training: ParallelDataset,
+    validation: ParallelDataset,
     arguments: argparse.Namespace,
 ) -> None:
     """Fits the model; its weights are then the averaged ones of the best epoch on `validation`."""
@@ -114,6 +95,7 @@ def train(
             epochs=arguments.epochs,
             steps_per_epoch=steps,
             verbose=2,
+            shuffle=False,  # each epoch of `training` has an order of its own
             callbacks=[
                 # Before weights are swapped: to go on from, not to translate with.
                 keras.callbacks.BackupAndRestore(kept / "backup", delete_checkpoint=False),
@@ -131,18 +113,19 @@ def train(
 def run(arguments: argparse.Namespace) -> None:
     """Trains, saves and tells BLEU on the validation set."""
     keras.utils.set_random_seed(1)
-    languages = arguments.source, arguments.target
-    sources, targets = (
-        s[: arguments.pairs] for s in read_corpus(arguments.data, "train", *languages)
+    sources, targets = (side[: arguments.pairs] for side in read_corpus(arguments, "train"))
+    valid = read_corpus(arguments, "val")
+    tokenizer = train_sentencepiece(
+        sources,
+        targets,
+        vocabulary_size=arguments.vocabulary,
+        model_type="bpe",
+        character_coverage=1.0,
     )
-    valid = read_corpus(arguments.data, "val", *languages)
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = train_tokenizer([*sources, *targets], arguments.vocabulary, Path(folder))
-    start = tokenizer.pad_id
-    common = {"pad_id": tokenizer.pad_id, "start_id": start, "tokens": arguments.batch_tokens}
-    training = Batches(encode_pairs(tokenizer, sources, targets), seed=2, **common)
-    validation = Batches(encode_pairs(tokenizer, *valid), **common)
     model = build(arguments.vocabulary, quant=False, dropout=arguments.dropout)
+    common = {"model": model, "batch_tokens": arguments.batch_tokens, "max_length": 48}
+    training = parallel_dataset(sources, targets, tokenizer, seed=2, **common)
+    validation = parallel_dataset(*valid, tokenizer, shuffle=False, **common)
     print(f"{model.count_params()} parameters, {len(training)} batches an epoch", flush=True)
     train(model, training, validation, arguments)
 
@@ -156,8 +139,14 @@ def run(arguments: argparse.Namespace) -> None:
         print_bleu(model, tokenizer, valid)
 
 
+def read_corpus(arguments: argparse.Namespace, part: str) -> tuple[list[str], list[str]]:
+    """Both sides of `train` or `val`, as many lines each."""
+    languages = arguments.source, arguments.target
+    return read_pairs(*(str(arguments.data / f"{part}.{language}") for language in languages))
+
+
 def print_bleu(
-    model: keras.Model, tokenizer: MarianTokenizer, pairs: tuple[list[str], list[str]]
+    model: keras.Model, tokenizer: Tokenizer, pairs: tuple[list[str], list[str]]
 ) -> None:
     """sacreBLEU of the float model, beam 4."""
     from keras_int8nmt import Translator

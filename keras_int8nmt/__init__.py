@@ -25,6 +25,7 @@ _HOMES = {
     "calibrate": "calibration.from_sentences",
     "balance": "calibration.smooth_quant",
     "parallel_dataset": "training.dataset",
+    "train_sentencepiece": "training.vocabulary",
     "simulate": "layers.model_state",
     "prepare_training": "layers.model_training",
     "finish_training": "layers.model_training",
@@ -105,6 +106,7 @@ __all__ = [
     "register_tokenizer",
     "save_folder",
     "simulate",
+    "train_sentencepiece",
     "write_report",
 ]
 
@@ -151,6 +153,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
     from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer
     from keras_int8nmt.training.dataset import parallel_dataset
+    from keras_int8nmt.training.vocabulary import train_sentencepiece
     from keras_int8nmt.translation.translator import Translator, load_translator
 else:
     __getattr__, __dir__ = lazy_face(

@@ -78,12 +78,27 @@ def test_a_model_trained_on_sentences_can_be_quantized(corpus, tmp_path):
     model, tokenizer, card = load_folder(tmp_path / "model")
     assert card["state"] == "float"
     assert card["trained_on"] == "Multi30k en-de, 220 pairs"
-    assert tokenizer.pad_id == model.pad_id == 299
+    assert (tokenizer.pad_id, tokenizer.eos_id) == (model.pad_id, model.eos_id) == (0, 1)
     assert tokenizer.decode(tokenizer.encode_target("Guten Morgen.")) == "Guten Morgen."
     sources = [source for source, _ in read_pairs()[0][:8]]
     calibrate(model, tokenizer, sources)
     int8 = Translator(convert(model), tokenizer, max_length=12)
     assert len(int8(sources)) == 8
+
+
+@pytest.mark.slow
+def test_two_text_files_become_a_model_that_translates_in_int8(corpus, tmp_path):
+    options = ["--source", str(corpus / "train.en"), "--target", str(corpus / "train.de")]
+    options += ["--vocabulary", "300", "--layers", "1", "--width", "32", "--epochs", "1"]
+    options += ["--output", "int8", "--text", "Good morning.", "It rains."]
+    output = run_example("train_from_text.py", *options, folder=tmp_path)
+    assert "PairCounts(read=220, kept=220, empty=0, too_long=0)" in output
+    assert "saved int8" in output
+    assert "Good morning.  ->  " in output
+    model, tokenizer, card = load_folder(tmp_path / "int8")
+    assert card["state"] == "converted"
+    assert model.pad_id == tokenizer.pad_id == 0
+    assert tokenizer.decode(tokenizer.encode("Good morning.")) == "Good morning."
 
 
 def test_without_the_corpus_training_is_skipped_with_a_reason(tmp_path):
@@ -92,28 +107,3 @@ def test_without_the_corpus_training_is_skipped_with_a_reason(tmp_path):
         f"skipped: there is no {Path('nowhere') / 'train.en'}; --data names the folder of the "
         "corpus\n"
     )
-
-
-def test_batches_hold_each_pair_once_and_have_few_shapes(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    from multi30k_data import Batches
-
-    lengths = [(n % 9 + 1, (3 * n) % 11 + 1) for n in range(100)]
-    pairs = [([7] * (s - 1) + [0], [n + 100] * (t - 1) + [0]) for n, (s, t) in enumerate(lengths)]
-    batches = Batches(pairs, pad_id=5, start_id=6, tokens=64, widths=(4, 8, 10), seed=1)
-    fits = [n for n, pair in enumerate(lengths) if max(pair) <= 10]
-    seen, shapes, orders = [], set(), []
-    for _ in range(2):
-        orders.append(str(batches.batches))
-        for inputs, labels, weights in (batches[i] for i in range(len(batches))):
-            shapes.add(labels.shape)
-            assert inputs["source"].shape == inputs["target"].shape == labels.shape
-            # The decoder is fed what comes before; padding and empty rows have no loss.
-            assert (inputs["target"][:, 1:] == labels[:, :-1]).all()
-            assert (inputs["target"][:, 0] == 6).all()
-            assert ((labels == 5) == (weights == 0)).all()
-            seen += [int(n) - 100 for n in labels[:, 0] if n >= 100]
-        batches.on_epoch_end()
-    assert sorted(shapes) == [(6, 10), (8, 8), (16, 4)]
-    assert sorted(seen) == sorted(2 * [n for n in fits if lengths[n][1] > 1])
-    assert orders[0] != orders[1]

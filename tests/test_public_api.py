@@ -51,6 +51,7 @@ NAMES = {
     "register_tokenizer",
     "save_folder",
     "simulate",
+    "train_sentencepiece",
     "write_report",
 }
 # Layers that conversion makes: names of earlier releases, which nobody looks for.
@@ -105,6 +106,7 @@ ROOMS = {
         "ParallelDataset",
         "SmoothedCrossEntropy",
         "parallel_dataset",
+        "train_sentencepiece",
     },
     "translation": {"Hypothesis", "Translation", "Translator", "load_translator"},
 }

@@ -1,9 +1,4 @@
-"""From two text files to `fit`: batches of token ids, loss and learning rate.
-
-data = parallel_dataset("train.en", "train.de", tokenizer, model=model)
-model.compile(keras.optimizers.Adam(InverseSquareRoot(7e-4)), SmoothedCrossEntropy(0.1))
-model.fit(data, epochs=10)
-"""
+"""From two text files to `fit`: a tokenizer, batches of token ids, loss and learning rate."""
 
 from __future__ import annotations
 
@@ -18,6 +13,7 @@ _HOMES = {
     "ParallelDataset": "training.dataset",
     "SmoothedCrossEntropy": "training.loss",
     "parallel_dataset": "training.dataset",
+    "train_sentencepiece": "training.vocabulary",
 }
 
 __all__ = [
@@ -27,6 +23,7 @@ __all__ = [
     "ParallelDataset",
     "SmoothedCrossEntropy",
     "parallel_dataset",
+    "train_sentencepiece",
 ]
 
 if TYPE_CHECKING:
@@ -35,5 +32,6 @@ if TYPE_CHECKING:
     from keras_int8nmt.training.loss import SmoothedCrossEntropy
     from keras_int8nmt.training.pairs import PairCounts
     from keras_int8nmt.training.schedule import InverseSquareRoot
+    from keras_int8nmt.training.vocabulary import train_sentencepiece
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

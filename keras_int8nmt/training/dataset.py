@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import keras
@@ -12,8 +11,8 @@ import numpy as np
 
 from keras_int8nmt._arguments import MOST_INT32, flag, whole
 from keras_int8nmt._progress import progress_bar
+from keras_int8nmt.tokenizers.adapters import tokenizer_for
 from keras_int8nmt.tokenizers.fit import VocabularyError, check_fit
-from keras_int8nmt.tokenizers.protocol import Tokenizer
 from keras_int8nmt.training.batches import Batch, BatchPlan, PairRows
 from keras_int8nmt.training.pairs import EncodedPairs, PairCounts, encode_pairs
 from keras_int8nmt.training.text import Text, name_of, read_in_step
@@ -53,34 +52,27 @@ class ParallelDataset(keras.utils.PyDataset):
     def epoch(self, number: int) -> None:
         self._epoch = whole("epoch", number, 0)
         self._batches = self._plan.epoch(self._epoch)
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        # Counts batches; `next` of it is one step, also where several threads read.
-        self._given = count(1)
-        self._within = self._complete = False
+        self._given: set[int] = set()
+        self._within = False
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def __getitem__(self, index: int) -> Batch:
         """Inputs (`source`, and `target`, what the decoder is fed), labels and weights."""
-        if next(self._given) == len(self):
-            self._complete = True
+        self._given.add(index)
         return self._batch(self._batches[index])
 
     def on_epoch_begin(self) -> None:
         self._within = True
-        if self.use_multiprocessing:
-            # What other processes read is not seen here.
-            self._complete = True
 
     def on_epoch_end(self) -> None:
         """Draws new batches, if these were all read: `steps_per_epoch` ends epochs before."""
         if not self._within:
             # Keras has read two batches to see their shapes.
-            self._begin_anew()
-        elif self._complete:
+            self._given.clear()
+        elif len(self._given) == len(self) or self.use_multiprocessing:
+            # What other processes read is not seen here.
             self.epoch += 1
         self._within = False
 
@@ -116,7 +108,7 @@ class ParallelDataset(keras.utils.PyDataset):
 def parallel_dataset(
     source: Text,
     target: Text,
-    tokenizer: Tokenizer,
+    tokenizer: Any,
     *,
     model: Any = None,
     batch_tokens: int = 4096,
@@ -139,7 +131,7 @@ def parallel_dataset(
     Args:
         source: Path of the sentences, one a line in UTF-8, .gz and .zst too; or the sentences.
         target: Path of as many translations, or the translations.
-        tokenizer: Turns both into ids, the end token last; see `Tokenizer`.
+        tokenizer: Turns both into ids, the end token last; whatever `as_tokenizer` takes.
         model: The `Transformer` that will be trained, if it is there already: its tokens and
             lengths are the defaults, and what does not fit it is an error.
         batch_tokens: Most tokens of a batch on each side, padding included: rows times width. A
@@ -182,8 +174,8 @@ def parallel_dataset(
     tokens = whole("batch_tokens", batch_tokens, 1, MOST_INT32)
     multiple = whole("pad_to_multiple", pad_to_multiple, 1, MOST_INT32)
     seed = whole("seed", seed, 0)
+    tokenizer = tokenizer_for(model, tokenizer)
     pad_id = whole("tokenizer.pad_id", tokenizer.pad_id, 0, MOST_INT32)
-    whole("tokenizer.eos_id", tokenizer.eos_id, 0, MOST_INT32)
     if model is not None:
         check_fit(model, tokenizer)
     longest = None if model is None else model.max_length

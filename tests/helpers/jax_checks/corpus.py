@@ -21,6 +21,9 @@ class Letters:
     def encode(self, text):
         return [ord(c) - ord("a") + 2 for c in text] + [1]
 
+    def decode(self, ids):
+        return "".join(chr(i - 2 + ord("a")) for i in ids if i > 1)
+
 
 def check_fit():
     rng = np.random.default_rng(0)
