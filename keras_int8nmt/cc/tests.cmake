@@ -76,6 +76,14 @@ target_compile_options(allocation_test PRIVATE ${_test_options})
 target_link_libraries(allocation_test PRIVATE keras_int8nmt_decoder)
 add_test(NAME allocations COMMAND allocation_test)
 
+# The core as it is loaded, on models and answers in folders that its caller names.
+if(TARGET keras_int8nmt_core)
+  add_executable(spec_answers_test ${_tests}/spec_answers_test.cc)
+  target_include_directories(spec_answers_test PRIVATE core decoder kernels)
+  target_compile_options(spec_answers_test PRIVATE ${_test_options})
+  target_link_libraries(spec_answers_test PRIVATE keras_int8nmt_core)
+endif()
+
 # The vectors of each set, compiled with its flags; the program that calls them is not.
 foreach(_isa ${_isas})
   add_library(vectors_${_isa} OBJECT ${_tests}/vectors_checks.cc)

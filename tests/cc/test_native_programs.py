@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_int8nmt import native
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -68,6 +70,25 @@ def test_kernels_and_matrix_products_equal_plain_loops(tree, capsys):
     with capsys.disabled():
         print("\n" + "\n".join(told))
     assert any("back end onednn" in line for line in told)
+
+
+@pytest.mark.slow
+def test_models_on_disk_give_the_stored_answers_on_every_instruction_set(tree, tmp_path):
+    """By the C functions alone; .ci/arm runs the same program for ARM."""
+    folder = tmp_path / "models"
+    run([sys.executable, str(REPOSITORY / "scripts" / "make_spec_answers.py"), str(folder)])
+    models = sorted(map(str, folder.iterdir()))
+    sets = ["avx512_vnni", "avx512", "avx2", "generic"]
+    best = native.info().get("isa", "generic")
+    program = str(tree / "build" / "keras_int8nmt" / "cc" / "spec_answers_test")
+    for isa in sets[sets.index(best) :] if best in sets else [best]:
+        output = run(["env", f"KERAS_INT8NMT_ISA={isa}", program, *models])
+        assert f'"isa": "{isa}"' in output
+        assert re.findall(r"(\d+) sentences differ", output) == ["0"] * 5
+    changed = folder / "release_int8" / "answers.txt"
+    changed.write_text(changed.read_text().replace("p-1 ", "p-2 ", 1))
+    with pytest.raises(AssertionError, match="1 sentences differ"):
+        run([program, str(folder / "release_int8")])
 
 
 # A set whose registers are those of the generic one.
