@@ -120,7 +120,11 @@ def test_first_use_from_many_threads(fresh):
 
 @pytest.mark.parametrize(
     ("name", "choices"),
-    [("GEMM", ["onednn", "mkl", "reference", "vnni", "madd"]), ("ISA", ["generic"])],
+    [
+        ("GEMM", ["onednn", "mkl", "reference", "vnni", "madd"]),
+        ("FLOAT_GEMM", ["fma", "onednn", "loops"]),
+        ("ISA", ["generic"]),
+    ],
 )
 def test_unknown_choice_names_the_choices(name, choices):
     needs_library()

@@ -38,22 +38,24 @@ def run_gemm(row_counts: Sequence[int] = ROWS) -> dict[str, Any]:
 
     Returns:
         `machine` and `rows`: INT8 codes in and float32 in (quantized on the way), each against
-        oneDNN's float32 product with prepared weights and against `tf.matmul`, microseconds a
-        product; then geometric means over 8 rows and more.
+        the float32 product with prepared weights of the back end in force and against `tf.matmul`,
+        microseconds a product; then geometric means over 8 rows and more.
     """
     one_thread()
     library = require_native()
-    backend = ops.native_info()["gemm"]
+    info = ops.native_info()
     rows = []
     cases = [(m, k, n) for k, n in SHAPES for m in row_counts]
     with progress_bar(len(cases), "products") as bar:
         for m, k, n in cases:
-            rows.extend(_measure(library, backend, m, k, n))
+            rows.extend(_measure(library, info["gemm"], info["float_gemm"], m, k, n))
             bar.update()
     return {"machine": machine(), "rows": rows + _means(rows)}
 
 
-def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[str, Any]]:
+def _measure(
+    library: Any, backend: str, float_backend: str, m: int, k: int, n: int
+) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(k, n)).astype(np.float32)
     bias = tf.constant(rng.normal(size=n).astype(np.float32))
@@ -71,7 +73,7 @@ def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[st
     products = {
         "int8": looped(int8_in, codes, trips),
         "float": looped(lambda x: int8_in(ops.quantize(x, 40.0)), floats, trips),
-        "onednn": looped(
+        float_backend: looped(
             lambda x: library.keras_int8nmt_float_mat_mul(x=x, packed=packed_float, bias=bias),
             floats,
             trips,
@@ -83,7 +85,7 @@ def _measure(library: Any, backend: str, m: int, k: int, n: int) -> list[dict[st
     return [
         timed_row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer])
         for ours, suffix in (("int8", ""), ("float", " float-in"))
-        for peer in ("onednn", "tensorflow")
+        for peer in (float_backend, "tensorflow")
     ]
 
 

@@ -82,8 +82,9 @@ void ToyFloatMultiply(const FloatGemmArgs& args) {
 }
 
 const FloatGemmBackend& ToyFloat() {
-  static constexpr FloatGemmBackend toy = {"toy", ToyFloatBytes, ToyFloatPack, ToyFloatMultiply,
-                                           false, nullptr,       nullptr,      nullptr};
+  static constexpr FloatGemmBackend toy = {"toy",  ToyFloatBytes, ToyFloatPack, ToyFloatMultiply,
+                                           false,  nullptr,       nullptr,      nullptr,
+                                           nullptr};
   return toy;
 }
 

@@ -71,7 +71,7 @@ def folder(converted, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def float_folder(tmp_path_factory):
-    """Of a model whose products are float32, which oneDNN computes where it is there."""
+    """Of a model whose products are float32, on whatever back end is the default."""
     place = tmp_path_factory.mktemp("forks") / "float"
     save_folder(convert(make_transformer(), policy="float32"), place, keras=False)
     return place

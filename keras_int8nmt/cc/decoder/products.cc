@@ -17,6 +17,11 @@ Activation AfterFloat(const Linear& linear) {
   return linear.activation == Activation::kRelu ? Activation::kNone : linear.activation;
 }
 
+// Whether the k best columns can be had without the others.
+bool HasTopK(const Linear& linear) {
+  return linear.int8 ? linear.packed.backend->top_k != nullptr : FloatProduct::HasTopK();
+}
+
 bool NeedsFinish(const Linear& linear) {
   return AfterFloat(linear) != Activation::kNone || linear.output.type != Type::kFloat32;
 }
@@ -56,7 +61,7 @@ Products::Products(const Model& model, int64_t rows, int64_t best_rows, int32_t 
   row_scales_ = Buffer(rows * sizeof(float));
   floats_ = Buffer(floats * sizeof(float));
   const Linear& last = model.projection;
-  if (filters || !last.int8 || last.packed.backend->top_k == nullptr) {
+  if (filters || !HasTopK(last)) {
     logits_rows_ = std::min(kLogitsRows, FloatProduct::RoundedRows(best_rows));
     logits_ = Buffer(FloatProduct::RoundedRows(logits_rows_) * last.n * sizeof(float));
   }
@@ -142,15 +147,16 @@ BestTokens Products::TopK(const void* x, Type x_type, int64_t m, int32_t forbidd
   if (logits_rows_ > 0) {
     TopKOfLogits(x, x_type, m, forbidden, watched, forbid);
   } else {
-    TopKOfProduct(Codes(model_.projection, x, x_type, m), m, forbidden, watched);
+    TopKOfProduct(x, x_type, m, forbidden, watched);
   }
   return {best_.data(), ids_.data(), log_sums_.data(), watched_.data(), finite_.data()};
 }
 
-void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched) {
+void Products::TopKOfProduct(const void* x, Type x_type, int64_t m, int32_t forbidden,
+                             int32_t watched) {
   const Linear& last = model_.projection;
   const int shares = team_->size();
-  const GemmArgs whole = ArgsOf(last, codes, m, nullptr);
+  const void* inputs = last.int8 ? Codes(last, x, x_type, m) : x;
   team_->Run([&](int member) {
     const int64_t first = member * best_rows_;
     const ProductTopK result = {k_,
@@ -163,8 +169,14 @@ void Products::TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, in
                                 maxima_.data(),
                                 wants_log_sums_ ? sums_.data() : nullptr,
                                 finite_.data() + first};
-    GemmArgs args = whole;
-    args.share = {member, shares};
+    const Share share = {member, shares};
+    if (!last.int8) {
+      float_of_[last.index]->TopK(static_cast<const float*>(inputs), m, last.packed_float,
+                                  last.bias, share, result);
+      return;
+    }
+    GemmArgs args = ArgsOf(last, inputs, m, nullptr);
+    args.share = share;
     last.packed.backend->top_k(args, result);
   });
   if (shares > 1) MergeShares(m, shares);

@@ -53,7 +53,7 @@ class Products {
   GemmArgs ArgsOf(const Linear& linear, const void* codes, int64_t m, void* out) const;
   void RunInt8(const Linear& linear, const void* codes, int64_t m, void* out);
   void RunFloat(const Linear& linear, const float* x, int64_t m, void* out);
-  void TopKOfProduct(const void* codes, int64_t m, int32_t forbidden, int32_t watched);
+  void TopKOfProduct(const void* x, Type x_type, int64_t m, int32_t forbidden, int32_t watched);
   void TopKOfLogits(const void* x, Type x_type, int64_t m, int32_t forbidden, int32_t watched,
                     const Forbid* forbid);
   void Heed(const Forbid& forbid, const float* logits, int64_t row, int32_t forbidden);

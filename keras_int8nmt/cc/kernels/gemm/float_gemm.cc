@@ -68,4 +68,9 @@ void FloatProduct::Run(const float* a, int64_t m, const void* packed, const floa
   }
 }
 
+void FloatProduct::TopK(const float* a, int64_t m, const void* packed, const float* bias,
+                        Share share, const ProductTopK& result) {
+  backend_.top_k({a, m, packed, k_, n_, bias, relu_, nullptr, share}, result);
+}
+
 }  // namespace keras_int8nmt

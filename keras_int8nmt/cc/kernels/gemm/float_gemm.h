@@ -54,10 +54,13 @@ struct FloatGemmBackend {
   int64_t (*rounded_rows)(int64_t m);
   // Threads of the calling thread's plans from now on.
   void (*set_threads)(int threads);
+  // As GemmBackend::top_k; null for a back end that has it not.
+  void (*top_k)(const FloatGemmArgs& args, const ProductTopK& result);
 };
 
-// The back end in force: KERAS_INT8NMT_FLOAT_GEMM (onednn, loops); by default the first that was
-// built. Throws std::runtime_error that names the choices for an unknown or absent one.
+// The back end in force: KERAS_INT8NMT_FLOAT_GEMM (fma, onednn, loops); by default the first that
+// this CPU and this build have. Throws std::runtime_error that names the choices for an unknown or
+// absent one.
 const FloatGemmBackend& ActiveFloatGemm();
 // By name; throws as above.
 const FloatGemmBackend& FloatGemmFor(const std::string& name);
@@ -85,9 +88,14 @@ class FloatProduct {
   // Rows that Run reads and writes for m rows: m or a little more.
   static int64_t RoundedRows(int64_t m);
   bool shares() const { return plan_ == nullptr && backend_.shares; }
+  // Whether TopK may be called.
+  static bool HasTopK() { return ActiveFloatGemm().top_k != nullptr; }
   // a has RoundedRows(m) rows of memory, out too; what is in the rows after m does not matter.
   void Run(const float* a, int64_t m, const void* packed, const float* bias, float* out,
            Share share = Share());
+  // A share of the product of which only the best columns are kept, as GemmBackend::top_k.
+  void TopK(const float* a, int64_t m, const void* packed, const float* bias, Share share,
+            const ProductTopK& result);
 
  private:
   const FloatGemmBackend& backend_;

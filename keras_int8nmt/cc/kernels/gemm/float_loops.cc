@@ -1,7 +1,7 @@
 // The float32 back end that needs nothing: the product of our own kernels, on any instruction set.
 //
-// Its sums are those of Kernels::float_product, so they are the same bits on every CPU; oneDNN,
-// which multiplies and adds in one step, is some times as fast.
+// Its sums are those of Kernels::float_product, so they are the same bits on every CPU; fma and
+// oneDNN, which multiply and add in one step, are some times as fast.
 #include <algorithm>
 
 #include "gemm/float_gemm.h"
@@ -40,8 +40,8 @@ void Multiply(const FloatGemmArgs& args) {
   ActiveKernels().float_product(product);
 }
 
-constexpr FloatGemmBackend kLoops = {"loops", PackedBytes, Pack,    Multiply,
-                                     true,    nullptr,     nullptr, nullptr};
+constexpr FloatGemmBackend kLoops = {"loops", PackedBytes, Pack,    Multiply, true,
+                                     nullptr, nullptr,     nullptr, nullptr};
 
 }  // namespace
 

@@ -89,8 +89,8 @@ std::unique_ptr<FloatPlan> MakePlan(int64_t k, int64_t n, bool relu, int threads
 
 void SetThreads(int threads) { onednn::ApplyThreads(threads); }
 
-constexpr FloatGemmBackend kOnednn = {"onednn", PackedBytes, Pack,        Multiply,
-                                      false,    MakePlan,    RoundedRows, SetThreads};
+constexpr FloatGemmBackend kOnednn = {"onednn", PackedBytes, Pack,       Multiply, false,
+                                      MakePlan, RoundedRows, SetThreads, nullptr};
 
 }  // namespace
 

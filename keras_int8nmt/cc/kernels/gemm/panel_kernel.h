@@ -12,23 +12,12 @@
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_PANEL_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_PANEL_KERNEL_H_
 
-#include <type_traits>
-
 #include "gemm/panels.h"
-#include "simd/elementwise.h"
-#include "simd/top_k.h"
-#include "simd/vectors.h"
-
-// Loops over registers: GCC leaves some of them rolled, and the registers in memory.
-#define UNROLL _Pragma("GCC unroll 16")
+#include "gemm/tiles.h"
 
 namespace keras_int8nmt {
 namespace panels {
 namespace {
-
-constexpr int64_t kLine = 64;
-// Panels are read once, in order. At few rows the CPU's own prefetcher does not keep up with them.
-constexpr int64_t kAhead = 4096;
 
 // Where the tile's weights are, and what to fetch meanwhile: up to two lines a group.
 struct Panel {
@@ -75,30 +64,6 @@ INLINE void ForTile(const Tile<kRows, kColumns>& tile, const float* scales, cons
     } else if (left > 0) {
       vector(v, Part{static_cast<int>(left)});
     }
-  }
-}
-
-// f(rows, first row, block, blocks) with compile-time row counts, for blocks of nearly equal size.
-template <int kTileRows, class F>
-INLINE void ForRowBlocks(int64_t m, F f) {
-  const int64_t blocks = (m + kTileRows - 1) / kTileRows;
-  int64_t row = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t rows = (m - row + blocks - b - 1) / (blocks - b);
-    switch (rows) {
-#define KERAS_INT8NMT_ROWS(n)                                                 \
-  case n:                                                                     \
-    f(std::integral_constant<int, n <= kTileRows ? n : 1>(), row, b, blocks); \
-    break;
-      KERAS_INT8NMT_ROWS(1)
-      KERAS_INT8NMT_ROWS(2)
-      KERAS_INT8NMT_ROWS(3)
-      KERAS_INT8NMT_ROWS(4)
-      KERAS_INT8NMT_ROWS(5)
-      KERAS_INT8NMT_ROWS(6)
-#undef KERAS_INT8NMT_ROWS
-    }
-    row += rows;
   }
 }
 
@@ -149,14 +114,6 @@ struct CodeWriter {
   }
 };
 
-struct ReluWriter {
-  float* out;
-  template <class Lanes>
-  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
-    Store(out + i, Relu::Apply(y), lanes);
-  }
-};
-
 template <class Sums, class Rows, class Writer>
 void MultiplyInto(const Product& p, const Epilogue& epilogue, Rows rows, Writer writer) {
   ForResults<Sums>(p, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
@@ -204,33 +161,13 @@ bool MultiplyBy(const Product& product, const Epilogue& epilogue, void* out) {
 
 template <class Sums, class Rows>
 void TopKOf(const Product& p, const Epilogue& epilogue, Rows rows, const ProductTopK& result) {
-  constexpr int64_t kChunkPanels = kLogSumChunk / Sums::kColumns;
-  const int64_t chunks = (p.n + kLogSumChunk - 1) / kLogSumChunk;
-  Scratch memory(p.m * kLogSumChunk);
-  float* logits = memory.Take<float>(p.m * kLogSumChunk);
-  for (int64_t r = 0; r < p.m; ++r) result.counts[r] = 0, result.finite[r] = 1;
-  Product part = p;
-  for (int64_t panel = p.first_panel; panel < p.last_panel; panel += kChunkPanels) {
-    part.first_panel = panel;
-    part.last_panel = panel + kChunkPanels < p.last_panel ? panel + kChunkPanels : p.last_panel;
-    const int64_t chunk = panel / kChunkPanels;
-    const int64_t first = panel * Sums::kColumns;
-    const int64_t columns = p.n - first < kLogSumChunk ? p.n - first : kLogSumChunk;
-    ForResults<Sums>(part, epilogue, rows, [&](int64_t row, int64_t column, Floats y, auto lanes) {
-      Store(logits + row * kLogSumChunk + column - first, y, lanes);
-    });
-    const int64_t watched = result.watched - first;
-    for (int64_t r = 0; r < p.m; ++r) {
-      const float* x = logits + r * kLogSumChunk;
-      Best best(result.k, result.best + r * result.k, result.ids + r * result.k, result.counts + r);
-      float* sum = result.sums == nullptr ? nullptr : result.sums + r * chunks + chunk;
-      if (!AddChunk(x, columns, first, result.forbidden, result.maxima + r * chunks + chunk, sum,
-                    &best)) {
-        result.finite[r] = 0;
-      }
-      if (watched >= 0 && watched < columns) result.watched_logits[r] = x[watched];
-    }
-  }
+  TopKOfPanels<Sums::kColumns>(p.m, p.n, p.first_panel, p.last_panel, result,
+                               [&](int64_t first, int64_t last, auto write) {
+                                 Product part = p;
+                                 part.first_panel = first;
+                                 part.last_panel = last;
+                                 ForResults<Sums>(part, epilogue, rows, write);
+                               });
 }
 
 template <class Sums>
