@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from keras_int8nmt import build_transformer, train_sentencepiece
+from keras_int8nmt import SentencePieceTokenizer, build_transformer, train_sentencepiece
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.storage.builtin import read_pairs
 from keras_int8nmt.tokenizers.fit import check_fit
@@ -99,6 +99,18 @@ def test_symbols_are_pieces_and_bytes_take_what_has_none():
     assert 3 in ids
     assert tokenizer.decode(tokenizer.encode("\u20ac")) == "\u20ac"
     assert tokenizer.unk_id in trained(ENGLISH).encode("\u20ac")
+
+
+def test_two_of_them_are_a_vocabulary_on_each_side(tmp_path):
+    for name, texts, size in (("source", ENGLISH, 200), ("target", GERMAN, 250)):
+        written(trained(texts, vocabulary_size=size), tmp_path / name)
+    tokenizer = SentencePieceTokenizer(
+        tmp_path / "source" / "source.model", tmp_path / "target" / "source.model"
+    )
+    assert (tokenizer.pad_id, tokenizer.eos_id) == (0, 1)
+    assert (max(tokenizer.source_ids), max(tokenizer.target_ids)) == (199, 249)
+    text = "Die Bäckerei öffnet vor Sonnenaufgang."
+    assert tokenizer.decode(tokenizer.encode_target(text)) == text
 
 
 # ---- what is refused
