@@ -1,11 +1,12 @@
 """Time and memory of opening and converting a model of the size of OPUS-MT's, for each storage.
 
     python scripts/measure_loading.py [--storage model.safetensors ...] [--dtype float32]
+    python scripts/measure_loading.py --storage model.bin argosmodel --dtype int8
 
 The model has random weights: 6 + 6 layers of 512, 2048 within, and 58,101 pieces in one table. Each
 storage is opened, and the model converted (dynamic scales), by a process of its own; memory is what
 its resident size rises by at most from where the packages are imported, in MB and in parts of the
-float32 weights.
+float32 weights. `model.bin` is CTranslate2's, `argosmodel` a package with one in a zip archive.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +25,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from helpers import checkpoints  # noqa: E402
+from helpers.ct2_files import model_bin  # noqa: E402
 
 SIZES = {"vocab_size": 58101, "d_model": 512, "layers": 6, "ffn": 2048}
 
 CHILD = """
-import gc, json, sys, time
+import gc, importlib, json, sys, time
 sys.path.insert(0, sys.argv[2])
 import keras, tensorflow
+from pathlib import Path
 from keras_int8nmt import convert
 from keras_int8nmt.evaluation.measure import peak_rss_mb, reset_peak_rss
-from keras_int8nmt.importers.marian import load_marian
+from keras_int8nmt.importers.table import format_of
 from keras_int8nmt.models.build import build_transformer
 
 # What the packages take for themselves at their first work.
@@ -51,7 +55,10 @@ def measure(name, step):
 
 reset_peak_rss()
 base = peak_rss_mb()
-model = measure("load", lambda: load_marian(sys.argv[1]))
+path = Path(sys.argv[1])
+module, name = format_of(path).load
+load = getattr(importlib.import_module(module), name)
+model = measure("load", lambda: load(path))
 weights = 4 * model.count_params()
 int8 = measure("convert", lambda: convert(model, activations="dynamic"))
 print(json.dumps([weights, figures]))
@@ -103,24 +110,96 @@ def config() -> dict[str, object]:
     }
 
 
+def ctranslate2_variables(dtype: str) -> dict[str, np.ndarray]:
+    """The same sizes by the names of CTranslate2."""
+    rng = np.random.default_rng(0)
+    dim, ffn = SIZES["d_model"], SIZES["ffn"]
+    made: dict[str, np.ndarray] = {}
+
+    def linear(place: str, rows: int, columns: int, bias: bool = True) -> None:
+        weight = (rng.standard_normal((rows, columns), np.float32) * 0.04).astype(np.float32)
+        if dtype == "int8":
+            scale = 127 / np.abs(weight).max(axis=1)
+            made[f"{place}/weight"] = np.rint(weight * scale[:, None]).astype(np.int8)
+            made[f"{place}/weight_scale"] = scale
+        else:
+            made[f"{place}/weight"] = weight.astype(dtype)
+        if bias:
+            made[f"{place}/bias"] = np.zeros(rows, np.float32)
+
+    def norm(place: str) -> None:
+        made[f"{place}/layer_norm/gamma"] = np.ones(dim, np.float32)
+        made[f"{place}/layer_norm/beta"] = np.zeros(dim, np.float32)
+
+    for stack, attentions in (
+        ("decoder", {"attention": (1, 2, 1), "self_attention": (3, 1)}),
+        ("encoder", {"self_attention": (3, 1)}),
+    ):
+        made[f"{stack}/pre_norm"], made[f"{stack}/activation"] = np.int8(0), np.int8(2)
+        for i in range(SIZES["layers"]):
+            for attention, groups in attentions.items():
+                norm(f"{stack}/layer_{i}/{attention}")
+                for k, count in enumerate(groups):
+                    linear(f"{stack}/layer_{i}/{attention}/linear_{k}", count * dim, dim)
+            norm(f"{stack}/layer_{i}/ffn")
+            linear(f"{stack}/layer_{i}/ffn/linear_0", ffn, dim)
+            linear(f"{stack}/layer_{i}/ffn/linear_1", dim, ffn)
+    linear("decoder/embeddings", SIZES["vocab_size"], dim, bias=False)
+    made["decoder/projection/bias"] = np.zeros(SIZES["vocab_size"], np.float32)
+    return made
+
+
+def write_ctranslate2(folder: Path, dtype: str) -> None:
+    table = "decoder/embeddings/weight"
+    names = ("encoder/embeddings_0/weight", "decoder/projection/weight")
+    content = model_bin(ctranslate2_variables(dtype), aliases=dict.fromkeys(names, table))
+    (folder / "model.bin").write_bytes(content)
+    (folder / "config.json").write_text("{}")
+    tokens = ["<unk>", "<s>", "</s>", *map(str, range(SIZES["vocab_size"] - 3))]
+    (folder / "shared_vocabulary.json").write_text(json.dumps(tokens))
+
+
+def write_argos(path: Path, dtype: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        write_ctranslate2(Path(place), dtype)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("en_de/metadata.json", "{}")
+            for each in sorted(Path(place).iterdir()):
+                archive.write(each, f"en_de/model/{each.name}")
+
+
 WRITERS = {**checkpoints.WRITERS, "legacy": checkpoints.write_torch_legacy}
+OF_CTRANSLATE2 = ("model.bin", "argosmodel")
+
+
+def write(storage: str, dtype: str, folder: Path) -> Path:
+    """Writes a model; returns what is to be opened."""
+    if storage == "argosmodel":
+        path = folder / "en_de.argosmodel"
+        write_argos(path, dtype)
+        return path
+    if storage == "model.bin":
+        write_ctranslate2(folder, dtype)
+    else:
+        (folder / "config.json").write_text(json.dumps(config()))
+        name = "pytorch_model.bin" if storage == "legacy" else storage
+        WRITERS[storage](folder / name, tensors(), dtype)
+    return folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", nargs="+", choices=tuple(WRITERS), default=tuple(WRITERS))
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"))
+    storages = (*WRITERS, *OF_CTRANSLATE2)
+    parser.add_argument("--storage", nargs="+", choices=storages, default=tuple(WRITERS))
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "int8"))
     arguments = parser.parse_args()
-    made = tensors()
-    print(f"{sum(value.size for value in made.values()):,} weights, {arguments.dtype}")
+    if arguments.dtype == "int8" and not set(arguments.storage) <= set(OF_CTRANSLATE2):
+        parser.error(f"int8 is stored in {' and '.join(OF_CTRANSLATE2)} alone")
     for storage in arguments.storage:
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            (folder / "config.json").write_text(json.dumps(config()))
-            name = "pytorch_model.bin" if storage == "legacy" else storage
-            WRITERS[storage](folder / name, made, arguments.dtype)
+            path = write(storage, arguments.dtype, Path(place))
             done = subprocess.run(
-                [sys.executable, "-c", CHILD, place, str(ROOT)],
+                [sys.executable, "-c", CHILD, str(path), str(ROOT)],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -132,7 +211,7 @@ def main() -> None:
             f"{step} {seconds:.1f} s, at most {rise:.0f} MB = {rise * 1e6 / weights:.2f}x"
             for step, (seconds, rise) in figures.items()
         ]
-        print(f"{storage}: {'; '.join(told)}")
+        print(f"{storage}, {arguments.dtype}, {weights // 4:,} weights: {'; '.join(told)}")
 
 
 if __name__ == "__main__":

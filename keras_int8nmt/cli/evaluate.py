@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="a Marian folder, or one of ours; of several the first is the baseline",
+        help="one of ours, Marian's, or another program's; of several the first is the baseline",
     )
     data = parser.add_argument_group("sentences, from files or by name")
     data.add_argument("--src", metavar="F", help="one sentence a line")
