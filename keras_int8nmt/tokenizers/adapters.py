@@ -75,8 +75,8 @@ def as_tokenizer(
 ) -> Tokenizer:
     """A tokenizer that a `Translator` can ask, of whatever tokenizes.
 
-    `Translator`, `calibrate`, `autotune` and `save_folder` ask for it themselves, with the ids of
-    their model.
+    `Translator`, `calibrate`, `autotune`, `parallel_dataset` and `save_folder` ask for it
+    themselves, with the ids of their model.
 
     Args:
         tokenizer: Of this package's tokenizers or a user's own, which has what `Tokenizer` says: it

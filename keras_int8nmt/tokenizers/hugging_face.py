@@ -6,7 +6,8 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class HuggingFaceTokenizer:
             ]
         else:
             place, self._content = f"the {type(source).__name__} given", _serialized(source)
+        self._place = place
         self._tokenizer = _opened(place, self._content)
         # A text in which the end is written is encoded by this one.
         self._plain = _opened(place, self._content)
@@ -94,6 +96,9 @@ class HuggingFaceTokenizer:
             raise TokenizerError(f"{place}: padding and the end have the same id {self.pad_id}.")
         self._ends = frozenset({self.pad_id, self.eos_id})
         self._ids = frozenset(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        # Parts that do not fit one another are found out when they run.
+        if strange := set(self._encoded("a b", whole=True)) - self._ids - self._ends:
+            raise TokenizerError(f"{place} adds the token id {min(strange)}, which it has not.")
         codes = [name for name in names if self._tokenizer.token_to_id(name) not in self._ends]
         self._codes = re.compile("|".join(map(re.escape, sorted(codes)))) if codes else None
 
@@ -161,9 +166,10 @@ class HuggingFaceTokenizer:
 
     def _encoded(self, text: str, whole: bool) -> list[int]:
         text = as_text(text)
-        encoding = self._tokenizer.encode(text, add_special_tokens=whole)
-        if self._has_ends(encoding):
-            encoding = self._plain.encode(text, add_special_tokens=whole)
+        with _refused(self._place):
+            encoding = self._tokenizer.encode(text, add_special_tokens=whole)
+            if self._has_ends(encoding):
+                encoding = self._plain.encode(text, add_special_tokens=whole)
         ids: list[int] = encoding.ids
         if self._has_ends(encoding):
             # A vocabulary that has the end as a word like any other.
@@ -184,7 +190,8 @@ class HuggingFaceTokenizer:
         for i in shown:
             if i not in self._ids:
                 raise ValueError(f"Token id {i} is not in the target vocabulary.")
-        text: str = self._tokenizer.decode(shown, skip_special_tokens=True)
+        with _refused(self._place):
+            text: str = self._tokenizer.decode(shown, skip_special_tokens=True)
         return text.strip()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -211,6 +218,20 @@ def _serialized(tokenizer: Any) -> bytes:
     return text.encode()
 
 
+@contextmanager
+def _refused(place: str) -> Iterator[None]:
+    """Raises TokenizerError for whatever the package finds wrong with a file."""
+    try:
+        yield
+    except BaseException as error:
+        # Some parts of it panic, which is no Exception.
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise TokenizerError(
+                f"{place} is no tokenizer.json that can be run: {str(error)[:200]}"
+            ) from error
+        raise
+
+
 def _require() -> None:
     if importlib.util.find_spec("tokenizers") is None:
         raise ImportError(
@@ -223,13 +244,8 @@ def _opened(place: str, content: bytes) -> Any:
     _require()
     from tokenizers import Tokenizer
 
-    try:
+    with _refused(place):
         return Tokenizer.from_buffer(content)
-    except BaseException as error:
-        # What is wrong with a file makes some of its parts panic, which is no Exception.
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise TokenizerError(f"{place} is no tokenizer.json: {error}") from error
-        raise
 
 
 def of_tokenizer(tokenizer: Any, pad_id: int | None, eos_id: int | None) -> HuggingFaceTokenizer:

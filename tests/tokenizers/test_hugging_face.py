@@ -185,6 +185,20 @@ def test_a_missing_file_is_named(tmp_path):
         HuggingFaceTokenizer(tmp_path)
 
 
+def test_a_post_processor_without_its_token_is_named(file):
+    """Which makes the package panic when a text is encoded, and not when the file is read."""
+    content = json.loads(file.read_bytes())
+    begin = content["post_processor"]["special_tokens"].pop("<s>")
+    file.write_text(json.dumps(content))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json' is no .* that can be run"):
+        HuggingFaceTokenizer(file)
+    begin["ids"] = [1000]
+    content["post_processor"]["special_tokens"]["<s>"] = begin
+    file.write_text(json.dumps(content))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json' adds the token id 1000, which"):
+        HuggingFaceTokenizer(file)
+
+
 def test_one_with_parts_in_python_is_told_apart():
     class Nothing:
         def pre_tokenize(self, text):
