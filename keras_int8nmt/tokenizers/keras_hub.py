@@ -133,7 +133,7 @@ class KerasHubTokenizer:
             told = f"{text[:40]!r} has the ids {ids[:20]}"
             if made.encode(text) != ids:
                 return f"{told}, and would have {made.encode(text)[:20]} without KerasHub"
-            if made.decode(ids).strip() != self.decode(ids):
+            if made.decode(ids) != self.decode(ids):
                 return f"{told}, which would become {made.decode(ids)[:40]!r} without KerasHub"
         return ""
 

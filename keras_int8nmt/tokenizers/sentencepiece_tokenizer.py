@@ -137,7 +137,7 @@ class SentencePieceTokenizer:
             if not 0 <= i < size:
                 raise ValueError(f"Token id {i} is not in the target vocabulary.")
         text: str = self._target.decode(shown)
-        return text
+        return text.strip()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes models and settings into an existing folder."""

@@ -191,7 +191,7 @@ class WordPieceTokenizer:
                 words[-1] += piece[len(self._suffix) :]
             else:
                 words.append(piece)
-        return " ".join(words)
+        return " ".join(words).strip()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the vocabulary and its settings into an existing folder."""

@@ -6,6 +6,7 @@ import functools
 import io
 from typing import Any
 
+import numpy as np
 import sentencepiece
 
 from keras_int8nmt.tokenizers.hugging_face import HuggingFaceTokenizer
@@ -73,6 +74,39 @@ def subword_vocabulary() -> dict[str, int]:
     letters = sorted({*"".join(SENTENCES)} - {" "})
     pieces = ["<pad>", "</s>", "<unk>", "the", "cat", *letters, *(f"{each}@@" for each in letters)]
     return {piece: i for i, piece in enumerate((pieces + [f"x{i}" for i in range(SIZE)])[:SIZE])}
+
+
+class StandIn:
+    """What all layers of KerasHub have: arrays of ids come out, a piece is asked for by itself."""
+
+    sequence_length = None
+
+    def tokenize(self, text):
+        return np.array(self.ids(text), "int32")
+
+    def token_to_id(self, token):
+        raise ValueError(token)
+
+    def id_to_token(self, i):
+        raise ValueError(i)
+
+
+class OfSentencePiece(StandIn):
+    """As KerasHub's `SentencePieceTokenizer`."""
+
+    def __init__(self, proto, add_bos=False):
+        self.proto, self.add_bos = proto, add_bos
+        self._live = sentencepiece.SentencePieceProcessor(model_proto=proto)
+
+    def ids(self, text):
+        return self._live.encode(text, add_bos=self.add_bos)
+
+    def detokenize(self, ids):
+        # As a tensor of bytes of TensorFlow would be.
+        return np.array(self._live.decode(ids).encode())
+
+    def vocabulary_size(self):
+        return self._live.get_piece_size()
 
 
 def small_tokenizers(folder: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from helpers.tokenizers import (
     PAD,
     SENTENCES,
     SIZE,
+    OfSentencePiece,
     live_tokenizer,
     sentencepiece_model,
     small_tokenizers,
@@ -134,8 +135,9 @@ def test_a_kind_goes_with_its_model_everywhere(name, model, tmp_path):
     [
         (sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(**OUR_IDS)), 0),
         (live_tokenizer(), 1),
+        (OfSentencePiece(sentencepiece_model(**OUR_IDS)), 0),
     ],
-    ids=["SentencePieceProcessor", "tokenizers.Tokenizer"],
+    ids=["SentencePieceProcessor", "tokenizers.Tokenizer", "a layer of KerasHub"],
 )
 def test_a_live_object_is_saved_as_its_kind(live, name, model, tmp_path):
     with Translator(model, live, **GREEDY) as translator:
