@@ -66,7 +66,7 @@ KERAS_INT8NMT_EXPORT const char* keras_int8nmt_measure_gemm(int64_t k, int64_t n
 KERAS_INT8NMT_EXPORT bool keras_int8nmt_choose_gemm(int64_t k, int64_t n, const char* name) {
   return keras_int8nmt::OrElse(false, [=] {
     keras_int8nmt::CheckInt8Size(k, n);
-    return keras_int8nmt::ChooseGemm(k, n, name);
+    return name != nullptr && keras_int8nmt::ChooseGemm(k, n, name);
   });
 }
 

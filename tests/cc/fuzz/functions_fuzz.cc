@@ -14,6 +14,9 @@ int64_t keras_int8nmt_packed_bytes(int64_t k, int64_t n);
 bool keras_int8nmt_pack(const int8_t* weights, int64_t k, int64_t n, void* packed);
 int64_t keras_int8nmt_packed_float_bytes(int64_t k, int64_t n);
 bool keras_int8nmt_pack_float(const float* weights, int64_t k, int64_t n, void* packed);
+bool keras_int8nmt_choose_gemm(int64_t k, int64_t n, const char* name);
+const char* keras_int8nmt_chosen_gemm(int64_t k, int64_t n);
+const char* keras_int8nmt_measure_gemm(int64_t k, int64_t n, double seconds);
 const char* keras_int8nmt_last_error();
 }
 
@@ -114,7 +117,11 @@ void Ask(FuzzInput* input, void* pool) {
 
 void PackSome(FuzzInput* input) {
   const int64_t k = input->Whole(), n = input->Whole();
+  const char* const names[] = {"vnni", "madd", "onednn", "reference", "auto", "", nullptr};
+  keras_int8nmt_choose_gemm(k, n, names[input->Below(7)]);
   const int64_t bytes = keras_int8nmt_packed_bytes(k, n);
+  if ((keras_int8nmt_chosen_gemm(k, n) == nullptr) != (bytes < 0)) std::abort();
+  if (bytes < 0 && keras_int8nmt_measure_gemm(k, n, 0.0) != nullptr) std::abort();
   const int64_t float_bytes = keras_int8nmt_packed_float_bytes(k, n);
   if (bytes < 0 && std::string(keras_int8nmt_last_error()).empty()) std::abort();
   if (k < 1 || n < 1 || k > 64 || n > 64) return;

@@ -80,6 +80,7 @@ constexpr int64_t kMostRows = kMeasuredRows[kMeasuredCounts - 1];
 constexpr int64_t kProjection = 8;
 // Of wide weights so many are multiplied: the others take as long each.
 constexpr int64_t kMostWeights = 1 << 19, kMostProjected = 1 << 20;
+constexpr int64_t kColumns = 64;  // at least, and whole panels of every kernel
 // A model has more weights than a core's own cache holds, so each product finds its own in none:
 // the packed weights lie in so many bytes several times over, in at most so many places.
 constexpr int64_t kCold = 2 << 20;
@@ -103,8 +104,8 @@ class Problem {
         projects(width > kProjection * depth),
         widens_(width > depth),
         narrows_(width < depth) {
-    const int64_t most = std::max(kLogSumChunk, (projects ? kMostProjected : kMostWeights) / k);
-    n = std::min(width, most / kLogSumChunk * kLogSumChunk);
+    const int64_t most = (projects ? kMostProjected : kMostWeights) / k;
+    n = std::min(width, std::max<int64_t>(1, most / kColumns) * kColumns);
     weights = Codes(k * n);
     a_ = Codes(kMostRows * k);
     // Logits of a few units, codes of a few tens.
