@@ -74,6 +74,7 @@ ROOMS = {
         "from_tfmot",
         "load_ctranslate2",
         "load_marian",
+        "load_raw_marian",
     },
     "models": {"Transformer", "build_transformer", "copy_weights"},
     "storage": {

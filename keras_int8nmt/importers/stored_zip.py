@@ -128,14 +128,20 @@ def _inflated(file: WeightsFile, member: Member) -> Iterator[bytes]:
     left = member.length
     try:
         for packed in _stored(file, member):
-            while packed and not unpacker.eof:
-                piece = unpacker.decompress(packed, min(_PIECE, left + 1))
+            # A full piece may not be all of it, though no packed byte is left.
+            more = True
+            while more and not unpacker.eof:
+                most = min(_PIECE, left + 1)
+                piece = unpacker.decompress(packed, most)
                 packed, left = unpacker.unconsumed_tail, left - len(piece)
                 if left < 0:
                     raise file.damaged("a member is larger than its directory says")
+                more = bool(packed) or len(piece) == most
                 yield piece
     except zlib.error as error:
         raise file.damaged(f"a member can't be unpacked: {error}") from error
+    if not unpacker.eof or unpacker.unused_data:
+        raise file.damaged("a member's bytes end elsewhere than they should")
 
 
 def _changed(file: WeightsFile) -> Exception:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from keras_int8nmt._untrusted import inside
 from keras_int8nmt.importers.argos_package import is_argos
 from keras_int8nmt.importers.ct2_vocabularies import is_ctranslate2
+from keras_int8nmt.importers.raw_marian_files import is_raw_marian
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.tokenizers.errors import TokenizerError
 from keras_int8nmt.tokenizers.fit import check_fit, lacking_message
@@ -35,7 +36,8 @@ class Format(NamedTuple):
         recognises: Whether a folder is one, told by what is in it.
         load: Module and name of the function that loads a model, imported when it is needed:
             `function(folder, quant=...)` gives a Keras model.
-        tokenizer: Module and name of what makes the tokenizer of a folder, or None.
+        tokenizer: Module and name of what makes the tokenizer of a folder, or None; it may give
+            None for a folder that has no files of one.
         packages: What must be installed, by their import names.
         extra: The extra of this package that installs them.
         describe: Module and name of what tells of a folder without Keras and without its weights:
@@ -91,6 +93,15 @@ FORMATS = [
         describe=("keras_int8nmt.importers.folder_facts", "describe"),
         search_defaults=("keras_int8nmt.importers.folder_facts", "search_defaults"),
     ),
+    Format(
+        name="raw Marian",
+        mark="model.npz",
+        recognises=is_raw_marian,
+        load=("keras_int8nmt.importers.raw_marian", "load_raw_marian"),
+        tokenizer=("keras_int8nmt.importers.raw_marian_tokenizer", "open_tokenizer"),
+        describe=("keras_int8nmt.importers.raw_marian_facts", "describe"),
+        search_defaults=("keras_int8nmt.importers.raw_marian_facts", "search_defaults"),
+    ),
 ]
 
 
@@ -127,6 +138,8 @@ def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[An
     if found.tokenizer is None:
         return model, None
     tokenizer = _imported(*found.tokenizer)(folder)
+    if tokenizer is None:
+        return model, None
     check_fit(model, tokenizer)
     if (message := lacking_message(folder, model, tokenizer)) is not None:
         warnings.warn(message, stacklevel=3)

@@ -179,6 +179,12 @@ def open_tokenizer(mark: str, folder: Path) -> Any:
     return next(kind for kind in KINDS if kind.mark == mark).open(folder)
 
 
+def tokenizer_class(mark: str) -> Any:
+    """The class of the kind with this mark, for importers that make one of other files."""
+    kind = next(kind for kind in KINDS if kind.mark == mark)
+    return getattr(importlib.import_module(kind.module), kind.name)
+
+
 def is_known(name: str) -> bool:
     """Whether there is a kind of this name in this process."""
     return any(kind.name == name for kind in KINDS)

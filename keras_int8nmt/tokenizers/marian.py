@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,26 @@ class MarianTokenizer:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        self.files = {name: read_file(folder / name) for name in _FILES}
+        files = {name: read_file(folder / name) for name in _FILES}
         for name in _OPTIONAL_FILES:
             if os.path.lexists(folder / name):
-                self.files[name] = read_file(folder / name)
+                files[name] = read_file(folder / name)
+        self._set(files, folder)
 
+    @classmethod
+    def of_files(cls, files: Mapping[str, bytes], folder: str | Path) -> MarianTokenizer:
+        """A tokenizer of contents that no folder has.
+
+        Args:
+            files: What the files of a folder hold, by their names.
+            folder: What messages call it.
+        """
+        made = cls.__new__(cls)
+        made._set(dict(files), Path(folder))
+        return made
+
+    def _set(self, files: dict[str, bytes], folder: Path) -> None:
+        self.files = files
         self._source = open_sentencepiece(folder / "source.spm", self.files["source.spm"])
         self._target = self._source
         # Many models have one for both; making one takes milliseconds.
