@@ -20,7 +20,7 @@ SOURCES = Path(__file__).resolve().parents[1]
 NAME = "keras_int8nmt"
 
 # What the table speaks of; other packages are nobody's business here.
-FRAMEWORKS = ("numpy", "keras", "tensorflow", "jax", "sentencepiece", "sacrebleu")
+FRAMEWORKS = ("numpy", "keras", "tensorflow", "jax", "sentencepiece", "tokenizers", "sacrebleu")
 HEAVY = ("keras", "tensorflow", "jax")
 
 
@@ -56,7 +56,7 @@ ROOMS = [
     [
         Room("thresholds", "numpy", run_side=True),
         Room("files", run_side=True),
-        Room("tokenizers", "sentencepiece sacremoses", run_side=True),
+        Room("tokenizers", "sentencepiece sacremoses tokenizers", run_side=True),
         Room("runtime", "numpy", run_side=True),
     ],
     [Room("storage.folders", run_side=True), Room("storage.card", run_side=True)],
