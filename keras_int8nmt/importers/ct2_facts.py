@@ -11,6 +11,8 @@ from keras_int8nmt.importers.ct2_settings import CTranslate2Model, lacking, open
 from keras_int8nmt.importers.ct2_tokenizer import tokenizer_of
 from keras_int8nmt.importers.folder_facts import parameters
 
+_MAP = "vmap.txt"
+
 
 def describe(folder: Path) -> dict[str, Any]:
     """Figures of a folder; what `load_ctranslate2` and the tokenizer would refuse is a problem."""
@@ -62,5 +64,7 @@ def describe_model(
 
         attempt(tokenizer)
         notes += lacking(model)
+        if (folder / _MAP).exists():
+            notes.append(f"{_MAP}, which says what tokens may translate a source, is not used")
     facts.update({name: told for name, told in (("notes", notes), ("problems", problems)) if told})
     return facts

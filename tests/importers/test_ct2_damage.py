@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import struct
 import time
 
@@ -13,10 +14,12 @@ from helpers.ct2_files import model_bin
 from helpers.mutations import bits, cut, runs, value
 
 from keras_int8nmt.errors import KerasInt8nmtError
+from keras_int8nmt.importers.ct2_facts import describe
 from keras_int8nmt.importers.ct2_file import CTranslate2File
 from keras_int8nmt.importers.ct2_settings import open_model
 from keras_int8nmt.importers.ct2_tokenizer import open_tokenizer, tokenizer_of
 from keras_int8nmt.importers.errors import CTranslate2FormatError
+from keras_int8nmt.storage.builtin import FOLDER
 from keras_int8nmt.storage.recognition import recognise
 
 DIM, FFN, WORDS = 4, 6, 5
@@ -86,6 +89,25 @@ def test_the_whole_folder_is_read(folder):
     assert len(model.tensors) == len([*weights, *ALIASES])
     take_all(model)
     assert open_tokenizer(folder).encode("aab") == [3, 3, 4, 2]
+    assert not {"notes", "problems"} & describe(folder).keys()
+    (folder / "vmap.txt").write_bytes(b"")
+    assert "vmap.txt" in describe(folder)["notes"][0]
+
+
+def test_sources_of_a_model_of_transformers_end_where_sentencepiece_makes_the_pieces(folder):
+    (folder / "shared_vocabulary.txt").write_text("<pad>\n</s>\n<unk>\n\u2581Tom\n.\n")
+    (folder / "config.json").write_text('{"decoder_start_token": "<pad>"}')
+    # Whoever gives the pieces gives the end, as there.
+    by_hand = open_tokenizer(folder)
+    assert by_hand.encode("\u2581Tom . </s>") == [3, 4, 1]
+    assert not by_hand.source_eos
+    for name in ("source.spm", "target.spm"):
+        shutil.copy(FOLDER / name, folder)
+    tokenizer = open_tokenizer(folder)
+    assert tokenizer.encode("Tom.") == tokenizer.encode_target("Tom.") == [3, 4, 1]
+    assert (tokenizer.source_eos, tokenizer.pad_id) == (True, 0)
+    assert tokenizer.decode([0, 3, 4, 1]) == "Tom."
+    assert set(tokenizer.files) == {"pieces.json", "pieces.spm", "pieces.target.spm"}
 
 
 @pytest.mark.slow
