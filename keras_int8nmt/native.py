@@ -111,10 +111,10 @@ def set_num_threads(threads: int) -> None:
 def int8_peak(seconds: float = 0.2) -> float:
     """What one core's INT8 instructions can do: 10^9 operations a second, measured now.
 
-    A loop of the multiply-adds alone of the instruction set in force: vpdpbusd with AVX512-VNNI;
-    vpmaddubsw, vpmaddwd and vpaddd with AVX512 and AVX2; on ARM smmla, sdot, or smull, smlal and
-    sadalp. A product and an addition are two operations. 0.0 without the native library, and where
-    the set has no such instructions (generic).
+    A loop of the multiply-adds alone of the instruction set in force: vpdpbusd with AVX512-VNNI
+    and AVX-VNNI; vpmaddubsw, vpmaddwd and vpaddd with AVX512 and AVX2; on ARM smmla, sdot, or
+    smull, smlal and sadalp. A product and an addition are two operations. 0.0 without the native
+    library, and where the set has no such instructions (generic).
 
     Raises:
         ValueError: If `seconds` is not from 0 to 60.

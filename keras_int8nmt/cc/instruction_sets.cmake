@@ -1,6 +1,8 @@
 # Reads kernels/instruction_sets.def: sources named after an instruction set get its flags, those for
 # another CPU leave the list _kernels. Sets KERAS_INT8NMT_ISAS, the names of the sets for this CPU,
-# and KERAS_INT8NMT_FLAGS_<name>.
+# and KERAS_INT8NMT_FLAGS_<name>. A set whose flags the compiler does not know is left out, and
+# KERAS_INT8NMT_WITHOUT_<NAME> defined.
+include(CheckCXXCompilerFlag)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS kernels/instruction_sets.def)
 file(READ kernels/instruction_sets.def _text)
 set(_row "INSTRUCTION_SET\\(([a-z0-9_]+), [A-Za-z0-9_]+, ([a-z0-9_]+),[ \n]+\"([^\"]*)\"")
@@ -17,6 +19,16 @@ foreach(_set ${_rows})
   if(NOT _cpu STREQUAL "any" AND NOT _cpu STREQUAL _processor)
     list(FILTER _kernels EXCLUDE REGEX "[/_]${_isa}\\.cc$")
     continue()
+  endif()
+  string(TOUPPER "${_isa}" _name)
+  if(_flags)
+    check_cxx_compiler_flag("${CMAKE_MATCH_3}" KERAS_INT8NMT_KNOWS_${_name})
+    if(NOT KERAS_INT8NMT_KNOWS_${_name})
+      message(STATUS "keras-int8nmt: without ${_isa}, whose flags this compiler does not know")
+      list(FILTER _kernels EXCLUDE REGEX "[/_]${_isa}\\.cc$")
+      add_compile_definitions(KERAS_INT8NMT_WITHOUT_${_name})
+      continue()
+    endif()
   endif()
   list(APPEND KERAS_INT8NMT_ISAS ${_isa})
   set(KERAS_INT8NMT_FLAGS_${_isa} ${_flags})

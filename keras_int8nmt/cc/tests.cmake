@@ -5,6 +5,7 @@ set(_isas ${KERAS_INT8NMT_ISAS})
 # What holds oneDNN to no more than the set; a set without a word of it here takes what the CPU has.
 set(_onednn_generic SSE41)
 set(_onednn_avx2 AVX2)
+set(_onednn_avx_vnni AVX2_VNNI)
 set(_onednn_avx512 AVX512_CORE)
 set(_onednn_avx512_vnni AVX512_CORE_VNNI)
 

@@ -453,7 +453,7 @@ void CheckTopK(const GemmBackend& backend, bool rows, std::mt19937* random) {
 bool MustBe(const std::string& backend) {
   const std::string isa = ActiveKernels().isa;
   const bool is_arm = isa.rfind("neon", 0) == 0;
-  if (backend == "vnni") return isa == "avx512_vnni";
+  if (backend == "vnni") return isa == "avx512_vnni" || isa == "avx_vnni";
   if (backend == "madd") return isa.rfind("avx", 0) == 0;
   if (backend == "i8mm") return isa == "neon_i8mm";
   if (backend == "dotprod") return is_arm && isa != "neon";

@@ -73,12 +73,31 @@ def test_kernels_and_matrix_products_equal_plain_loops(tree, capsys):
 
 
 @pytest.mark.slow
+def test_the_kernel_of_avx_vnni_has_no_instruction_of_avx512(tree):
+    """A CPU that has AVX-VNNI alone would stop at an EVEX encoding or a 512-bit register."""
+    if shutil.which("objdump") is None:
+        pytest.skip("no objdump to take the object file apart with")
+    objects = list((tree / "build").rglob("*avx_vnni.cc.o"))
+    if not objects:
+        pytest.skip("this compiler does not know AVX-VNNI")
+    code = {path.name: run(["objdump", "-d", str(path)]) for path in objects}
+    assert {"avx_vnni.cc.o", "vnni_kernel_avx_vnni.cc.o"} <= set(code)
+    products = [line for line in code["vnni_kernel_avx_vnni.cc.o"].splitlines() if "dpbusd" in line]
+    assert len(products) > 100
+    assert all("{vex} vpdpbusd" in line and "%ymm" in line for line in products)
+    for name, text in code.items():
+        assert not re.search(r"%zmm|%k[0-7]\b|%ymm(1[6-9]|2\d|3[01])|\{evex\}", text), name
+        # The first byte of an EVEX encoding, which no other instruction of 64-bit code begins with.
+        assert not re.search(r"^ *[0-9a-f]+:\t62 ", text, re.MULTILINE), name
+
+
+@pytest.mark.slow
 def test_models_on_disk_give_the_stored_answers_on_every_instruction_set(tree, tmp_path):
     """By the C functions alone; .ci/arm runs the same program for ARM."""
     folder = tmp_path / "models"
     run([sys.executable, str(REPOSITORY / "scripts" / "make_spec_answers.py"), str(folder)])
     models = sorted(map(str, folder.iterdir()))
-    sets = ["avx512_vnni", "avx512", "avx2", "generic"]
+    sets = ["avx512_vnni", "avx512", "avx_vnni", "avx2", "generic"]
     best = native.info().get("isa", "generic")
     program = str(tree / "build" / "keras_int8nmt" / "cc" / "spec_answers_test")
     for isa in sets[sets.index(best) :] if best in sets else [best]:

@@ -10,6 +10,8 @@
 
 #if defined(__aarch64__)
 #include "cpu_aarch64.h"
+#elif defined(__x86_64__)
+#include "cpu_x86.h"
 #endif
 
 namespace keras_int8nmt {

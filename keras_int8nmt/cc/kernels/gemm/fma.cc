@@ -74,7 +74,7 @@ constexpr FloatGemmBackend kAvx512 = Backend<fma::Avx512>();
 
 const FloatGemmBackend& FmaFloatGemm() {
   const std::string isa = ActiveKernels().isa;
-  if (isa == "avx2") return kAvx2;
+  if (isa == "avx2" || isa == "avx_vnni") return kAvx2;
   if (isa == "avx512" || isa == "avx512_vnni") return kAvx512;
   throw std::runtime_error("it needs AVX2 and FMA, and the instruction set in force is " + isa);
 }

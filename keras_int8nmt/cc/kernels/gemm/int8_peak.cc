@@ -21,6 +21,9 @@ constexpr PeakLoop kPeakLoops[] = {
 #if defined(__x86_64__)
     {"avx512_vnni", PeakLoopAvx512Vnni, 64 * kPeakSums},
     {"avx512", PeakLoopAvx512, 64 * kPeakSums},
+#ifndef KERAS_INT8NMT_WITHOUT_AVX_VNNI
+    {"avx_vnni", PeakLoopAvxVnni, 32 * kPeakSumsAvxVnni},
+#endif
     {"avx2", PeakLoopAvx2, 32 * kPeakSumsAvx2},
 #endif
 #if defined(__aarch64__)

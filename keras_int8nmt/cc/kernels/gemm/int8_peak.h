@@ -15,6 +15,8 @@ int PeakLoopAvx512(int64_t rounds);
 // A CPU with AVX2 alone has 16 registers.
 constexpr int kPeakSumsAvx2 = 8;
 int PeakLoopAvx2(int64_t rounds);
+constexpr int kPeakSumsAvxVnni = 12;
+int PeakLoopAvxVnni(int64_t rounds);
 int PeakLoopNeonI8mm(int64_t rounds);
 int PeakLoopNeonDotprod(int64_t rounds);
 // Each sum has a register of products as well.

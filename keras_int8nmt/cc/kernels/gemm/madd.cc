@@ -28,7 +28,7 @@ constexpr GemmBackend kAvx512 = Host<MaddAvx512>::Backend("madd", "avx512", Layo
 
 const GemmBackend& MaddGemm() {
   const std::string isa = ActiveKernels().isa;
-  if (isa == "avx2") return kAvx2;
+  if (isa == "avx2" || isa == "avx_vnni") return kAvx2;
   if (isa == "avx512" || isa == "avx512_vnni") return kAvx512;
   throw std::runtime_error("it needs AVX2, and the instruction set in force is " + isa);
 }
