@@ -25,12 +25,15 @@ def make_sources() -> list[list[int]]:
     return ids.tolist()
 
 
-def make_models(settings: dict[str, Any] | None = None) -> tuple[Any, Any]:
+def make_models(
+    settings: dict[str, Any] | None = None, weight_bits: int | None = None
+) -> tuple[Any, Any]:
     """`(int8, plain float)` of random weights, calibrated on random tokens.
 
     Args:
         settings: Arguments of `build_transformer`; None: Transformer base, that is 6 + 6 layers,
             512, 8 heads, FFN 2048, 32,000 tokens.
+        weight_bits: Of the INT8 model, see `convert`.
     """
     keras.utils.set_random_seed(0)
     model = build_transformer(quant=True, **(settings or {"dropout": 0.0}))
@@ -41,7 +44,7 @@ def make_models(settings: dict[str, Any] | None = None) -> tuple[Any, Any]:
         "target": rng.integers(2, size, (8, TARGET_TOKENS)).astype(np.int32),
     }
     model.predict(sample, verbose=0, callbacks=[CalibrationCallback()])
-    return convert(model), plain_model(model)
+    return convert(model, weight_bits=weight_bits), plain_model(model)
 
 
 def translator_settings(beam_size: int = 4) -> dict[str, Any]:

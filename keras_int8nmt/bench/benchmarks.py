@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "gather": Benchmark(_HERE + ".gather:run_gather"),
     "translate": Benchmark(
         _HERE + ".translation.run:run_translate",
-        ("full", "docs", "cases", "engines", "state"),
+        ("full", "docs", "cases", "engines", "state", "isa"),
         checked_options,
     ),
     "startup": Benchmark(_HERE + ".startup.run:run_startup", ("docs",)),

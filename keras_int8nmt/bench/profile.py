@@ -37,7 +37,7 @@ def run_profile() -> dict[str, Any]:
         `machine` (with `int8_peak`, the 10^9 operations a second of one core; "-" where there is
         none) and `rows`: for each path and kind of work, `ours` its milliseconds and `peer` those
         of the whole batch, so that `1 / ratio` is its share. Products that are all GEMM have
-        `gops`, 10^9 operations a second.
+        `gops`, 10^9 operations a second, and `percent_of_int8_peak` where there is a peak.
     """
     require_native()
     ops.set_num_threads(1)
@@ -45,11 +45,11 @@ def run_profile() -> dict[str, Any]:
     peak = native.int8_peak()
     return {
         "machine": {**machine(), "int8_peak": round(peak, 1) if peak else "-"},
-        "rows": [*_fast_rows(int8), *_layer_rows(int8)],
+        "rows": [*_fast_rows(int8, peak), *_layer_rows(int8)],
     }
 
 
-def _fast_rows(int8: Any) -> list[dict[str, Any]]:
+def _fast_rows(int8: Any, peak: float) -> list[dict[str, Any]]:
     sources = make_sources()
     with Translator(int8, None, path="fast", **translator_settings()) as translator:
         translator.translate_ids(sources)
@@ -62,9 +62,13 @@ def _fast_rows(int8: Any) -> list[dict[str, Any]]:
     work = _operations(int8.settings)
     rows = []
     for kind, share in seconds.items():
-        gops = {"gops": work[kind] / share * 1e-9} if kind in work else {}
-        rows.append({**_row("fast path", kind, share, total), **gops})
+        speed = _speed(work[kind] / share * 1e-9, peak) if kind in work else {}
+        rows.append({**_row("fast path", kind, share, total), **speed})
     return rows
+
+
+def _speed(gops: float, peak: float) -> dict[str, float]:
+    return {"gops": gops, **({"percent_of_int8_peak": 100 * gops / peak} if peak else {})}
 
 
 def _layer_rows(int8: Any) -> list[dict[str, Any]]:

@@ -30,7 +30,9 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
 
 def _remark(row: dict[str, Any]) -> str:
     if "gops" in row:
-        return f"{row['gops']:.0f} GOP/s"
+        percent = row.get("percent_of_int8_peak")
+        share = "" if percent is None else f", {percent:.0f} % of the INT8 peak"
+        return f"{row['gops']:.0f} GOP/s{share}"
     return str(row.get("reason") or row.get("note", ""))
 
 

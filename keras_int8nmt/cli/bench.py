@@ -89,6 +89,11 @@ def _add_translate(group: argparse._ArgumentGroup) -> None:
         "only this one, such as 'base beam4 b32 s2 27tok'; may be repeated",
     )
     _add_repeated(group, "engines", "ENGINE", "only this one; likewise")
+    group.add_argument(
+        "--isa",
+        metavar="SET",
+        help="hold every engine to an instruction set, such as avx2, where the CPU has better ones",
+    )
 
 
 def _add_repeated(

@@ -156,6 +156,37 @@ def test_an_answer_is_the_same_whichever_back_end_a_shape_has():
     np.testing.assert_array_equal(found[ours], found[other])
 
 
+FORKS = """
+import os, signal, threading
+from keras_int8nmt import native
+
+over = threading.Event()
+def ask():
+    while not over.is_set():
+        native.chosen_gemm(7, 7)
+threads = [threading.Thread(target=ask) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(60):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        native.chosen_gemm(7, 7)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_child_is_answered_while_others_ask():
+    subprocess.run(
+        [sys.executable, "-W", "ignore:.*multi-threaded", "-c", FORKS],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+
+
 def test_the_functions_refuse_what_is_no_shape():
     for shape in ((0, 5), (5, 0), (70_000, 5)):
         with pytest.raises(ValueError, match="expected 1 to 66000 and 1 to 2147483648"):

@@ -8,6 +8,7 @@ from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.client import available_cores
 from keras_int8nmt.bench.translation.engines import ENGINES
+from keras_int8nmt.bench.translation.isa import ISAS
 from keras_int8nmt.bench.translation.models import MODELS
 
 
@@ -29,6 +30,8 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
             raise BenchError(f"There is no model {case.model!r}; choose of {', '.join(MODELS)}.")
         if not case.forced and case.model != "tiny":
             raise BenchError(f"{str(case)!r}: only the model tiny knows real sentences.")
+    if options.get("isa", ISAS[0]) not in ISAS:
+        raise BenchError(f"--isa {options['isa']}: choose of {', '.join(ISAS)}.")
     for name in options.get("engines", ()):
         if name not in ENGINES:
             raise BenchError(f"There is no engine {name!r}; choose of {', '.join(ENGINES)}.")

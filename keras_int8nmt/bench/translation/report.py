@@ -42,14 +42,18 @@ DIFFERENCES = {
 }
 
 
-def write_docs(folder: Path, figures: dict[str, Any]) -> None:
-    """Writes `benchmarks-translate.md`, `.png` if matplotlib is there, and the figures."""
-    named = write_figures(folder, NAME, figures)
-    path = folder / NAME
+def write_docs(folder: Path, figures: dict[str, Any], isa: str | None = None) -> None:
+    """Writes `benchmarks-translate.md`, `.png` if matplotlib is there, and the figures.
+
+    Where engines were held to an instruction set the names end in it: `benchmarks-translate-avx2`.
+    """
+    name = NAME if isa is None else f"{NAME}-{isa}"
+    named = write_figures(folder, name, figures)
+    path = folder / name
     reason = draw(figures["rows"], path.with_suffix(".png"))
     if reason is not None:
         say(f"no plot: {reason}")
-    content = markdown(figures, plot=None if reason else NAME + ".png")
+    content = markdown(figures, plot=None if reason else name + ".png")
     path.with_suffix(".md").write_text(f"{content}\n{named}", encoding="utf-8")
 
 

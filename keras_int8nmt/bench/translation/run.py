@@ -19,6 +19,7 @@ from keras_int8nmt.bench.translation.client import available_cores
 from keras_int8nmt.bench.translation.engines import ENGINES
 from keras_int8nmt.bench.translation.engines.ours import paths
 from keras_int8nmt.bench.translation.figures import FORMULA, compare, figures_of, ours_of
+from keras_int8nmt.bench.translation.isa import force
 from keras_int8nmt.bench.translation.measuring import case_results
 from keras_int8nmt.bench.translation.models import model_settings
 from keras_int8nmt.bench.translation.report import write_docs
@@ -42,6 +43,7 @@ def run_translate(
     cases: Sequence[Case] = (),
     engines: Sequence[str] = (),
     state: str | None = None,
+    isa: str | None = None,
 ) -> dict[str, Any]:
     """Measures engines side by side, each in a process of its own.
 
@@ -54,14 +56,19 @@ def run_translate(
         engines: These engines and no others.
         state: The state file; by default one in the working directory. Unless `full` that is
             removed when all has been measured, so that it serves a run alone that was interrupted.
+        isa: One of `isa.ISAS`: every engine is held to that instruction set. The documents are
+            named after it then.
 
     Returns:
         `machine`, `rows` (ours against each peer, target tokens/s; a peer that can't run has a
         reason and no ratio), `tried` (settings that were tried out) and `formula`.
     """
+    variables = {} if isa is None else force(isa)
     cores = available_cores()
     chosen = list(cases) or (all_cases(len(cores)) if full else headline_cases(len(cores)))
     found = machine_and_versions()
+    if variables:
+        found["forced"] = ", ".join(f"{name}={value}" for name, value in variables.items())
     file = Path(state or (STATE_FILE if full else UNFINISHED_FILE))
     passing = not full and not state
     kept = State(None if passing and not os.access(".", os.W_OK) else file, found)
@@ -82,7 +89,7 @@ def run_translate(
     if peak is not None:
         figures["int8_peak_gops"] = peak
     if docs is not None:
-        write_docs(Path(docs), figures)
+        write_docs(Path(docs), figures, isa)
     if passing:
         file.unlink(missing_ok=True)
     return figures

@@ -1,6 +1,8 @@
 // The back end of each shape, and the race that it is chosen by.
 #include "gemm/choice.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -9,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -56,6 +59,7 @@ const GemmBackend* Loaded(const char* name) {
 
 // ---- what was chosen
 
+// The lock is held for a look into the map alone.
 struct Choices {
   std::mutex lock;
   std::map<std::pair<int64_t, int64_t>, const GemmBackend*> of_shape;
@@ -63,8 +67,21 @@ struct Choices {
 
 // Never destroyed: threads may still run when the process exits.
 Choices& AllChoices() {
-  static auto* const choices = new Choices;
+  static auto* const choices = [] {
+    auto* made = new Choices;
+    // A child can't unlock it, being another thread than the one that locked it: it gets a new one.
+    pthread_atfork([] { AllChoices().lock.lock(); }, [] { AllChoices().lock.unlock(); },
+                   [] { new (&AllChoices().lock) std::mutex; });
+    return made;
+  }();
   return *choices;
+}
+
+// What the shape has, which is `backend` if it had nothing.
+const GemmBackend& Settled(int64_t k, int64_t n, const GemmBackend& backend) {
+  Choices& choices = AllChoices();
+  const std::lock_guard<std::mutex> hold(choices.lock);
+  return *choices.of_shape.emplace(std::make_pair(k, n), &backend).first->second;
 }
 
 // ---- the race
@@ -284,25 +301,14 @@ const GemmBackend* Fastest(const std::vector<Racer*>& racers) {
 
 }  // namespace
 
-const GemmBackend& ChosenGemm(int64_t k, int64_t n) {
-  Choices& choices = AllChoices();
-  const std::lock_guard<std::mutex> hold(choices.lock);
-  const GemmBackend*& chosen = choices.of_shape[{k, n}];
-  if (chosen == nullptr) chosen = &ActiveGemm();
-  return *chosen;
-}
+const GemmBackend& ChosenGemm(int64_t k, int64_t n) { return Settled(k, n, ActiveGemm()); }
 
 bool ChooseGemm(int64_t k, int64_t n, const std::string& name) {
   const GemmBackend* backend = name == ActiveGemm().name ? &ActiveGemm() : nullptr;
   for (const char* library : Libraries()) {
     if (name == library) backend = Loaded(library);
   }
-  if (backend == nullptr) return false;
-  Choices& choices = AllChoices();
-  const std::lock_guard<std::mutex> hold(choices.lock);
-  const GemmBackend*& chosen = choices.of_shape[{k, n}];
-  if (chosen == nullptr) chosen = backend;
-  return chosen == backend;
+  return backend != nullptr && &Settled(k, n, *backend) == backend;
 }
 
 bool GemmIsMeasured() { return !Libraries().empty(); }
