@@ -16,6 +16,7 @@ from keras_int8nmt.bench.errors import BenchError
 _NAMES: Mapping[str, tuple[str, str, str]] = {
     "avx512_vnni": ("AVX512", "AVX512_CORE_VNNI", "AVX512_E1"),
     "avx512": ("AVX512", "AVX512_CORE", "AVX512"),
+    "avx_vnni": ("AVX2", "AVX2_VNNI", "AVX2_E1"),
     "avx2": ("AVX2", "AVX2", "AVX2"),
     "generic": ("GENERIC", "SSE41", "SSE4_2"),
 }
