@@ -6,7 +6,8 @@
 The model has random weights: 6 + 6 layers of 512, 2048 within, and 58,101 pieces in one table. Each
 storage is opened, and the model converted (dynamic scales), by a process of its own; memory is what
 its resident size rises by at most from where the packages are imported, in MB and in parts of the
-float32 weights. `model.bin` is CTranslate2's, `argosmodel` a package with one in a zip archive.
+float32 weights. `model.bin` is CTranslate2's, `argosmodel` a package with one in a zip archive;
+`model.npz` is Marian's own, `opus.zip` an archive with one, both float32.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from helpers import checkpoints  # noqa: E402
+from helpers import checkpoints, raw_marian  # noqa: E402
 from helpers.ct2_files import model_bin  # noqa: E402
 
 SIZES = {"vocab_size": 58101, "d_model": 512, "layers": 6, "ffn": 2048}
@@ -170,6 +171,22 @@ def write_argos(path: Path, dtype: str) -> None:
 
 WRITERS = {**checkpoints.WRITERS, "legacy": checkpoints.write_torch_legacy}
 OF_CTRANSLATE2 = ("model.bin", "argosmodel")
+OF_MARIAN = ("model.npz", "opus.zip")
+
+
+def write_raw_marian(folder: Path) -> None:
+    """The same sizes as Marian has them, which counts no padding."""
+    count = SIZES["vocab_size"] - 1
+    options = {
+        **raw_marian.MODEL_OPTIONS,
+        **{"dim-emb": SIZES["d_model"], "transformer-dim-ffn": SIZES["ffn"]},
+        **{"enc-depth": SIZES["layers"], "dec-depth": SIZES["layers"], "transformer-heads": 8},
+        "dim-vocabs": [count, count],
+    }
+    tensors = raw_marian.random_tensors(options, count, count)
+    raw_marian.write_npz(folder / "model.npz", tensors, options)
+    pieces = ["</s>", "<unk>", *map(str, range(2, count))]
+    raw_marian.write_vocabulary(folder / "vocab.yml", pieces)
 
 
 def write(storage: str, dtype: str, folder: Path) -> Path:
@@ -178,6 +195,13 @@ def write(storage: str, dtype: str, folder: Path) -> Path:
         path = folder / "en_de.argosmodel"
         write_argos(path, dtype)
         return path
+    if storage in OF_MARIAN:
+        write_raw_marian(folder)
+        if storage == "opus.zip":
+            with tempfile.TemporaryDirectory() as place:
+                path = raw_marian.zip_folder(folder, Path(place) / storage)
+                return path.rename(folder / storage)
+        return folder
     if storage == "model.bin":
         write_ctranslate2(folder, dtype)
     else:
@@ -189,7 +213,7 @@ def write(storage: str, dtype: str, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    storages = (*WRITERS, *OF_CTRANSLATE2)
+    storages = (*WRITERS, *OF_CTRANSLATE2, *OF_MARIAN)
     parser.add_argument("--storage", nargs="+", choices=storages, default=tuple(WRITERS))
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "int8"))
     arguments = parser.parse_args()
