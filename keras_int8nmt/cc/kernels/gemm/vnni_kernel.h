@@ -5,7 +5,7 @@
 //     using Register;
 //     static constexpr int kRegisters;  // of a Tile's Ints
 //     Load(bytes), LoadStarts(ints), Zero(), Splat(four bytes), DotAdd(sum, unsigned, signed),
-//     ToInts(registers)
+//     Add(ints, ints), ToInts(registers)
 //   };
 //
 // vpdpbusd has a latency of 4 cycles or 5 and issues at most twice a cycle, so a dozen independent
@@ -42,6 +42,17 @@ struct VnniSums {
         sum[r][v] = starts == nullptr ? Set::Zero() : Set::LoadStarts(starts + v * (kBytes / 4));
       }
     }
+    // So few sums would wait for one another: groups take turns at several of each.
+    constexpr int kChains = kRows * kAcross < 4 ? 4 : 1;
+    Register more[kChains][kRows][kAcross];
+    UNROLL
+    for (int c = 1; c < kChains; ++c) {
+      UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        UNROLL
+        for (int v = 0; v < kAcross; ++v) more[c][r][v] = Set::Zero();
+      }
+    }
     const int8_t* weights = panel.weights;
     const int8_t* fetch = panel.fetch;
     // Three rows from one pointer: the address of one is base, base + stride or base + 2 * stride.
@@ -49,7 +60,7 @@ struct VnniSums {
     const uint8_t* bases[kBases];
     UNROLL
     for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * a_stride;
-    for (int64_t g = 0; g < body.groups; ++g) {
+    const auto group = [&](Register(*to)[kAcross]) __attribute__((always_inline)) {
       Register w[kAcross];
       UNROLL
       for (int v = 0; v < kAcross; ++v) w[v] = Set::Load(weights + v * kBytes);
@@ -60,11 +71,26 @@ struct VnniSums {
       for (int r = 0; r < kRows; ++r) {
         const Register x = Set::Splat(bases[r / 3] + r % 3 * a_stride);
         UNROLL
-        for (int v = 0; v < kAcross; ++v) sum[r][v] = Set::DotAdd(sum[r][v], x, w[v]);
+        for (int v = 0; v < kAcross; ++v) to[r][v] = Set::DotAdd(to[r][v], x, w[v]);
       }
       UNROLL
       for (const uint8_t*& base : bases) base += 4;
       weights += kAcross * kBytes;
+    };
+    int64_t g = 0;
+    for (; kChains > 1 && g + kChains <= body.groups; g += kChains) {
+      group(sum);
+      UNROLL
+      for (int c = 1; c < kChains; ++c) group(more[c]);
+    }
+    for (; g < body.groups; ++g) group(sum);
+    UNROLL
+    for (int c = 1; c < kChains; ++c) {
+      UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        UNROLL
+        for (int v = 0; v < kAcross; ++v) sum[r][v] = Set::Add(sum[r][v], more[c][r][v]);
+      }
     }
     UNROLL
     for (int r = 0; r < kRows; ++r) {

@@ -29,6 +29,7 @@ struct Avx512VnniSet {
   static INLINE Register DotAdd(Register sum, Register x, Register w) {
     return _mm512_dpbusd_epi32(sum, x, w);
   }
+  static INLINE Register Add(Register a, Register b) { return _mm512_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0]}; }
 };
 

@@ -33,6 +33,7 @@ struct AvxVnniSet {
   static INLINE Register DotAdd(Register sum, Register x, Register w) {
     return _mm256_dpbusd_avx_epi32(sum, x, w);
   }
+  static INLINE Register Add(Register a, Register b) { return _mm256_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0], sums[1]}; }
 };
 
