@@ -1,4 +1,4 @@
-// The float32 back end of our own kernels, for x86 CPUs with fused multiply-adds.
+// The float32 back end of our own kernels, for CPUs with fused multiply-adds: x86 and 64-bit ARM.
 #include "gemm/fma.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace keras_int8nmt {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 
 namespace {
 
@@ -67,21 +67,35 @@ constexpr FloatGemmBackend Backend() {
           nullptr, nullptr,          nullptr,   Own::TopKShare};
 }
 
-constexpr FloatGemmBackend kAvx2 = Backend<fma::Avx2>();
-constexpr FloatGemmBackend kAvx512 = Backend<fma::Avx512>();
-
 }  // namespace
 
+#endif
+
+#if defined(__x86_64__)
+
 const FloatGemmBackend& FmaFloatGemm() {
+  static constexpr FloatGemmBackend kAvx2 = Backend<fma::Avx2>();
+  static constexpr FloatGemmBackend kAvx512 = Backend<fma::Avx512>();
   const std::string isa = ActiveKernels().isa;
   if (isa == "avx2" || isa == "avx_vnni") return kAvx2;
   if (isa == "avx512" || isa == "avx512_vnni") return kAvx512;
   throw std::runtime_error("it needs AVX2 and FMA, and the instruction set in force is " + isa);
 }
 
+#elif defined(__aarch64__)
+
+const FloatGemmBackend& FmaFloatGemm() {
+  static constexpr FloatGemmBackend kNeon = Backend<fma::Neon>();
+  const std::string isa = ActiveKernels().isa;
+  if (isa.rfind("neon", 0) == 0) return kNeon;
+  throw std::runtime_error("it needs NEON, and the instruction set in force is " + isa);
+}
+
 #else
 
-const FloatGemmBackend& FmaFloatGemm() { throw std::runtime_error("it needs an x86-64 CPU"); }
+const FloatGemmBackend& FmaFloatGemm() {
+  throw std::runtime_error("it needs an x86-64 or a 64-bit ARM CPU");
+}
 
 #endif
 

@@ -37,6 +37,12 @@ struct Avx512 {
   static void TopK(const Product& product, const ProductTopK& result);
 };
 
+struct Neon {
+  static constexpr int64_t kColumns = 16;
+  static void Multiply(const Product& product);
+  static void TopK(const Product& product, const ProductTopK& result);
+};
+
 }  // namespace fma
 }  // namespace keras_int8nmt
 

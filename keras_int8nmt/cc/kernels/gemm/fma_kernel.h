@@ -40,11 +40,11 @@ INLINE void Fetch(const Weights& from, const char* fetch) {
     UNROLL
     for (int p = 0; p < kPanels; ++p) {
       const char* panel = fetch + p * from.panel * static_cast<int64_t>(sizeof(float));
-      for (int64_t at = 0; at < from.fetch_step; at += kLine) _mm_prefetch(panel + at, _MM_HINT_T0);
+      for (int64_t at = 0; at < from.fetch_step; at += kLine) __builtin_prefetch(panel + at, 0, 3);
     }
     return;
   }
-  for (int64_t at = 0; at < from.fetch_step; at += kLine) _mm_prefetch(fetch + at, _MM_HINT_T1);
+  for (int64_t at = 0; at < from.fetch_step; at += kLine) __builtin_prefetch(fetch + at, 0, 2);
 }
 
 template <class Set, int kRows, int kPanels>
