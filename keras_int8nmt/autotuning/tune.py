@@ -39,6 +39,7 @@ from keras_int8nmt.autotuning.search import (
 from keras_int8nmt.autotuning.sensitivity import Divergence, IdPair
 from keras_int8nmt.autotuning.state import State, digest
 from keras_int8nmt.autotuning.workbench import Workbench
+from keras_int8nmt.layers.model_state import observer_values
 from keras_int8nmt.models.plain import plain_model
 from keras_int8nmt.models.transformer import Transformer
 from keras_int8nmt.runtime.batching import cut_ids
@@ -383,7 +384,7 @@ def _workload(pairs: list[IdPair] | None, options: Mapping[str, Any]) -> Workloa
 def _digest(model: Any) -> str:
     """Tells models apart by their weights, histograms and thresholds."""
     found = hashlib.sha256()
-    for weight in model.weights:
+    for weight in [*model.weights, *(variable for variable, _ in observer_values(model))]:
         value = np.ascontiguousarray(weight.numpy())
         found.update(f"{weight.path} {value.dtype} {value.shape} ".encode())
         found.update(value.tobytes())

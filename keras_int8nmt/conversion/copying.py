@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from keras_int8nmt.conversion.errors import ConversionError
-from keras_int8nmt.layers.model_state import layers_of, observers
+from keras_int8nmt.layers.model_state import every_observer, layers_of
 
 CopyLayer = Callable[[Any], Any]
 
@@ -64,11 +64,12 @@ def copy_weights(layer: Any, copy: Any) -> None:
     Raises:
         ConversionError: naming the layer, where the copy has other weights.
     """
-    # Thresholds that train, in layers that INT8 does not take, are weights like others.
-    new = {observer.name: observer for _, observer in observers(copy)}
-    for _, given in observers(layer):
+    # Layers that INT8 does not take keep what they observed; thresholds that train are weights.
+    for given, new in zip(every_observer(layer), every_observer(copy), strict=False):
         if given.learned.log2_growth is not None:
-            new[given.name].learned.start()
+            new.learned.start()
+        for variable, value in zip(new.variables, given.variables, strict=True):
+            variable.assign(value)
     try:
         copy.set_weights(layer.get_weights())
     except ValueError as error:

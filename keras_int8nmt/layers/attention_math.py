@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 # Far below any score, yet finite in float16, where softmax is not computed: scores are float32.
 _MASKED_SCORE = -1e30
+_REGULARIZES_BY_ROW = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 14)
 
 
 def causal_mask(num_queries: Any, num_keys: Any, offset: Any = 0) -> Any:
@@ -157,8 +159,16 @@ def project(dense: Any, x: Any, kernel: Callable[[Any, int], Any], summed: int) 
     if dense.bias is not None:
         y = ops.add(y, dense.bias)
     if dense.activity_regularizer is not None:
-        dense.add_loss(dense.activity_regularizer(y))
+        dense.add_loss(activity_loss(dense.activity_regularizer, y))
     return y
+
+
+def activity_loss(regularizer: Callable[[Any], Any], y: Any) -> Any:
+    """What Keras adds to the loss for an output: since 3.14 by the rows of the batch."""
+    loss = regularizer(y)
+    if not _REGULARIZES_BY_ROW:
+        return loss
+    return ops.divide_no_nan(loss, ops.cast(ops.shape(y)[0], loss.dtype))
 
 
 def write_cache(cache: Any, update: Any, index: Any) -> Any:

@@ -55,8 +55,11 @@ class Int8Gather(keras.layers.Embedding, QuantLayer):
 
     def call(self, inputs: Any) -> Any:
         rows = super().call(inputs)
+        # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
+        values = getattr(rows, "flat_values", rows)
         simulating = ops.equal(self.state.switch.value, SIMULATING)
-        return when(simulating, lambda: fake_quantize_rows(rows), rows)
+        values = when(simulating, lambda: fake_quantize_rows(values), values)
+        return rows.with_flat_values(values) if hasattr(rows, "flat_values") else values
 
     def set_switch(self, value: int) -> None:
         """2: simulating; anything else: float."""

@@ -175,11 +175,11 @@ def reset(model: keras.layers.Layer) -> None:
 
 
 def observer_values(model: keras.layers.Layer) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Every weight of every observer, with its value."""
+    """Every variable of every observer, with its value."""
     return [
         (weight, np.array(weight.numpy()))
         for _, observer in observers(model)
-        for weight in observer.weights
+        for weight in observer.variables
     ]
 
 

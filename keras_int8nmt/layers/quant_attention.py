@@ -22,6 +22,7 @@ from keras_int8nmt.layers.attention_math import (
     project,
     write_cache,
 )
+from keras_int8nmt.layers.keras_masks import take_masks, with_mask
 from keras_int8nmt.layers.matmuls import MatMul, attention_matmuls
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
@@ -73,8 +74,8 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
         query, value, key: Float tensors `[b, t, d]`, `[b, s, d]`, `[b, s, d]`; `key` is `value` by
             default, and `value` may be None with `cache` and no `cache_index`.
         query_mask, value_mask, key_mask: bool `[b, t]`, `[b, s]`, `[b, s]`; by default the Keras
-            masks of the inputs. Masked positions are not observed. (The parent overwrites an
-            explicit `query_mask` by the Keras mask of `query`; here it counts.)
+            masks of the inputs. Masked positions are not observed. As in the parent, which rows
+            attend to nothing is told by the Keras mask of `query` alone, not by `query_mask`.
         attention_mask: bool `[t, s]`, `[b, t, s]` or `[b, heads, t, s]`.
         return_attention_scores, training, use_causal_mask: As in the parent.
         cache: Keyword-only. `(keys, values)`, projected, `[b, capacity, heads, key_dim]` and
@@ -270,16 +271,6 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
             probabilities = self.probability_dropout(probabilities, training=training)
         return ops.einsum("bnts,bsnh->btnh", probabilities, values)
 
-    def _call_parent(self, query: Any, value: Any, query_mask: Any, **kwargs: Any) -> Any:
-        if query_mask is not None:
-            # The parent takes the Keras mask of `query` instead of this argument.
-            rows = ops.expand_dims(ops.cast(query_mask, "bool"), -1)
-            given = kwargs["attention_mask"]
-            kwargs["attention_mask"] = (
-                rows if given is None else ops.logical_and(ops.cast(given, "bool"), rows)
-            )
-        return super().call(query, value, **kwargs)
-
     def call(
         self,
         query: Any,
@@ -298,11 +289,11 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
     ) -> Any:
         self._check_call(value, attention_mask, return_attention_scores, cache, cache_index)
         if return_attention_scores or self._layer_reasons():
-            return self._call_parent(
+            return super().call(
                 query,
                 value,
-                query_mask,
                 key=key,
+                query_mask=query_mask,
                 value_mask=value_mask,
                 key_mask=key_mask,
                 attention_mask=attention_mask,
@@ -310,6 +301,7 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
                 training=training,
                 use_causal_mask=use_causal_mask,
             )
+        carried = take_masks(query, value, key)
         # The masks over the new keys and over the queries, made only where something observes.
         new_keys = partial(
             known_keys, None if cache is not None else attention_mask, value_mask, key_mask, value
@@ -334,10 +326,11 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
             allowed = causal_mask(ops.shape(q)[1], ops.shape(keys)[1], offset)
         elif cache_index is not None:
             allowed = filled_mask(ops.shape(keys)[1], offset + ops.shape(value)[1])
-        mask = merge_masks(attention_mask, query_mask, value_mask, key_mask, allowed)
+        mask = merge_masks(attention_mask, carried, value_mask, key_mask, allowed)
         context = self._attend(q, keys, values, mask, training)
         context = self.context.watch(context, partial(known_rows, mask, rows))
         output = project(self.output_dense, context, self.context.quantize_weights, 2)
+        output = with_mask(output, carried)
         return output if cache is None else (output, cache)
 
     def _check_call(

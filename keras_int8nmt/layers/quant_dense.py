@@ -31,7 +31,7 @@ class QuantDense(keras.layers.Dense, QuantLayer):
         The arguments of `keras.layers.Dense`.
 
     Call arguments:
-        inputs: Float tensor `[..., k]`.
+        inputs: Float tensor `[..., k]`; a sparse one is made dense.
         training: As in `keras.layers.Dense`.
         mask: Bool mask over the leading axes of `inputs`, keyword-only; by default the Keras mask
             that `inputs` carries. It changes no output: masked positions are not observed.
@@ -65,7 +65,8 @@ class QuantDense(keras.layers.Dense, QuantLayer):
         start_learned([self.input_observer], names)
 
     def call(self, inputs: Any, training: bool | None = None, *, mask: Any = None) -> Any:
-        x = self.input_observer.watch(inputs, mask)
+        # A sparse input is counted and rounded as a dense one; its zeros are numbers, too.
+        x = self.input_observer.watch(ops.convert_to_tensor(inputs, sparse=False), mask)
         x = ops.matmul(x, self.input_observer.quantize_weights(self.kernel))
         if self.bias is not None:
             x = ops.add(x, self.bias)

@@ -323,11 +323,9 @@ class Transformer(keras.Model):
         return spec_of_float(self, packed)
 
     def weights_token(self) -> Any:
-        from keras_int8nmt.layers.model_state import observers
         from keras_int8nmt.models.weights_token import WeightsToken
 
-        watched = {id(w) for _, observer in observers(self) for w in observer.weights}
-        return WeightsToken(w for w in self.weights if id(w) not in watched)
+        return WeightsToken(self.weights)
 
     def graph_engine(
         self,

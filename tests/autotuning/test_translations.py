@@ -130,10 +130,10 @@ def test_dynamic_scales_beside_another_candidate_are_searched_where_all_in_int8_
 
 def test_a_balanced_candidate_leaves_the_observers_as_they_were():
     model, tokenizer, sources, _ = spoiled()
-    before = [w.numpy() for _, o in observers(model) for w in o.weights]
+    before = [w.numpy() for _, o in observers(model) for w in o.variables]
     balanced = balanced_candidate(tokenizer, sources[:4])
     assert balanced.prepare(model) is not model
-    after = [w.numpy() for _, o in observers(model) for w in o.weights]
+    after = [w.numpy() for _, o in observers(model) for w in o.variables]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
     keys = [

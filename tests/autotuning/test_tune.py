@@ -58,7 +58,7 @@ def make_model(mode="symmetric", use="shared"):
 
 
 def values(model):
-    return [w.numpy() for _, o in observers(model) for w in o.weights]
+    return [w.numpy() for _, o in observers(model) for w in o.variables]
 
 
 def test_the_known_optimum_is_found_and_the_model_is_left_as_it_was():
@@ -205,7 +205,8 @@ def test_the_best_mode_is_chosen_and_applied_and_the_model_keeps_its_own():
 
 def calibrated_copy(model):
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    for old, new in zip(model.variables, copy.variables, strict=True):
+        new.assign(old)
     settle(copy, "naive")
     return copy
 

@@ -67,13 +67,13 @@ def assert_close(found, expected):
 @pytest.mark.parametrize(("settings", "kinds"), MODELS, ids=IDS)
 def test_a_balanced_model_has_the_float_outputs_and_other_weights(settings, kinds):
     model = make_model(**settings)
-    before = [w.numpy() for w in model.weights]
+    before = [w.numpy() for w in model.variables]
     found = [site.kind for site in scaling_sites(model)]
     assert {kind: found.count(kind) for kind in found} == kinds
     balanced = balance(model)
     assert_close(outputs(balanced), outputs(model))
     assert state_of(balanced) == "float"
-    for weight, value in zip(model.weights, before, strict=True):
+    for weight, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
     for site, old in zip(scaling_sites(balanced), scaling_sites(model), strict=True):
         for new_part, part in zip(

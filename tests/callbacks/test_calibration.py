@@ -42,7 +42,8 @@ def test_evaluate_calibrates_and_changes_no_result(jit_compile):
 def test_thresholds_do_not_depend_on_whether_a_graph_is_traced():
     for mode in ("independent", "symmetric", "naive"):
         graph, eager = build_model(), build_model()
-        eager.set_weights(graph.get_weights())
+        for old, new in zip(graph.variables, eager.variables, strict=True):
+            new.assign(old)
         eager.run_eagerly = True
         for model in (graph, eager):
             model.predict(X, verbose=0, callbacks=[CalibrationCallback(mode)])

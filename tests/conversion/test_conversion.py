@@ -56,10 +56,10 @@ def test_int8_logits_are_near_the_float_logits(mode):
 def test_conversion_leaves_the_float_model_as_it_was():
     model = make_transformer()
     data = make_data()
-    before = [w.numpy().copy() for w in model.weights]
+    before = [w.numpy().copy() for w in model.variables]
     logits = model(data).numpy()
     convert(model, sample=data)
-    for weight, old in zip(model.weights, before, strict=True):
+    for weight, old in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), old)
     np.testing.assert_array_equal(model(data).numpy(), logits)
 

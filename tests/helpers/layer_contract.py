@@ -81,7 +81,7 @@ def _check_save_and_load(model: keras.Model, inputs: list[np.ndarray], tmp_path:
     np.testing.assert_array_equal(
         model.predict(data, verbose=0), again.predict(data, verbose=0), strict=True
     )
-    for old, new in zip(model.weights, again.weights, strict=True):
+    for old, new in zip(model.variables, again.variables, strict=True):
         assert old.name == new.name
         np.testing.assert_array_equal(old.numpy(), new.numpy(), strict=True)
 

@@ -81,7 +81,7 @@ def test_an_unknown_number_of_channels_has_no_statistics():
     observer.observe(BATCHES[0])
     assert observer.to_histogram().total == BATCHES[0].size
     assert not observer.channel_statistics.is_seen
-    assert observer.channel_statistics.weights == []
+    assert observer.channel_statistics.variables == []
 
 
 def test_padding_is_no_part_of_what_attention_saw():

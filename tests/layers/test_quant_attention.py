@@ -78,14 +78,49 @@ def test_takes_implicit_keras_masks():
         assert output._keras_mask.numpy().tolist() == (ids != 0).tolist()
 
 
-def test_an_explicit_query_mask_counts():
-    ours, _ = pair(X, V, num_heads=2, key_dim=3)
-    rows = np.broadcast_to(QUERIES[:, :, None], (B, T, S))
-    expected = ours(X, V, attention_mask=rows).numpy()
-    np.testing.assert_array_equal(ours(X, V, query_mask=QUERIES), expected)
-    scored = ours(X, V, query_mask=QUERIES, return_attention_scores=True)[0].numpy()
-    np.testing.assert_allclose(scored[QUERIES], expected[QUERIES], atol=1e-6)
-    assert not np.allclose(ours(X, V).numpy()[~QUERIES], scored[~QUERIES])
+@pytest.mark.parametrize("scores", [False, True])
+def test_an_explicit_query_mask_is_what_it_is_in_the_parent(scores):
+    ours, parent = pair(X, V, num_heads=2, key_dim=3)
+    call = {"query_mask": QUERIES, "return_attention_scores": scores}
+    found, expected = ours(X, V, **call), parent(X, V, **call)
+    for one, other in zip(found, expected, strict=True) if scores else [(found, expected)]:
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def blocks(attention, count):
+    """An embedding with a mask, and `count` attentions each of which reads what it is added to."""
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(50, 16, mask_zero=True)(ids)
+    for _ in range(count):
+        x = keras.layers.LayerNormalization()(keras.layers.Add()([x, attention(2, 8)(x, x)]))
+    return keras.Model(ids, x)
+
+
+def test_masks_end_where_they_end_in_the_parent():
+    ids = np.random.default_rng(0).integers(1, 50, (4, 6))
+    ids[:2, 4:] = 0
+    for count in (1, 2):
+        parents, ours = (
+            blocks(keras.layers.MultiHeadAttention, count),
+            blocks(QuantAttention, count),
+        )
+        ours.set_weights(parents.get_weights())
+        expected, found = parents(ids), ours(ids)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        masks = [getattr(y, "_keras_mask", None) is None for y in (expected, found)]
+        assert masks[0] == masks[1]
+        np.testing.assert_allclose(
+            ours.predict(ids, verbose=0), parents.predict(ids, verbose=0), atol=1e-5
+        )
+
+
+def test_activity_losses_are_the_parents():
+    ours, parent = pair(X, X, num_heads=2, key_dim=3, activity_regularizer="l2")
+    ours(X, X)
+    parent(X, X)
+    found, expected = ([float(loss) for loss in layer.losses] for layer in (ours, parent))
+    assert len(expected) > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_dropout_in_training_is_the_parents():

@@ -13,6 +13,7 @@ from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
 from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_float32
 from keras_int8nmt.layers.inference.product_plan import Product
+from keras_int8nmt.layers.keras_masks import take_masks, with_mask
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.runtime.model_spec import Part
 
@@ -130,6 +131,8 @@ class FrozenAttention(FrozenLayer):
                 "for that."
             )
         core = self.core
+        # As in `QuantAttention`: the argument would tell what is observed.
+        query_mask = take_masks(query, value, key)
         query, value, key = _as_float32(query, value, value if key is None else key)
         if cache is not None:
             cache = (as_float32(cache[0]), as_float32(cache[1]))
@@ -160,7 +163,7 @@ class FrozenAttention(FrozenLayer):
             causal=use_causal_mask,
             offset=0 if cache_index is None else cache_index,
         )
-        output = self.given(output)
+        output = with_mask(self.given(output), query_mask)
         return output if cache is None else (output, cache)
 
     def compute_output_spec(self, query: Any, *args: Any, **kwargs: Any) -> Any:

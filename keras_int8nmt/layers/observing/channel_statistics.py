@@ -11,18 +11,19 @@ from keras import ops
 
 from keras_int8nmt.layers.observing.branches import traced_once
 from keras_int8nmt.layers.observing.graph_histogram import broadcast_mask, saturating_add
+from keras_int8nmt.layers.observing.own_state import OwnState
 
 State = tuple[Any, ...]
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class ChannelStatistics(keras.layers.Layer):
+class ChannelStatistics(OwnState, keras.layers.Layer):
     """What an `Observer` saw in each channel of its tensor; it counts only while that observes.
 
     It is a layer of its own, so that models saved before there was one still load: nothing was
     seen then.
 
-    Weights (non-trainable), none where the number of channels is not known: `count` int32 `[c]`,
+    Variables (no weights), none where the number of channels is not known: `count` int32 `[c]`,
     values seen (it stops at 2^31 - 1), `mean` float32 `[c]` and `largest` float32 `[c]`, the
     largest magnitude. Masked positions and values that are NaN or infinite count nothing.
 

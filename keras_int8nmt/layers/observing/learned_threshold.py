@@ -44,11 +44,11 @@ class Calibrated(Protocol):
 class LearnedThreshold(keras.layers.Layer):
     """How far the thresholds of an observer have moved since they were set.
 
-    It has no weights until `start` makes them: `log2_growth`, float32 `[2]`, trainable, tells by
-    which power of two (`rate` times it) the lower and the upper threshold have grown; symmetric
-    codes use the second alone. `rate`, float32, is how many times faster than other weights they
-    move. Growth and not the threshold itself trains, so that weight decay pulls towards the
-    calibrated range.
+    It has no variables until `start` makes them, and they are weights while they train:
+    `log2_growth`, float32 `[2]`, trainable, tells by which power of two (`rate` times it) the lower
+    and the upper threshold have grown; symmetric codes use the second alone. `rate`, float32, is
+    how many times faster than other weights they move. Growth and not the threshold itself trains,
+    so that weight decay pulls towards the calibrated range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -58,6 +58,11 @@ class LearnedThreshold(keras.layers.Layer):
         self.log2_growth: Any = None
         # Nothing to make yet; a layer that says it is not built would be traced for it again.
         self.built = True
+
+    @property
+    def weights(self) -> list[Any]:
+        """What trains, and its rate; none where training is over."""
+        return list(keras.layers.Layer.weights.fget(self)) if self.active else []
 
     @property
     def trainable(self) -> bool:

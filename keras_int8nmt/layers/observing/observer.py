@@ -14,6 +14,7 @@ from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
 from keras_int8nmt.layers.observing.code_range import params_of, quantizer_numbers
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights
 from keras_int8nmt.layers.observing.learned_threshold import LearnedThreshold, fake_quantize_learned
+from keras_int8nmt.layers.observing.own_state import OwnState
 from keras_int8nmt.layers.observing.seen import NOTHING, Seen
 from keras_int8nmt.layers.observing.switch import OFF, SIMULATING
 from keras_int8nmt.layers.observing.watching import watched
@@ -23,19 +24,19 @@ from keras_int8nmt.thresholds.histogram import BINS, Histogram
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class Observer(keras.layers.Layer):
+class Observer(OwnState, keras.layers.Layer):
     """Watches one float tensor on its way through a layer (arXiv 1906.00532, section 4).
 
     What it does is told by the variable `switch`, so that nothing is retraced when it changes:
     0 off: the tensor passes; 1 observing: it is counted and passes; 2 simulating: it is rounded and
     clipped as int8 or uint8 would be, with straight-through gradients.
 
-    Weights (non-trainable, never cast by a mixed dtype policy): `histogram` int32 `[8192]` over
-    [-2^e, 2^e), `exponent` (e) int32, `minimum` and `maximum` float32, `nonfinite` int32 (values
-    that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until calibrated),
-    `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow from the
-    thresholds) and `switch` int32. Counts stop at 2^31 - 1. `channel_statistics` holds the mean and
-    the largest magnitude of each channel, `learned` how far the thresholds have moved in
+    Variables (no weights, see `OwnState`; never cast by a mixed dtype policy): `histogram` int32
+    `[8192]` over [-2^e, 2^e), `exponent` (e) int32, `minimum` and `maximum` float32, `nonfinite`
+    int32 (values that were NaN or infinite), `threshold_min` and `threshold_max` float32 (NaN until
+    calibrated), `quantizer` float32 `[4]` (scale, zero point, lowest and highest code, which follow
+    from the thresholds) and `switch` int32. Counts stop at 2^31 - 1. `channel_statistics` holds the
+    mean and the largest magnitude of each channel, `learned` how far the thresholds have moved in
     quantization-aware training; see `prepare_training`.
 
     Args:
@@ -90,6 +91,11 @@ class Observer(keras.layers.Layer):
         counted = self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
         self.seen = Seen(counted, self.channel_statistics)
         self.built = True
+
+    @property
+    def weights(self) -> list[Any]:
+        """Of thresholds that train, since an optimizer has them; else none."""
+        return list(self.learned.weights)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         return self.watch(inputs, mask)

@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 
+from keras_int8nmt.layers.observing.own_state import OwnState
+
 # What an observer, or a layer that simulates by itself, does: see `Observer`.
 OFF, OBSERVING, SIMULATING = 0, 1, 2
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class Switch(keras.layers.Layer):
+class Switch(OwnState, keras.layers.Layer):
     """Holds the int32 variable `switch`: 0 off, 1 observing, 2 simulating; see `Observer`.
 
     It is a layer of its own because Keras saves the variables of `Embedding` by a fixed list.
