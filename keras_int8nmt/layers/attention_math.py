@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -142,7 +143,9 @@ def attention_probabilities(
     if mask is not None:
         scores = ops.where(mask, scores, ops.cast(_MASKED_SCORE, "float32"))
     # Written out: `keras.ops.softmax` warns of an axis of size 1, as in the first decoding step.
-    powers = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    # With an initial value Keras takes the largest of an empty batch, too.
+    largest = ops.max(scores, axis=-1, keepdims=True, initial=-math.inf)
+    powers = ops.exp(scores - ops.stop_gradient(largest))
     return powers / ops.sum(powers, axis=-1, keepdims=True)
 
 

@@ -74,6 +74,10 @@ class QuantDense(keras.layers.Dense, QuantLayer):
             x = self.activation(x)
         return x
 
+    def quantized_call(self, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
+        # Keras' own quantization, which knows no masks.
+        return super().quantized_call(*args, **kwargs)
+
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> Any:

@@ -131,3 +131,12 @@ def test_implicit_keras_masks_reach_the_int8_layers():
     int8 = convert(model)
     padded = np.concatenate([data, np.zeros((8, 3), np.int32)], axis=1)
     np.testing.assert_allclose(int8(data), int8(padded)[:, :6], atol=1e-6)
+
+
+@pytest.mark.parametrize("call", [{}, {"use_causal_mask": True}, {"attention_mask": True}])
+def test_a_batch_of_no_rows_has_no_rows_of_output(call, layers):
+    none = [tf.constant(x[:0]) for x in (QUERY, VALUE, KEY)]
+    if "attention_mask" in call:
+        call = {"attention_mask": tf.ones((0, T, S), tf.bool)}
+    for layer in layers:
+        assert layer(*none, **call).shape == (0, T, D)

@@ -104,3 +104,14 @@ def test_names_keras_own_quantization_as_unsupported():
     assert layer.unsupported_reasons() == []
     layer.quantize("int8", type_check=False)
     assert "int8" in layer.unsupported_reasons()[0]
+
+
+def test_takes_keras_own_quantization_as_its_parent_does():
+    ours, parent = (
+        layer(4, dtype="int8_from_float32") for layer in (QuantDense, keras.layers.Dense)
+    )
+    ours(X), parent(X)
+    assert [w.shape for w in ours.weights] == [w.shape for w in parent.weights]
+    for new, old in zip(ours.weights, parent.weights, strict=True):
+        new.assign(old)
+    np.testing.assert_allclose(ours(X), parent(X), atol=1e-6)
