@@ -122,6 +122,11 @@ def run(benchmark: str, **options: Any) -> dict[str, Any]:
     if docs is not None and Path(docs).exists() and not Path(docs).is_dir():
         raise UsageError(f"--docs: {docs!r} is no folder.")
     given = chosen.checked(given)
+    if "isa" in given:
+        from keras_int8nmt.bench.translation.isa import force
+
+        # The native library, which is loaded next, takes a set once.
+        force(given["isa"])
     start_keras()
     figures = chosen.load()(**given)
     print("\n".join(f"{key}: {value}" for key, value in figures["machine"].items()))

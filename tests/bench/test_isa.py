@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -54,6 +55,23 @@ def test_a_library_that_is_loaded_already_is_told_and_nothing_is_changed():
     with pytest.raises(BenchError, match=f"--isa {other}: .* loaded already, with {running}"):
         isa.force(other)
     assert dict(os.environ) == before
+
+
+def test_the_command_asks_for_the_set_before_the_library_is_loaded(monkeypatch, capsys):
+    running = native.info().get("isa")
+    if running not in isa.ISAS:
+        pytest.skip(f"no native library, or one of another CPU: {native.reason()}")
+    for name in isa.forced(running):
+        monkeypatch.setenv(name, "")
+
+    def start_keras():
+        raise BenchError(f"asked for {os.environ['KERAS_INT8NMT_ISA']}")
+
+    monkeypatch.setattr(
+        importlib.import_module("keras_int8nmt.cli.bench"), "start_keras", start_keras
+    )
+    assert cli.main(["bench", "translate", "--isa", running]) == 2
+    assert f"asked for {running}" in capsys.readouterr().err
 
 
 def test_a_set_that_nobody_knows_is_refused(capsys):
