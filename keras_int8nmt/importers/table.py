@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_int8nmt._untrusted import inside
-from keras_int8nmt.importers.argos_package import is_argos
-from keras_int8nmt.importers.ct2_vocabularies import is_ctranslate2
-from keras_int8nmt.importers.raw_marian_files import is_raw_marian
 from keras_int8nmt.runtime.search_defaults import SearchDefaults
 from keras_int8nmt.tokenizers.errors import TokenizerError
 from keras_int8nmt.tokenizers.fit import check_fit, lacking_message
@@ -63,12 +60,17 @@ def has_file(name: str) -> Callable[[Path], bool]:
     return lambda folder: (folder / name).is_file()
 
 
+def asked(module: str, name: str) -> Callable[[Path], bool]:
+    """A `recognises` of a module, which a folder of ours never imports."""
+    return lambda path: bool(_imported(module, name)(path))
+
+
 # The first one that recognises a folder has it: particular formats before general ones.
 FORMATS = [
     Format(
         name="Argos Translate",
         mark="metadata.json",
-        recognises=is_argos,
+        recognises=asked("keras_int8nmt.importers.argos_package", "is_argos"),
         load=("keras_int8nmt.importers.argos", "load_argos"),
         tokenizer=("keras_int8nmt.importers.argos", "open_tokenizer"),
         describe=("keras_int8nmt.importers.argos", "describe"),
@@ -78,7 +80,7 @@ FORMATS = [
         name="CTranslate2",
         mark="model.bin",
         # Before Marian's, since both may have a config.json.
-        recognises=is_ctranslate2,
+        recognises=asked("keras_int8nmt.importers.ct2_vocabularies", "is_ctranslate2"),
         load=("keras_int8nmt.importers.ctranslate2", "load_ctranslate2"),
         tokenizer=("keras_int8nmt.importers.ct2_tokenizer", "open_tokenizer"),
         describe=("keras_int8nmt.importers.ct2_facts", "describe"),
@@ -96,7 +98,7 @@ FORMATS = [
     Format(
         name="raw Marian",
         mark="model.npz",
-        recognises=is_raw_marian,
+        recognises=asked("keras_int8nmt.importers.raw_marian_files", "is_raw_marian"),
         load=("keras_int8nmt.importers.raw_marian", "load_raw_marian"),
         tokenizer=("keras_int8nmt.importers.raw_marian_tokenizer", "open_tokenizer"),
         describe=("keras_int8nmt.importers.raw_marian_facts", "describe"),

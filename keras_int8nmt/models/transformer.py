@@ -309,8 +309,11 @@ class Transformer(keras.Model):
     # ---- what a `Translator` asks, see `TranslationModel` ----
 
     def native_refusal(self) -> str | None:
+        from keras_int8nmt.keras_engine.forks import check_tensorflow
         from keras_int8nmt.layers.model_state import observers
 
+        # Before the first value of a variable is asked for.
+        check_tensorflow()
         if self.compute_dtype != "float32":
             return f"the native decoder computes in float32, the model in {self.compute_dtype}"
         if any(int(observer.switch.value) != OFF for _, observer in observers(self)):
