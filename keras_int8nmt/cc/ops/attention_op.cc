@@ -104,9 +104,10 @@ class AttentionOp {
   static void SetMask(const Tensor& mask, AttentionArgs* args) {
     if (mask.shape() == Shape{0}) return;
     // Of an empty batch nobody knows how many rows each entry would have.
-    const bool rows = args->batch == 0 || mask.dim(1) == args->rows_per_batch || mask.dim(1) == 1;
-    const bool fits = mask.rank() == 3 && (mask.dim(0) == args->batch || mask.dim(0) == 1) &&
-                      rows && mask.dim(2) == args->keys;
+    const bool fits =
+        mask.rank() == 3 && (mask.dim(0) == args->batch || mask.dim(0) == 1) &&
+        (args->batch == 0 || mask.dim(1) == args->rows_per_batch || mask.dim(1) == 1) &&
+        mask.dim(2) == args->keys;
     if (!fits) {
       Fail("mask has shape ", ToText(mask.shape()), "; expected [", args->batch, " or 1, ",
            args->rows_per_batch, " or 1, ", args->keys, "], or [0] for none.");
