@@ -103,14 +103,11 @@ def test_the_converted_model_computes_what_was_trained(mode):
 @pytest.mark.slow
 @pytest.mark.skipif(native.functions() is None, reason=f"no native library: {native.reason()}")
 def test_the_fast_path_translates_as_the_layer_path():
-    class Tokenizer:
-        pad_id, eos_id = 0, 1
-
     int8 = convert(trained("independent")[0])
     sources = [[int(i) for i in row if i] + [1] for row in IDS]
     found = []
     for path in ("fast", "layers"):
-        with Translator(int8, Tokenizer(), path=path, beam_size=4, max_length=10) as translator:
+        with Translator(int8, None, path=path, beam_size=4, max_length=10) as translator:
             assert translator.path == path
             results = translator.translate_ids(sources)
         found.append([[(h.tokens, h.score) for h in r.hypotheses] for r in results])
