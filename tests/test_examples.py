@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
+import keras_int8nmt
 from keras_int8nmt import Translator, convert, load_folder
 from keras_int8nmt.calibration.from_sentences import calibrate
 from keras_int8nmt.storage.builtin import read_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
+# Where the package lies that the tests import: the installed one, which has a native library.
+PACKAGES = Path(keras_int8nmt.__file__).resolve().parents[1]
 
 
 def run_example(name, *arguments, folder):
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    environment["PYTHONPATH"] = os.pathsep.join([str(PACKAGES), environment.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
     result = subprocess.run(
         command,
