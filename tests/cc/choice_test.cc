@@ -18,7 +18,9 @@ void TestSettling() {
   const std::string own = ActiveGemm().name;
   if (!Is(ChosenGemm(64, 64), own)) Fail("a shape of which nobody said anything");
   if (!ChooseGemm(64, 64, own)) Fail("what is settled, asked for again");
-  if (ChooseGemm(64, 96, "reference") || ChooseGemm(64, 96, "bogus") || ChooseGemm(64, 96, "")) {
+  // Where the loops of the reference are all that there is, they are the one candidate.
+  if ((own != "reference" && ChooseGemm(64, 96, "reference")) || ChooseGemm(64, 96, "bogus") ||
+      ChooseGemm(64, 96, "")) {
     Fail("no candidate was chosen");
   }
   // The names before settled nothing.
