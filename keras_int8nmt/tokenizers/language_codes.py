@@ -32,21 +32,20 @@ class LanguageCodes:
             return "", text
         return code.group(), text[code.end() :]
 
-    def has_text(self, text: str, known: Container[str]) -> bool:
-        """Whether there is anything to translate; codes are nothing.
+    def has_text(self, text: str) -> bool:
+        """Whether there is anything to translate; codes are nothing, known or not."""
+        code, rest = self.split(text)
+        while code:
+            code, rest = self.split(rest)
+        return visible(rest)
+
+    def remark(self, text: str, known: Container[str]) -> str | None:
+        """That a text begins with a code that there is not.
 
         Args:
             text: The text.
             known: What pieces there are, added ones too.
         """
-        code, rest = self.split(text)
-        while code in known:
-            text = rest
-            code, rest = self.split(text)
-        return visible(text)
-
-    def remark(self, text: str, known: Container[str]) -> str | None:
-        """That a text begins with a code that there is not; see `has_text`."""
         code, _ = self.split(text)
         if not code or code in known:
             return None

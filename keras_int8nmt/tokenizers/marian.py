@@ -154,7 +154,7 @@ class MarianTokenizer:
 
     def has_text(self, text: str) -> bool:
         """Whether there is anything to translate; language codes are nothing."""
-        return self._codes.has_text(text, self._ids)
+        return self._codes.has_text(text)
 
     def remark(self, text: str) -> str | None:
         """What whoever sent a text should know of it: a language code that the model has not."""
