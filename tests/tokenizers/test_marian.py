@@ -278,7 +278,9 @@ def test_targets_are_encoded_by_the_target_side_and_decode_to_themselves(shared_
     assert tokenizer.decode(ids) == text
 
 
-@pytest.mark.parametrize("text", [">>deu<<", ">>xyz<<", " ", ">>deu<<\u200b", ">>deu<< >>xyz<< \u0301"])
+@pytest.mark.parametrize(
+    "text", [">>deu<<", ">>xyz<<", " ", ">>deu<<\u200b", ">>deu<< >>xyz<< \u0301"]
+)
 def test_a_language_code_is_no_text(folder, text):
     assert not MarianTokenizer(folder).has_text(text)
 
