@@ -7,7 +7,6 @@ are unpacked into a temporary folder, each bounded by what it can be in earnest.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers.ct2_file import NAME as MODEL_BIN
 from keras_int8nmt.importers.ct2_vocabularies import CONFIG, VOCABULARIES
 from keras_int8nmt.importers.errors import CTranslate2FormatError
-from keras_int8nmt.importers.stored_zip import Member, deflated_members, member_pieces
+from keras_int8nmt.importers.stored_zip import Member, deflated_members
 from keras_int8nmt.importers.weights_file import WeightsFile, short
+from keras_int8nmt.importers.zip_unpacking import unpack
 
 METADATA, MODEL = "metadata.json", "model"
 ENDING = ".argosmodel"
@@ -28,8 +28,6 @@ _BEGINS = b"PK\3\4"
 _MOST_METADATA = 1 << 20
 _MOST_SMALL = 64 << 20
 _MOST_WEIGHTS = 16 << 30
-# Weights hardly become smaller by packing: what is unpacked to more than so many times is a bomb.
-_MOST_RATIO = 20
 # What else is read of a package; with how large it can be.
 _SMALL = {
     METADATA: _MOST_METADATA,
@@ -77,7 +75,7 @@ def package_folder(path: Path) -> Iterator[Path]:
         (folder / MODEL).mkdir()
         for name, most in {**_SMALL, f"{MODEL}/{MODEL_BIN}": _MOST_WEIGHTS}.items():
             if (member := members.get(top + name)) is not None:
-                _unpack(file, top + name, member, folder / name, most)
+                unpack(file, top + name, member, folder / name, most)
         try:
             yield folder
         except KerasInt8nmtError as error:
@@ -122,15 +120,3 @@ def _top(file: WeightsFile, members: Mapping[str, Member]) -> str:
             "Argos Translate has one"
         )
     return found[0]
-
-
-def _unpack(file: WeightsFile, name: str, member: Member, path: Path, most: int) -> None:
-    if member.length > most or member.length > _MOST_RATIO * (member.packed + _MOST_METADATA):
-        raise file.refused(
-            f"has {short(name)} of {member.length} bytes, packed into {member.packed}, which is "
-            "not unpacked"
-        )
-    with open(path, "xb") as out:
-        for piece in member_pieces(file, member):
-            out.write(piece)
-    os.chmod(path, 0o600)

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,8 @@ class Format(NamedTuple):
             missing or not supported, and under "notes" of what is warned of; or None.
         search_defaults: Module and name of what tells, likewise, what a folder asks of a search:
             `function(folder)` gives `SearchDefaults`; or None.
+        unpacked: Module and name of a context manager, `function(path)`, of a format that has
+            archives: the folder that the others read, so that an archive is unpacked once; or None.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Format(NamedTuple):
     extra: str = ""
     describe: tuple[str, str] | None = None
     search_defaults: tuple[str, str] | None = None
+    unpacked: tuple[str, str] | None = None
 
 
 def has_file(name: str) -> Callable[[Path], bool]:
@@ -75,6 +79,7 @@ FORMATS = [
         tokenizer=("keras_int8nmt.importers.argos", "open_tokenizer"),
         describe=("keras_int8nmt.importers.argos", "describe"),
         search_defaults=("keras_int8nmt.importers.argos", "search_defaults"),
+        unpacked=("keras_int8nmt.importers.argos_package", "package_folder"),
     ),
     Format(
         name="CTranslate2",
@@ -117,16 +122,18 @@ def known_marks() -> list[str]:
     return [f"{each.mark} (of {each.name})" for each in FORMATS]
 
 
-def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder in a foreign format.
+def open_foreign(
+    path: Path, found: Format, *, quant: bool = True
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Model and tokenizer in a foreign format, and what `describe_foreign` tells of it.
 
     Args:
-        folder: The folder.
+        path: The folder, or the file of a format that is one.
         found: What `format_of` said.
         quant: Whether the model can be calibrated and converted.
 
     Returns:
-        `(model, tokenizer)`; the tokenizer is None where the format has none.
+        `(model, tokenizer, facts)`; the tokenizer is None where the format has none.
 
     Raises:
         ImportError: naming a package that is not installed.
@@ -134,18 +141,18 @@ def open_foreign(folder: Path, found: Format, *, quant: bool = True) -> tuple[An
             where the tokenizer is another model's.
     """
     require_packages(f"A {found.name} model", found.packages, found.extra)
-    for name in tokenizer_files() if folder.is_dir() else ():
-        inside(folder, name, TokenizerError)
-    model = _imported(*found.load)(folder, quant=quant)
-    if found.tokenizer is None:
-        return model, None
-    tokenizer = _imported(*found.tokenizer)(folder)
-    if tokenizer is None:
-        return model, None
-    check_fit(model, tokenizer)
-    if (message := lacking_message(folder, model, tokenizer)) is not None:
-        warnings.warn(message, stacklevel=3)
-    return model, tokenizer
+    unpacked = nullcontext if found.unpacked is None else _imported(*found.unpacked)
+    with unpacked(path) as folder:
+        for name in tokenizer_files() if folder.is_dir() else ():
+            inside(folder, name, TokenizerError)
+        model = _imported(*found.load)(folder, quant=quant)
+        tokenizer = None if found.tokenizer is None else _imported(*found.tokenizer)(folder)
+        facts = describe_foreign(folder, found)
+    if tokenizer is not None:
+        check_fit(model, tokenizer)
+        if (message := lacking_message(path, model, tokenizer)) is not None:
+            warnings.warn(message, stacklevel=3)
+    return model, tokenizer, facts
 
 
 def describe_foreign(folder: Path, found: Format) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from keras_int8nmt.importers.weights_file import WeightsFile, short
 
 # Floats deflate by a tenth, vocabularies to a quarter: what says more is there to fill a disk.
 _MOST_RATIO, _AT_ANY_RATE = 20, 64 << 20
+# Likewise of one member, which is a package's own.
+_MEMBER_AT_ANY_RATE = 20 << 20
 
 
 def check_unpacked(file: WeightsFile, members: Iterable[Member]) -> None:
@@ -35,10 +37,11 @@ def read_unpacked(file: WeightsFile, name: str, member: Member, most: int) -> by
 
 def unpack(file: WeightsFile, name: str, member: Member, path: Path, most: int) -> None:
     """Writes a member of so many bytes at most into a new file."""
+    most = min(most, _MEMBER_AT_ANY_RATE + _MOST_RATIO * member.packed)
     if member.length > most:
         raise file.refused(
-            f"has {short(name)}, {member.length} bytes of {member.packed}; at most {most} are "
-            "unpacked"
+            f"has {short(name)} of {member.length} bytes, packed into {member.packed}; at most "
+            f"{most} are unpacked"
         )
     try:
         with path.open("xb") as target:

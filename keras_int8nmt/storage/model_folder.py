@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_int8nmt.importers.table import describe_foreign, open_foreign
+from keras_int8nmt.importers.table import open_foreign
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.spec_file import SPEC_FILES, write_spec
 from keras_int8nmt.storage.card import (
@@ -213,8 +213,7 @@ def load_model(
     found = recognise(path)
     if found is None:
         return load_folder(path)
-    model, tokenizer = open_foreign(Path(path), found, quant=quant)
-    facts = describe_foreign(Path(path), found)
+    model, tokenizer, facts = open_foreign(Path(path), found, quant=quant)
     kept = {name: facts[name] for name in ("storage", "dtype") if name in facts}
     return model, tokenizer, {"imported": {"format": found.name, **kept}} if facts else {}
 
