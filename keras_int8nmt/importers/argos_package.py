@@ -18,8 +18,8 @@ from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.importers.ct2_file import NAME as MODEL_BIN
 from keras_int8nmt.importers.ct2_vocabularies import CONFIG, VOCABULARIES
 from keras_int8nmt.importers.errors import CTranslate2FormatError
-from keras_int8nmt.importers.stored_zip import Member, deflated_members
 from keras_int8nmt.importers.weights_file import WeightsFile, short
+from keras_int8nmt.importers.zip_archive import Member, deflated_members
 from keras_int8nmt.importers.zip_unpacking import unpack
 
 METADATA, MODEL = "metadata.json", "model"

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_int8nmt.importers.stored_zip import Member, deflated_members, member_pieces
 from keras_int8nmt.importers.tensors import Entry, float32_of
 from keras_int8nmt.importers.weights_file import WeightsFile, short
+from keras_int8nmt.importers.zip_archive import Member, deflated_members, member_pieces
 from keras_int8nmt.importers.zip_unpacking import check_unpacked, read_unpacked
 
 _MAGIC = b"\x93NUMPY"

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 from keras_int8nmt._untrusted import inside, read_bytes
 from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.option_lines import OptionLines
-from keras_int8nmt.importers.stored_zip import Member, deflated_members
 from keras_int8nmt.importers.weights_file import WeightsFile, short
+from keras_int8nmt.importers.zip_archive import Member, deflated_members
 from keras_int8nmt.importers.zip_unpacking import check_unpacked, unpack
 
 MODEL = "special:model.yml"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from keras_int8nmt.importers.stored_zip import Member, check_member, read_member, stored_members
 from keras_int8nmt.importers.tensor_pickle import MOST_PICKLE, read_pickle
 from keras_int8nmt.importers.tensors import Entry
 from keras_int8nmt.importers.torch_tensors import Place, torch_entries
 from keras_int8nmt.importers.weights_file import WeightsFile
+from keras_int8nmt.importers.zip_archive import Member, check_member, read_member, stored_members
 
 MAGIC = b"PK\3\4"
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_int8nmt.importers.stored_zip import Member, member_pieces
 from keras_int8nmt.importers.weights_file import WeightsFile, short
+from keras_int8nmt.importers.zip_archive import Member, member_pieces
 
 # Floats deflate by a tenth, vocabularies to a quarter: what says more is there to fill a disk.
 _MOST_RATIO, _AT_ANY_RATE = 20, 64 << 20

@@ -16,8 +16,8 @@ from helpers.mutations import bits, cut, runs
 from keras_int8nmt.importers.errors import MarianFormatError
 from keras_int8nmt.importers.npz_file import read_npz
 from keras_int8nmt.importers.option_lines import OptionLines
-from keras_int8nmt.importers.stored_zip import deflated_members, member_pieces
 from keras_int8nmt.importers.weights_file import WeightsFile
+from keras_int8nmt.importers.zip_archive import deflated_members, member_pieces
 from keras_int8nmt.importers.zip_unpacking import read_unpacked, unpack
 
 ARRAYS = {
