@@ -40,6 +40,7 @@ _HOMES = {
     "SentencePieceTokenizer": "tokenizers.sentencepiece_tokenizer",
     "SubwordNMTTokenizer": "tokenizers.subword_tokenizer",
     "MarianTokenizer": "tokenizers.marian",
+    "BatchTranslator": "translation.batch_translator",
     "Translator": "translation.translator",
     "load_translator": "translation.translator",
     "evaluate": "evaluation.measure",
@@ -68,6 +69,7 @@ _FROZEN_LAYERS = {
 
 __all__ = [
     "AutotuneResult",
+    "BatchTranslator",
     "CalibrationCallback",
     "CalibrationError",
     "Candidate",
@@ -154,6 +156,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.tokenizers.subword_tokenizer import SubwordNMTTokenizer
     from keras_int8nmt.training.dataset import parallel_dataset
     from keras_int8nmt.training.vocabulary import train_sentencepiece
+    from keras_int8nmt.translation.batch_translator import BatchTranslator
     from keras_int8nmt.translation.translator import Translator, load_translator
 else:
     __getattr__, __dir__ = lazy_face(

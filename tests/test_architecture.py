@@ -20,7 +20,10 @@ SOURCES = Path(__file__).resolve().parents[1]
 NAME = "keras_int8nmt"
 
 # What the table speaks of; other packages are nobody's business here.
-FRAMEWORKS = ("numpy", "keras", "tensorflow", "jax", "sentencepiece", "tokenizers", "sacrebleu")
+FRAMEWORKS = (
+    "numpy", "keras", "tensorflow", "jax", "sentencepiece", "tokenizers", "sacrebleu",
+    "pyarrow", "ray",
+)  # fmt: skip
 HEAVY = ("keras", "tensorflow", "jax")
 
 
@@ -56,11 +59,13 @@ ROOMS = [
     [
         Room("thresholds", "numpy", run_side=True),
         Room("files", run_side=True),
+        Room("files.parquet", "pyarrow", run_side=True),
         Room("tokenizers", "sentencepiece sacremoses tokenizers", run_side=True),
         Room("runtime", "numpy", run_side=True),
     ],
     [Room("storage.folders", run_side=True), Room("storage.card", run_side=True)],
     [Room("translation", "numpy", run_side=True)],
+    [Room("clusters", "ray", run_side=True)],
     [Room("evaluation", "numpy sacrebleu", run_side=True)],
     # ---- the build side
     [Room("ops", "numpy tensorflow"), Room("ops.integer_rules", "numpy")],

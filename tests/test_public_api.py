@@ -13,6 +13,7 @@ import keras_int8nmt
 
 NAMES = {
     "AutotuneResult",
+    "BatchTranslator",
     "CalibrationCallback",
     "CalibrationError",
     "Candidate",
@@ -109,7 +110,13 @@ ROOMS = {
         "parallel_dataset",
         "train_sentencepiece",
     },
-    "translation": {"Hypothesis", "Translation", "Translator", "load_translator"},
+    "translation": {
+        "BatchTranslator",
+        "Hypothesis",
+        "Translation",
+        "Translator",
+        "load_translator",
+    },
 }
 # Faces whose names other tests hold.
 OTHER_FACES = {"calibration", "conversion", "evaluation", "layers", "ops", "report"}

@@ -19,7 +19,9 @@ ON_ERROR = ("stop", "copy", "empty")
 class Output(Protocol):
     """What `translate_lines` writes to."""
 
-    progress: Progress
+    @property
+    def progress(self) -> Progress:
+        """How far it has got."""
 
     def append(self, content: bytes, **progress: Any) -> None:
         """Writes what follows; see `JournaledOutput`."""

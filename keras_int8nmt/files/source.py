@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from keras_int8nmt.files import WINDOW
 from keras_int8nmt.files.compression import open_input
@@ -18,10 +18,10 @@ from keras_int8nmt.files.lines import BadLineError, check_encoding
 from keras_int8nmt.files.records import LineFormat, Record
 
 # A window ends at so many bytes even if it has few lines.
-_WINDOW_BYTES = 4 << 20
+WINDOW_BYTES = 4 << 20
 # A longer line is no sentence; it is kept up to the second length, and must not fill the memory.
-_LONGEST_LINE, _LONGEST_KEPT = 4 << 20, 64 << 20
-_TOO_LONG = f"more than {_LONGEST_LINE} bytes, which are no sentence"
+LONGEST_LINE, _LONGEST_KEPT = 4 << 20, 64 << 20
+TOO_LONG = f"more than {LONGEST_LINE} bytes, which are no sentence"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -50,6 +50,34 @@ class Window:
     def last(self) -> int:
         """Number of the last line."""
         return self.first + len(self.records) - 1
+
+    @property
+    def texts(self) -> list[str]:
+        """What is to be translated of its lines, in their order."""
+        return [record.text for record in self.records if record.text is not None]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the lines that `texts` are of."""
+        return [i for i, record in enumerate(self.records, self.first) if record.text is not None]
+
+
+class Source(Protocol):
+    """The lines of a file, or its rows, as who translates it reads them; see `LineSource`."""
+
+    name: str
+    window: int
+    size: int | None
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def position(self) -> int: ...
+
+    def skip(self, lines: int) -> bool: ...
+
+    def windows(self) -> Iterator[Window]: ...
 
 
 class _Line(NamedTuple):
@@ -83,7 +111,7 @@ class LineSource:
         self._content: Any  # it can be looked into without being read
         if path is None:
             self._content, self._raw = sys.stdin.buffer, None
-            self.size = None
+            self.size: int | None = None
         else:
             self._content, self._raw = open_input(path)
             about = Path(path).stat()
@@ -135,7 +163,7 @@ class LineSource:
         first, size, start = self._number + 1, 0, self.position
         records: list[Record] = []
         errors: dict[int, str] = {}
-        while len(records) < self.window and size < _WINDOW_BYTES:
+        while len(records) < self.window and size < WINDOW_BYTES:
             line = self._read_line()
             if line is None:
                 break
@@ -149,8 +177,8 @@ class LineSource:
         return Window(first, records, errors, self.sha256, start, self.position)
 
     def _parse(self, line: _Line) -> tuple[Record, str | None]:
-        if line.length > _LONGEST_LINE or line.content is None:
-            return Record(None, line.content), _TOO_LONG
+        if line.length > LONGEST_LINE or line.content is None:
+            return Record(None, line.content), TOO_LONG
         try:
             return self._form.parse(self._number, line.content), None
         except BadLineError as error:
@@ -163,13 +191,13 @@ class LineSource:
             if not head:
                 return None
             check_encoding(self.name, head)
-        line = self._content.readline(_LONGEST_LINE)
+        line = self._content.readline(LONGEST_LINE)
         if not line:
             return None
         self._number += 1
         self._count(line)
         pieces, length = [line], len(line)
-        while not line.endswith(b"\n") and (line := self._content.readline(_LONGEST_LINE)):
+        while not line.endswith(b"\n") and (line := self._content.readline(LONGEST_LINE)):
             self._count(line)
             length += len(line)
             pieces = [*pieces, line] if length <= _LONGEST_KEPT else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
+    "BatchTranslator": "translation.batch_translator",
     "Hypothesis": "runtime.results",
     "Translation": "translation.results",
     "Translator": "translation.translator",
@@ -14,6 +15,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BatchTranslator",
     "Hypothesis",
     "Translation",
     "Translator",
@@ -22,6 +24,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from keras_int8nmt.runtime.results import Hypothesis
+    from keras_int8nmt.translation.batch_translator import BatchTranslator
     from keras_int8nmt.translation.results import Translation
     from keras_int8nmt.translation.translator import Translator, load_translator
 else:

@@ -16,14 +16,18 @@ from keras_int8nmt.files.journal import JournaledOutput, ResumeError
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.files.output import Output
 from keras_int8nmt.files.records import LineFormat, Marks, Record
-from keras_int8nmt.files.source import LineSource, Window
-from keras_int8nmt.runtime.errors import EngineGoneError
-from keras_int8nmt.translation.results import AsyncTranslations, SentenceError, Translation
+from keras_int8nmt.files.source import Source, Window
+from keras_int8nmt.runtime.results import AsyncResult
+from keras_int8nmt.translation.careful import CarefulTranslations
+from keras_int8nmt.translation.results import Translation
 from keras_int8nmt.translation.translator import Translator
-from keras_int8nmt.translation.windows import overlapped
+from keras_int8nmt.translation.windows import UNDER_WAY, overlapped
 
 # Lines that a warning names.
 _NAMED = 20
+
+# Hands a window to whoever translates it, for the translation of each text or why there is none.
+Begin = Callable[[Window], AsyncResult[list[Translation | str]]]
 
 
 @dataclass
@@ -78,7 +82,7 @@ class Done:
         return ", ".join(told)
 
 
-def find_place(source: LineSource, output: Output) -> None:
+def find_place(source: Source, output: Output) -> None:
     """Passes over the lines that are in the output already.
 
     Raises:
@@ -95,7 +99,7 @@ def find_place(source: LineSource, output: Output) -> None:
 
 def translate_lines(
     translator: Translator,
-    source: LineSource,
+    source: Source,
     output: Output,
     form: LineFormat,
     *,
@@ -124,6 +128,34 @@ def translate_lines(
         TextFileError: A line can't be translated, and `on_error` is "stop".
         ResumeError: It can't be written, as on a full disk; what was written before counts.
     """
+
+    def begin(window: Window) -> CarefulTranslations:
+        numbers = window.numbers
+        return CarefulTranslations(
+            translator, window.texts, lambda i: f"{source.name}, line {numbers[i]},"
+        )
+
+    return translate_windows(begin, source, output, form, path=path, on_error=on_error, bar=bar)
+
+
+def translate_windows(
+    begin: Begin,
+    source: Source,
+    output: Output,
+    form: LineFormat,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    on_error: str = "stop",
+    bar: bool = True,
+    under_way: Callable[[], int] = lambda: UNDER_WAY,
+) -> Done:
+    """`translate_lines` by whoever `begin` hands windows to.
+
+    Args:
+        begin: Returns at once; what it returns is waited for in the order of the windows.
+        source, output, form, path, on_error, bar: As for `translate_lines`.
+        under_way: Windows that are handed over before the first of them is waited for.
+    """
     pack = packer(path)
     before = output.progress.lines
     done = Done(before, before, output.progress.failed)
@@ -133,9 +165,10 @@ def translate_lines(
         with _bar(source, bar) as shown, _old_objects_left_alone():
             windows = overlapped(
                 source.windows(),
-                lambda window: _Careful(translator, window, source.name),
+                begin,
                 _shower(shown),
                 ahead=source.window > 1,
+                under_way=under_way,
             )
             with closing(windows):
                 for window, results in windows:
@@ -168,7 +201,7 @@ def translate_lines(
     return done
 
 
-def _bar(source: LineSource, wanted: bool) -> Any:
+def _bar(source: Source, wanted: bool) -> Any:
     """A bar for the bytes of a source, as a context; of None where nobody would see it."""
     if not wanted or not sys.stderr.isatty():
         return nullcontext()
@@ -220,50 +253,6 @@ def _old_objects_left_alone() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-class _Careful:
-    """A window under way; a sentence that fails takes no other with it."""
-
-    def __init__(self, translator: Translator, window: Window, name: str) -> None:
-        self._translator = translator
-        self._texts = [record.text for record in window.records if record.text is not None]
-        numbers = [
-            i for i, record in enumerate(window.records, window.first) if record.text is not None
-        ]
-        self._pending: AsyncTranslations = translator.begin(
-            self._texts, lambda i: f"{name}, line {numbers[i]},"
-        )
-
-    def results(self, progress: Callable[[int], Any] | None = None) -> list[Translation | str]:
-        """The translation of each line that has text, or why there is none."""
-        try:
-            return [*self._pending.results(progress)]
-        except EngineGoneError:
-            raise
-        except SentenceError as error:
-            return error.outcomes
-        except self._translator.errors:
-            return _in_halves(self._translator, self._texts)
-
-    def cancel(self) -> None:
-        self._pending.cancel()
-
-
-def _in_halves(translator: Translator, texts: list[str]) -> list[Translation | str]:
-    """Translates what can be translated, in ever smaller parts."""
-    try:
-        return [*translator.translate(texts)]
-    except EngineGoneError:
-        # No sentence's fault.
-        raise
-    except SentenceError as error:
-        return error.outcomes
-    except translator.errors as error:
-        if len(texts) == 1:
-            return [" ".join(str(error).split())]
-    half = len(texts) // 2
-    return [*_in_halves(translator, texts[:half]), *_in_halves(translator, texts[half:])]
 
 
 class _Writer:

@@ -11,7 +11,7 @@ from keras_int8nmt._arguments import MOST_INT32, whole
 from keras_int8nmt.runtime.results import AsyncResult
 
 # Windows that the streams have: one to finish, and one so that they never wait for the next.
-_UNDER_WAY = 2
+UNDER_WAY = 2
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -32,6 +32,7 @@ def overlapped(
     progress: Callable[[W, int], Any] | None = None,
     *,
     ahead: bool = True,
+    under_way: Callable[[], int] = lambda: UNDER_WAY,
 ) -> Generator[tuple[W, R], None, None]:
     """Yields each window with its results, in order, while later ones are being worked at.
 
@@ -45,27 +46,31 @@ def overlapped(
         progress: Called with a window and how many of its sentences have finished now.
         ahead: False: no window is read before the caller is done with the one before, for a caller
             who waits for each answer.
+        under_way: How many windows are begun, at least, before the first of them is waited for.
     """
     if not ahead:
         yield from _one_by_one(windows, begin, progress)
         return
     iterator = iter(windows)
-    under_way: deque[tuple[W, AsyncResult[R]]] = deque()
+    begun: deque[tuple[W, AsyncResult[R]]] = deque()
+
+    def fill() -> None:
+        for window in islice(iterator, max(0, under_way() - len(begun))):
+            begun.append((window, begin(window)))
+
     try:
         while True:
-            for window in islice(iterator, _UNDER_WAY - len(under_way)):
-                under_way.append((window, begin(window)))
-            if not under_way:
+            fill()
+            if not begun:
                 return
-            window, pending = under_way[0]
+            window, pending = begun[0]
             results = pending.results(_of(window, progress))
-            under_way.popleft()
-            # Before the caller takes its time: the streams have one window now, and get another.
-            for following in islice(iterator, 1):
-                under_way.append((following, begin(following)))
+            begun.popleft()
+            # Before the caller takes its time: the streams have one window less now.
+            fill()
             yield window, results
     finally:
-        for _, pending in under_way:
+        for _, pending in begun:
             pending.cancel()
 
 

@@ -22,8 +22,8 @@ from keras_int8nmt.cli.command_line import main, make_parser
 from keras_int8nmt.cli.commands import COMMANDS, command_file
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.evaluation.significance import TESTS
+from keras_int8nmt.files.opening import FORMATS
 from keras_int8nmt.files.output import ON_ERROR
-from keras_int8nmt.files.records import FORMATS
 from keras_int8nmt.quantization import ACTIVATION_SCALES, WEIGHT_RANGE
 from keras_int8nmt.runtime.batching import SORTS
 from keras_int8nmt.runtime.spec_file import SPEC_FILES

@@ -1,0 +1,96 @@
+"""What runs on a node: one translator, so one copy of the weights, and a stream on each core."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from keras_int8nmt.runtime.cores import usable_cores
+from keras_int8nmt.storage.card import fingerprint
+from keras_int8nmt.storage.folders import ModelFolderError
+from keras_int8nmt.translation.careful import CarefulTranslations
+from keras_int8nmt.translation.results import Translation
+from keras_int8nmt.translation.translator import Translator, load_translator
+
+
+class Piece(NamedTuple):
+    """Lines that are translated together.
+
+    Attributes:
+        name: Of the file they are of.
+        first: Number of the first, counted from 1.
+        lines: Their texts; None where there is nothing to translate.
+    """
+
+    name: str
+    first: int
+    lines: list[str | None]
+
+    @property
+    def texts(self) -> list[str]:
+        return [line for line in self.lines if line is not None]
+
+
+class Answer(NamedTuple):
+    """What became of a piece.
+
+    Attributes:
+        outcomes: Of each text its translation, the best alone, or why there is none.
+        warnings: What is to be told of them.
+    """
+
+    outcomes: list[Translation | str]
+    warnings: list[str]
+
+
+class NodeTranslator:
+    """The actor of a node; its methods are called by several threads at once."""
+
+    def __init__(self) -> None:
+        self._translator: Translator | None = None
+        self._beginning = threading.Lock()
+
+    def load(self, model: str, expected: str, cores: int, options: Mapping[str, Any]) -> int:
+        """Opens the model.
+
+        Args:
+            model: Its folder, by a path that is the same on every node.
+            expected: The `fingerprint` of the driver's.
+            cores: Most streams.
+            options: Of `load_translator`.
+
+        Returns:
+            The streams.
+
+        Raises:
+            ModelFolderError: when there is none, or another one.
+        """
+        if fingerprint(model) != expected:
+            raise ModelFolderError(f"{model!r} holds another model there than here.")
+        options = dict(options)
+        if not isinstance(options.get("streams", "auto"), int):
+            options["streams"] = max(1, min(cores, usable_cores()))
+        self._translator = load_translator(model, **options)
+        return int(self._translator.streams)
+
+    def translate(self, piece: Piece) -> Answer:
+        """Translates a piece; while its last sentences end, those of the next are begun."""
+        assert self._translator is not None
+        numbers = [i for i, line in enumerate(piece.lines, piece.first) if line is not None]
+        # Python's warnings can be caught by one thread at a time.
+        with self._beginning, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            careful = CarefulTranslations(
+                self._translator, piece.texts, lambda i: f"{piece.name}, line {numbers[i]},"
+            )
+        outcomes = [_best(outcome) for outcome in careful.results()]
+        return Answer(outcomes, [str(each.message) for each in caught])
+
+
+def _best(outcome: Translation | str) -> Translation | str:
+    if isinstance(outcome, str):
+        return outcome
+    return replace(outcome, hypotheses=outcome.hypotheses[:1])
