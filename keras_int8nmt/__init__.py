@@ -33,6 +33,7 @@ _HOMES = {
     "AutotuneResult": "autotuning.result",
     "Candidate": "autotuning.candidates",
     "convert": "conversion.converter",
+    "quantize_model": "conversion.quantize",
     "Tokenizer": "tokenizers.protocol",
     "as_tokenizer": "tokenizers.adapters",
     "register_tokenizer": "tokenizers.kinds",
@@ -105,6 +106,7 @@ __all__ = [
     "measure_quality",
     "parallel_dataset",
     "prepare_training",
+    "quantize_model",
     "register_tokenizer",
     "save_folder",
     "simulate",
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.callbacks.calibration import CalibrationCallback
     from keras_int8nmt.conversion.converter import convert
     from keras_int8nmt.conversion.errors import ConversionError
+    from keras_int8nmt.conversion.quantize import quantize_model
     from keras_int8nmt.errors import KerasInt8nmtError
     from keras_int8nmt.evaluation.measure import evaluate
     from keras_int8nmt.importers.marian import load_marian

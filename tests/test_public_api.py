@@ -49,6 +49,7 @@ NAMES = {
     "measure_quality",
     "parallel_dataset",
     "prepare_training",
+    "quantize_model",
     "register_tokenizer",
     "save_folder",
     "simulate",

@@ -12,19 +12,35 @@ _HOMES = {
     "ConversionReport": "conversion.report",
     "register_converter": "conversion.table",
     "MatMulRow": "conversion.report",
+    "quantize_model": "conversion.quantize",
+    "plan_quantization": "conversion.quantize",
+    "register_quant_layer": "conversion.quant_table",
+    "QuantizationReport": "conversion.quantization_report",
+    "LayerRow": "conversion.quantization_report",
 }
 
 __all__ = [
     "ConversionError",
     "ConversionReport",
+    "LayerRow",
     "MatMulRow",
+    "QuantizationReport",
     "convert",
+    "plan_quantization",
+    "quantize_model",
     "register_converter",
+    "register_quant_layer",
 ]
 
 if TYPE_CHECKING:
     from keras_int8nmt.conversion.converter import convert
     from keras_int8nmt.conversion.errors import ConversionError
+    from keras_int8nmt.conversion.quant_table import register_quant_layer
+    from keras_int8nmt.conversion.quantization_report import (
+        LayerRow,
+        QuantizationReport,
+    )
+    from keras_int8nmt.conversion.quantize import plan_quantization, quantize_model
     from keras_int8nmt.conversion.report import (
         ConversionReport,
         MatMulRow,

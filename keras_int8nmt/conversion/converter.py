@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from keras_int8nmt import native
-from keras_int8nmt.conversion.copying import is_graph
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_products
 from keras_int8nmt.conversion.options import ConversionOptions
@@ -46,9 +45,9 @@ def convert(
     unless an option says otherwise.
 
     Args:
-        model: A calibrated model: a `Transformer` from `build_transformer` or `load_marian`, or a
-            Sequential or Functional model with `QuantDense`, `QuantAttention` and `Int8Gather`
-            layers. It is not changed.
+        model: A calibrated model: a `Transformer` from `build_transformer` or `load_marian`, or any
+            Keras model with `QuantDense`, `QuantAttention` and `Int8Gather` layers, such as
+            `quantize_model` gives. It is not changed.
         policy: Which MatMuls become INT8; the others compute in float32.
 
             - None or "int8": all of them.
@@ -92,8 +91,8 @@ def convert(
     Raises:
         ConversionError: when a layer was not calibrated (its path is named) and `activations` is
             "static", or, for `bias_correction`, by a release that kept no means of channels; when
-            there is nothing to convert, when the model has no weights yet, or is of a kind that
-            can't be rebuilt; and for a `sample` of a model of `quant=False`.
+            there is nothing to convert, or the model has no weights yet; and for a `sample` of a
+            model of `quant=False`.
         NotFiniteError: naming a weight that is NaN or infinite.
         ValueError: for an option that is not known, for `bias_correction` with dynamic scales, and
             for a policy that names a MatMul or a precision that is not known, or asks for INT8
@@ -126,7 +125,7 @@ def convert(
     if isinstance(model, Transformer):
         matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
         products = transformer_products
-    elif is_graph(model):
+    elif isinstance(model, keras.Model):
         if layer_norm != "float":
             raise ConversionError(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
@@ -134,14 +133,11 @@ def convert(
             )
         matmuls, rebuild, products = graph_matmuls(model), convert_graph, graph_products
     else:
-        raise ConversionError(
-            f"convert() rebuilds Transformer, Sequential and Functional models; {model.name!r} is "
-            f"a {type(model).__name__}, whose `call` can't be rebuilt from its layers."
-        )
+        raise ConversionError(f"convert() takes a Keras model; received a {type(model).__name__}.")
     if all(matmul.float_reason for matmul in matmuls):
         raise ConversionError(
-            f"Model {model.name!r} has no layer to convert: build it with quant=True, or use "
-            "QuantDense, QuantAttention and Int8Gather."
+            f"Model {model.name!r} has no layer to convert: give it to quantize_model(), build it "
+            "with quant=True, or use QuantDense, QuantAttention and Int8Gather."
         )
     converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:

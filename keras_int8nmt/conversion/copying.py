@@ -1,15 +1,13 @@
-"""Copies of a user's layers and graphs: made in memory, so no class or function is looked up.
+"""Copies of a user's layers by their configurations, in which no class or function is looked up.
 
-Keras copies by way of saved configurations: what a configuration names must be registered, a lambda
-is refused, and a copied model is compiled like the original. Here the objects are at hand.
+Keras copies by way of saved configurations: what a configuration names must be registered, and a
+lambda is refused. Here the objects are at hand. Whole models are copied by `structural_copy.py`.
 """
 
 from __future__ import annotations
 
-import inspect
 import types
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,14 +15,16 @@ import keras
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.layers.model_state import every_observer, layers_of
 
-CopyLayer = Callable[[Any], Any]
 
-
-def copied(layer: Any) -> Any:
+def copied(layer: Any, layer_type: type | None = None) -> Any:
     """A layer (or another operation of a graph) of the same settings, without weights.
 
     Functions and objects of the user's own, lambdas too, are those of the original: a layer that
     refers to them by name may be copied unregistered.
+
+    Args:
+        layer: The layer.
+        layer_type: The class of the new layer, which takes the same settings; by default the same.
 
     Raises:
         ConversionError: naming the layer, where its configuration is not enough to make another.
@@ -33,7 +33,7 @@ def copied(layer: Any) -> Any:
         with warnings.catch_warnings(), keras.saving.custom_object_scope(_names(layer)):
             # Nothing is written that somebody else would have to load.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
-            return _made(layer)
+            return _made(layer, layer_type or type(layer))
     except Exception as error:
         # Any code of the user's own may have run, and fails in its own ways.
         raise ConversionError(
@@ -42,20 +42,20 @@ def copied(layer: Any) -> Any:
         ) from error
 
 
-def _made(layer: Any) -> Any:
+def _made(layer: Any, layer_type: Any) -> Any:
     config = layer.get_config()
     own = {name: held for name in config if _is_own(held := _held(layer, name))}
     if own:
-        return _from_objects(layer, {**config, **own})
+        return _from_objects(layer, {**config, **own}, layer_type)
     try:
-        return type(layer).from_config(layer.get_config())
+        return layer_type.from_config(layer.get_config())
     except Exception:
         # A wrapper of a layer that has objects of the user's own.
         held = {name: _held(layer, name) for name in config}
         parts = {n: copied(x) for n, x in held.items() if isinstance(x, keras.layers.Layer)}
         if not parts:
             raise
-        return _from_objects(layer, {**config, **parts})
+        return _from_objects(layer, {**config, **parts}, layer_type)
 
 
 def copy_weights(layer: Any, copy: Any) -> None:
@@ -87,40 +87,6 @@ def is_graph(model: Any) -> bool:
     return isinstance(model, (keras.Sequential, functional))
 
 
-def rebuilt(model: keras.Model, copy_layer: CopyLayer) -> keras.Model:
-    """A Sequential or Functional model whose layers `copy_layer` makes; not compiled.
-
-    `keras.models.clone_model` compiles a copy of a compiled model, which needs the loss, the
-    metrics and the optimizer by their configurations.
-    """
-    if isinstance(model, keras.Sequential):
-        return _rebuilt_sequential(model, copy_layer)
-    # The same graph, as a model that nobody has compiled.
-    bare = keras.Model(model.input, model.output, name=model.name)
-    clone = keras.models.clone_model(bare, clone_function=copy_layer)
-    if type(model) is type(bare) or not _takes_a_graph(type(model)):
-        return clone
-    return type(model)(clone.input, clone.output, name=model.name)
-
-
-def _rebuilt_sequential(model: keras.Sequential, copy_layer: CopyLayer) -> keras.Model:
-    made: dict[int, Any] = {}
-    for layer in model.layers:
-        if id(layer) not in made:
-            made[id(layer)] = copy_layer(layer)
-    layers = [made[id(layer)] for layer in model.layers]
-    # A model that was built by a call, of layers that tell no shapes, has no graph.
-    for x in getattr(model, "inputs", None) or ():
-        layers.insert(0, keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name))
-    return keras.Sequential(layers, name=model.name, trainable=model.trainable)
-
-
-def _takes_a_graph(cls: type) -> bool:
-    """Whether a class of the user's own is made of inputs and outputs, as `keras.Model` is."""
-    spec = inspect.getfullargspec(cls.__init__)  # type: ignore[misc]
-    return spec.args[1:3] == ["inputs", "outputs"] or bool(spec.varargs and spec.varkw)
-
-
 def _held(layer: Any, name: str) -> Any:
     """What a layer made of the entry `name` of its configuration."""
     if name == "output_shape" and isinstance(layer, keras.layers.Lambda):
@@ -143,14 +109,14 @@ def _is_own(value: Any) -> bool:
     return callable(value) and not kind.__module__.startswith(("keras.", "builtins"))
 
 
-def _from_objects(layer: Any, config: dict[str, Any]) -> Any:
+def _from_objects(layer: Any, config: dict[str, Any], layer_type: Any) -> Any:
     """The layer of a configuration that holds objects where others hold their names."""
     config["dtype"] = layer.dtype_policy
     deserialize = keras.saving.deserialize_keras_object
     for name, value in config.items():
         if isinstance(value, dict) and "class_name" in value and "config" in value:
             config[name] = deserialize(value)
-    return type(layer)(**config)
+    return layer_type(**config)
 
 
 def _names(layer: Any) -> dict[str, Any]:

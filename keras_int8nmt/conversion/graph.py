@@ -1,119 +1,163 @@
-"""Sequential and Functional models: each Quant layer is replaced in the graph of its user."""
+"""Models of any kind: each Quant layer, wherever it is, is exchanged for its frozen form."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.copying import copied, copy_weights, is_graph, rebuilt
-from keras_int8nmt.conversion.errors import ConversionError
+from keras_int8nmt.conversion.copying import is_graph
+from keras_int8nmt.conversion.exchange import Pair, exchange, unique_paths
 from keras_int8nmt.conversion.layers import report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.conversion.table import converter_of, float_reasons
 from keras_int8nmt.layers.matmuls import MatMul
-from keras_int8nmt.layers.model_state import layers_of, observers, quant_layers
+from keras_int8nmt.layers.model_state import layers_of, observers, parts_of
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
+@dataclass(frozen=True)
+class _Unit:
+    """A layer that is converted as one, or that stays float as one.
+
+    Attributes:
+        layer: The layer.
+        path: Its path in the report, with a number behind it where the model has the path twice.
+        sparse: Whether its input comes out of a ReLU.
+        float_reason: Why it stays float; empty where it is converted.
+    """
+
+    layer: Any
+    path: str
+    sparse: bool
+    float_reason: str
+
+    def matmuls(self) -> list[MatMul]:
+        """Its MatMuls by their names in the report; none of a layer that stays float."""
+        if self.float_reason:
+            return []
+        return [replace(matmul, path=self.path) for matmul in self.layer.matmuls()]
+
+    def listed(self) -> list[ListedMatMul]:
+        """Its MatMuls as policies see them."""
+        if self.float_reason:
+            return [ListedMatMul(self.path, float_reason=self.float_reason)]
+        return [
+            ListedMatMul(m.name, m.kind, sparse=self.sparse and m.of_input) for m in self.matmuls()
+        ]
+
+    def rows(self, assignment: Assignment) -> list[MatMulRow]:
+        """Its rows in the report."""
+        if self.float_reason:
+            return [MatMulRow(self.path, "weights", "float32", self.float_reason)]
+        return [report_row(matmul, assignment) for matmul in self.matmuls()]
+
+    def converted(self, assignment: Assignment) -> keras.layers.Layer:
+        """The frozen layer."""
+        converter = converter_of(self.layer)
+        assert converter is not None
+        # A converter asks by the layer's own path, which another layer may have, too.
+        own = {
+            matmul.name: assignment[unique.name]
+            for matmul, unique in zip(self.layer.matmuls(), self.matmuls(), strict=True)
+        }
+        made = converter(self.layer, Assignment({**assignment.choices, **own}, assignment.options))
+        if made.path is None:
+            # Frozen layers are never built, and errors name them by their path.
+            made._path = self.path
+        return made
+
+
 def graph_matmuls(model: keras.Model) -> list[ListedMatMul]:
-    """Every MatMul of a Sequential or Functional model, those included that can only stay float."""
-    found: list[ListedMatMul] = []
-    sparse = _after_relu(model)
-    for layer in model.layers:
-        if _is_nested(layer):
-            found.extend(graph_matmuls(layer))
-        elif converter_of(layer) is None:
-            found.extend(_float_matmuls(layer))
-        else:
-            after_relu = any(layer is other for other in sparse)
-            found.extend(
-                ListedMatMul(m.name, m.kind, sparse=after_relu and m.of_input)
-                for m in layer.matmuls()
-            )
-    return found
+    """Every MatMul of a model, those included that can only stay float."""
+    return [matmul for unit in _units(model) for matmul in unit.listed()]
 
 
 def convert_graph(
     model: keras.Model, assignment: Assignment
 ) -> tuple[keras.Model, list[MatMulRow]]:
     """The converted model and the report's rows; the calibrated model is only read."""
-    rows: list[MatMulRow] = []
-    copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-
-    def convert_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        converter = converter_of(layer)
-        if converter is not None:
-            rows.extend(report_row(matmul, assignment) for matmul in layer.matmuls())
-            return converter(layer, assignment)
-        if _is_nested(layer):
-            new, new_rows = convert_graph(layer, assignment)
-            rows.extend(new_rows)
-            return new
-        copy = copied(layer)
-        # Masks are in the graph as plain operations, without weights.
-        if isinstance(layer, keras.layers.Layer):
-            for matmul in _float_matmuls(layer):
-                rows.append(MatMulRow(matmul.name, matmul.kind, "float32", matmul.float_reason))
-            copies.append((layer, copy))
-        return copy
-
-    converted = rebuilt(model, convert_layer)
-    for layer, copy in copies:
-        copy_weights(layer, copy)
-    return converted, rows
+    units = _units(model)
+    pairs: list[Pair] = [
+        (unit.layer, unit.converted(assignment)) for unit in units if not unit.float_reason
+    ]
+    return exchange(model, pairs), [row for unit in units for row in unit.rows(assignment)]
 
 
 def graph_products(model: keras.Model) -> list[MatMul]:
     """What `convert_graph` can make INT8, for measuring it."""
-    found: list[MatMul] = []
-    for layer in model.layers:
-        if _is_nested(layer):
-            found.extend(graph_products(layer))
-        elif converter_of(layer) is not None:
-            found.extend(layer.matmuls())
+    return [matmul for unit in _units(model) for matmul in unit.matmuls()]
+
+
+def _units(model: keras.Model) -> list[_Unit]:
+    found = list(_layers_and_reasons(model, set()))
+    sparse = _after_relu(model)
+    paths = unique_paths([layer for layer, _ in found])
+    return [
+        _Unit(layer, path, id(layer) in sparse, reason)
+        for (layer, reason), path in zip(found, paths, strict=True)
+    ]
+
+
+def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]:
+    """The layers that convert or stay float as one, and why they stay float."""
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    if converter_of(layer) is not None:
+        # One without MatMuls, such as an embedding, stands in no report.
+        yield layer, ""
+        return
+    opaque = isinstance(layer, QuantLayer) or not is_graph(layer)
+    if opaque and not any(converter_of(part) for part in layers_of(layer)):
+        reason = _float_reason(layer)
+        if reason:
+            yield layer, reason
+        # Nothing in it is looked at again where somebody else holds it, too.
+        seen.update(id(part) for part in layers_of(layer))
+        return
+    if hasattr(layer, "kernel"):
+        yield layer, f"{type(layer).__name__} has no INT8 form"
+    for part in parts_of(layer):
+        yield from _layers_and_reasons(part, seen)
+
+
+def _float_reason(layer: keras.layers.Layer) -> str:
+    """Why a layer that multiplies stays float; empty where none is known to multiply in it."""
+    reasons = float_reasons(layer)
+    if reasons:
+        return "; ".join(reasons)
+    multiplies = isinstance(layer, QuantLayer) and bool(layer.matmuls())
+    kernels = any(hasattr(part, "kernel") for part in layers_of(layer))
+    if not (multiplies or kernels or observers(layer)):
+        return ""
+    return f"{type(layer).__name__} has no INT8 form"
+
+
+def _after_relu(model: keras.Model) -> set[int]:
+    """The identities of the layers whose input comes straight out of a ReLU in a graph."""
+    found: set[int] = set()
+    for graph in layers_of(model):
+        if not is_graph(graph):
+            continue
+        rectified = {
+            id(_tensor(layer, "output"))
+            for layer in graph.layers
+            if isinstance(layer, keras.layers.ReLU)
+            or getattr(layer, "activation", None) is keras.activations.relu
+        }
+        found.update(
+            id(layer) for layer in graph.layers if id(_tensor(layer, "input")) in rectified
+        )
     return found
 
 
-def _is_nested(layer: Any) -> bool:
-    """Whether `layer` is a model whose own layers are replaced.
-
-    Raises:
-        ConversionError: for a model with layers to replace whose `call` nobody can rebuild.
-    """
-    if not isinstance(layer, keras.Model):
-        return False
-    if is_graph(layer):
-        return True
-    if quant_layers(layer):
-        raise ConversionError(
-            f"Model {layer.name!r} is a {type(layer).__name__} inside a Sequential or Functional "
-            "model; its `call` can't be rebuilt from its layers."
-        )
-    return False
-
-
-def _float_matmuls(layer: keras.layers.Layer) -> list[ListedMatMul]:
-    """What can only stay float: a layer with a kernel, its own or one inside, and why."""
-    reasons = float_reasons(layer)
-    if not reasons:
-        if not isinstance(layer, keras.layers.Layer):
-            return []
-        multiplies = isinstance(layer, QuantLayer) and bool(layer.matmuls())
-        kernels = any(hasattr(part, "kernel") for part in layers_of(layer))
-        if not (multiplies or kernels or observers(layer)):
-            return []
-        reasons = [f"{type(layer).__name__} has no INT8 form"]
-    return [ListedMatMul(layer.path, float_reason="; ".join(reasons))]
-
-
-def _after_relu(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers whose input comes straight out of a ReLU."""
-    rectified = [
-        layer.output
-        for layer in model.layers
-        if isinstance(layer, keras.layers.ReLU)
-        or getattr(layer, "activation", None) is keras.activations.relu
-    ]
-    return [layer for layer in model.layers if any(layer.input is x for x in rectified)]
+def _tensor(layer: keras.layers.Layer, name: str) -> Any:
+    """Symbolic input or output of a layer; one of its own where it is in no graph."""
+    try:
+        return getattr(layer, name)
+    except (AttributeError, ValueError):
+        return layer

@@ -37,9 +37,14 @@ def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.La
         return
     seen.add(id(layer))
     yield layer
-    children = list(layer.layers) if isinstance(layer, keras.Model) else []
-    for child in _sublayers([children, *vars(layer).values()]):
+    for child in parts_of(layer):
         yield from _walk(child, seen)
+
+
+def parts_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer holds in attributes, in the order of creation; some perhaps twice."""
+    children = list(layer.layers) if isinstance(layer, keras.Model) else []
+    return list(_sublayers([children, *vars(layer).values()]))
 
 
 def layers_of(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:

@@ -102,7 +102,7 @@ def test_a_model_without_quant_layers_is_refused():
         convert(model)
 
 
-def test_a_subclassed_model_that_cannot_be_rebuilt_is_refused():
+def test_a_subclassed_model_converts_with_its_own_call():
     class Own(keras.Model):
         def __init__(self):
             super().__init__()
@@ -115,8 +115,10 @@ def test_a_subclassed_model_that_cannot_be_rebuilt_is_refused():
     x = np.ones((2, 3), np.float32)
     model(x)
     calibrate_eagerly(model, x)
-    with pytest.raises(ConversionError, match="Own"):
-        convert(model)
+    int8 = convert(model)
+    assert type(int8) is Own
+    assert int8.conversion_report.precision == "int8"
+    np.testing.assert_allclose(int8(x), model(x), atol=0.05)
 
 
 def test_functional_models_are_rebuilt_and_say_what_stayed_float():

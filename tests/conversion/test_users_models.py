@@ -10,7 +10,6 @@ from helpers.models import make_data, tiny_model
 
 from keras_int8nmt import (
     CalibrationCallback,
-    ConversionError,
     Int8Gather,
     QuantAttention,
     QuantDense,
@@ -211,7 +210,7 @@ def test_layers_that_hold_unregistered_objects_are_copied(kind):
     assert not any(id(layer) in ours for layer in int8.layers)
 
 
-def test_a_layer_that_its_configuration_does_not_make_is_named():
+def test_a_layer_that_its_configuration_does_not_make_is_copied_all_the_same():
     class Chosen(keras.layers.Layer):
         def __init__(self, table):
             super().__init__(name="chosen")
@@ -221,10 +220,12 @@ def test_a_layer_that_its_configuration_does_not_make_is_named():
             return x * self.table
 
     a = keras.Input((8,))
-    model = keras.Model(a, QuantDense(3)(Chosen(object.__new__(Table))(QuantDense(8)(a))))
-    calibrated(model, rows())
-    with pytest.raises(ConversionError, match=r"'chosen' \(Chosen\) can't be copied"):
-        convert(model)
+    table = object.__new__(Table)
+    model = keras.Model(a, QuantDense(3)(Chosen(table)(QuantDense(8)(a))))
+    int8 = convert(calibrated(model, rows()))
+    assert near(model, int8, rows())
+    assert int8.get_layer("chosen") is not model.get_layer("chosen")
+    assert int8.get_layer("chosen").table is table
 
 
 class Table:
@@ -252,20 +253,21 @@ def test_products_inside_of_kept_layers_are_in_the_report(layer):
     assert [row.name for row in report.rows if row.precision == "float32"] == ["kept"]
 
 
-def test_a_nested_model_that_can_not_be_rebuilt_is_named():
+def test_a_subclassed_model_in_a_graph_converts_with_its_own_call():
     class Inner(keras.Model):
         def __init__(self):
             super().__init__(name="inner")
             self.dense = QuantDense(8)
 
         def call(self, x):
-            return self.dense(x)
+            return self.dense(x) * 2
 
     a = keras.Input((8,))
     model = keras.Model(a, QuantDense(3)(Inner()(a)))
-    calibrated(model, rows())
-    with pytest.raises(ConversionError, match="'inner' is a Inner"):
-        convert(model)
+    int8 = convert(calibrated(model, rows()))
+    assert type(int8.get_layer("inner")) is Inner
+    assert int8.conversion_report.precision == "int8"
+    assert near(model, int8, rows())
 
 
 def attending(policy=None, dense_policy="float32"):

@@ -89,6 +89,10 @@ class FrozenLayer(keras.layers.Layer):
         """The type of the floats that it gives."""
         return str(self.compute_dtype)
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """As `compute_output_spec` has it, for wrappers such as `TimeDistributed`."""
+        return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
+
     def given(self, output: tf.Tensor) -> tf.Tensor:
         """`output`, float32 or codes, as its neighbours read it."""
         if self.float_type == "float32" or not output.dtype.is_floating:
