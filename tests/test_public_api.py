@@ -79,6 +79,7 @@ ROOMS = {
         "load_raw_marian",
     },
     "models": {"Transformer", "build_transformer", "copy_weights"},
+    "serving": {"ServingError", "ServingSettings", "create_app", "serve"},
     "storage": {
         "ModelFolderError",
         "export_saved_model",

@@ -36,6 +36,7 @@ COMMANDS = {
     "autotune": "Find the fastest precision of each MatMul within a tolerance.",
     "convert": "Make the INT8 model of a calibrated one.",
     "translate": "Translate text: as many lines out as in, in their order.",
+    "serve": "Answer requests to translate, by LibreTranslate's public interface.",
     "evaluate": "Measure BLEU, chrF, TER, speed and memory; of several also whether they differ.",
     "bench": "Measure speed on this machine, or what INT8 costs in BLEU.",
     "report": "Say what conversion or calibration did to each MatMul.",

@@ -51,7 +51,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     for option in command_line_options():
         kind: Any = partial(_number, option.most)
         if option.least is not None:
-            kind = partial(_whole, option.least, int(option.most))
+            kind = partial(whole, option.least, int(option.most))
         parser.add_argument(
             option.flag,
             type=kind,
@@ -59,7 +59,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
             help=f"{option.help}; default: {option.default}, unless MODEL says otherwise",
         )
     parser.add_argument(
-        "--batch-size", type=partial(_whole, 1, MOST_BATCH), default=32, help="default: 32"
+        "--batch-size", type=partial(whole, 1, MOST_BATCH), default=32, help="default: 32"
     )
     parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
 
@@ -71,10 +71,10 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    return _whole(1, MOST_INT32, text)
+    return whole(1, MOST_INT32, text)
 
 
-def _whole(least: int, most: int, text: str) -> int:
+def whole(least: int, most: int, text: str) -> int:
     # Python reads no more than 4,300 digits.
     digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
     if not digits or not least <= int(text) <= most:
@@ -111,7 +111,7 @@ def confidence(text: str) -> float:
 
 
 def streams(text: str) -> int | str:
-    return text if text == "auto" else _whole(1, MOST_STREAMS, text)
+    return text if text == "auto" else whole(1, MOST_STREAMS, text)
 
 
 def _number(most: float, text: str) -> float:

@@ -178,6 +178,9 @@ class _GraphResult:
             self.cancel()
         return results
 
+    def is_over(self, milliseconds: int = 0) -> bool:
+        return not wait(self._futures, milliseconds / 1000).not_done
+
     def cancel(self) -> None:
         # A forked child has none of the threads.
         if self._over or self._process != os.getpid():

@@ -349,6 +349,17 @@ class NativeResult:
             self._functions.keras_int8nmt_request_cancel(request)
             self._request = None
 
+    def is_over(self, milliseconds: int = 0) -> bool:
+        """See `SearchResults`; true of what was cancelled, and of what a forked child has.
+
+        It may return early when some of several sentences are finished.
+        """
+        request = self._request
+        if request is None or self._decoder.is_of_another_process:
+            return True
+        finished: int = self._functions.keras_int8nmt_request_wait(request, milliseconds)
+        return finished == self._count
+
     def cancel(self) -> None:
         """See `AsyncResult`; a thread that waits for the results gets a RuntimeError."""
         request, self._request = self._request, None

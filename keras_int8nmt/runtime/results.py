@@ -48,8 +48,11 @@ class AsyncResult(Protocol[R]):
         """Drops what is not finished; the streams let go of it, at the latest after a step."""
 
 
-# Of each sentence, the hypotheses that were found, best first.
-SearchResults = AsyncResult[list[list[Hypothesis]]]
+class SearchResults(AsyncResult[list[list[Hypothesis]]], Protocol):
+    """Of each sentence, the hypotheses that were found, best first."""
+
+    def is_over(self, milliseconds: int = 0) -> bool:
+        """Whether `results` would wait for nothing, after waiting at most so long for it."""
 
 
 class NoSentences:
@@ -57,6 +60,9 @@ class NoSentences:
 
     def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
         return []
+
+    def is_over(self, milliseconds: int = 0) -> bool:
+        return True
 
     def cancel(self) -> None:
         pass

@@ -103,6 +103,10 @@ class AsyncTranslations:
             raise SentenceError(f"{message}.", outcomes)
         return results
 
+    def is_over(self, milliseconds: int = 0) -> bool:
+        """See `SearchResults`."""
+        return self._found.is_over(milliseconds)
+
     def cancel(self) -> None:
         """Drops them."""
         self._found.cancel()

@@ -297,7 +297,10 @@ class Translator:
         return self.begin(texts).results(progress)
 
     def begin(
-        self, texts: Sequence[str], name: Callable[[int], str] | None = None
+        self,
+        texts: Sequence[str],
+        name: Callable[[int], str] | None = None,
+        num_hypotheses: int | None = None,
     ) -> AsyncTranslations:
         """Hands texts to the streams and does not wait for them.
 
@@ -307,6 +310,7 @@ class Translator:
         Args:
             texts: As for `translate`.
             name: Says by an index what a warning or an error calls a text: "Sentence 5" by default.
+            num_hypotheses: The best so many of each text are given; None: all that were asked for.
 
         Returns:
             Its `results()` are those of `translate(texts)`. They must be asked for, or `cancel()`
@@ -345,7 +349,7 @@ class Translator:
         found = self._begin(list(ids.values()), keys)
 
         def finish(i: int, hypotheses: list[Hypothesis]) -> Translation:
-            plain = self._translation(hypotheses, i in shortened)
+            plain = self._translation(hypotheses[:num_hypotheses], i in shortened)
             return replace(plain, hypotheses=[self._with_text(h) for h in plain.hypotheses])
 
         return AsyncTranslations(len(texts), present, found, finish, failed, name)

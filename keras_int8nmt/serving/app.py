@@ -1,0 +1,356 @@
+"""The ASGI application of a service: its addresses, and what each answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from keras_int8nmt.serving.access import Access
+from keras_int8nmt.serving.bodies import read_fields, read_file
+from keras_int8nmt.serving.catalogue import Catalogue
+from keras_int8nmt.serving.downloads import FORMATS, Downloads, suffix_of
+from keras_int8nmt.serving.errors import RefusalError
+from keras_int8nmt.serving.languages import Detected, language_name
+from keras_int8nmt.serving.logs import say
+from keras_int8nmt.serving.metrics import Metrics
+from keras_int8nmt.serving.observing import Observed
+from keras_int8nmt.serving.openapi import openapi
+from keras_int8nmt.serving.pages import page_file
+from keras_int8nmt.serving.queries import AUTO, Query, checked_file, checked_text, key_of
+from keras_int8nmt.serving.service import Answer, Service
+from keras_int8nmt.serving.settings import ServingSettings
+
+# A client that has gone gets no answer; the logs show this status.
+_GONE = 499
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(catalogue: Catalogue, settings: ServingSettings) -> Starlette:
+    """The application of models that are loaded; see `create_app`."""
+    metrics = Metrics()
+    service = Service(catalogue, settings, metrics)
+    folder = settings.file_folder or tempfile.mkdtemp(prefix="keras-int8nmt-files-")
+    own_folder = None if settings.file_folder else folder
+    downloads = Downloads(folder, settings.file_bytes, settings.file_seconds)
+    endpoints = Endpoints(service, settings, downloads)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.start()
+        say("started", models=[f"{m.pair} {m.precision}" for m in catalogue.models])
+        yield
+        # The server has answered all that it took by now.
+        await asyncio.to_thread(service.close)
+        if own_folder is not None:
+            shutil.rmtree(own_folder, ignore_errors=True)
+        say("stopped")
+
+    routes = endpoints.routes()
+    middleware = [Middleware(Observed, metrics=metrics, paths=[r.path for r in routes])]
+    if settings.origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+        middleware.append(cors)
+    return Starlette(
+        routes=routes,
+        middleware=middleware,
+        lifespan=lifespan,
+        exception_handlers={
+            RefusalError: _refused,
+            HTTPException: _not_served,
+            Exception: _failed,
+        },
+    )
+
+
+class Endpoints:
+    """What each address answers.
+
+    Args:
+        service: Translates.
+        settings: Limits, and who may ask.
+        downloads: Keeps translated files.
+    """
+
+    def __init__(self, service: Service, settings: ServingSettings, downloads: Downloads) -> None:
+        self._service, self._settings, self._downloads = service, settings, downloads
+        self._access = Access(settings)
+        self._schema = openapi(service.catalogue, settings)
+
+    def routes(self) -> list[Route]:
+        posts: dict[str, Handler] = {
+            "/translate": self.translate,
+            "/translate/stream": self.stream,
+            "/translate_file": self.translate_file,
+            "/detect": self.detect,
+        }
+        gets: dict[str, Handler] = {
+            "/languages": self.languages,
+            "/frontend/settings": self.frontend_settings,
+            "/health": self.health,
+            "/ready": self.ready,
+            "/metrics": self.metrics,
+            "/openapi.json": self.openapi,
+            "/download_file/{token}/{name}": self.download_file,
+            "/": self.page,
+            "/page/{name}": self.page,
+        }
+        return [
+            *(Route(path, handler, methods=["POST"]) for path, handler in posts.items()),
+            *(Route(path, handler, methods=["GET"]) for path, handler in gets.items()),
+        ]
+
+    # ---- what translates
+
+    async def translate(self, request: Request) -> Response:
+        query = await self._query(request)
+        answer = await _unless_gone(request, self._service.translate(query), self._service.metrics)
+        if answer is None:
+            return Response(status_code=_GONE)
+        _note(request, answer)
+        return _json(_content(query, answer))
+
+    async def stream(self, request: Request) -> Response:
+        query = await self._query(request)
+        lines = self._service.stream(query)
+        # What is refused is refused before the first line.
+        first = await _unless_gone(request, anext(lines), self._service.metrics)
+        if first is None:
+            await lines.aclose()
+            return Response(status_code=_GONE)
+
+        async def content() -> AsyncIterator[bytes]:
+            async with aclosing(lines):
+                try:
+                    found: Any = first
+                    while True:
+                        yield _line(query, found)
+                        if isinstance(found, Answer):
+                            _note(request, found)
+                            return
+                        found = await anext(lines)
+                except RefusalError as refusal:
+                    yield json.dumps({"error": refusal.reason}).encode() + b"\n"
+
+        return _Lines(content(), self._settings.seconds)
+
+    async def translate_file(self, request: Request) -> Response:
+        fields, name, content = await read_file(request, self._settings)
+        self._check(request, fields)
+        query = checked_file(fields, self._settings)
+        suffix = suffix_of(name)
+        query = Query([], False, query.source, query.target, FORMATS[suffix], 0, query.precision)
+        try:
+            # A mark of the order of bytes is no character of the text.
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise RefusalError(400, "The file is not UTF-8.") from error
+        answer = await _unless_gone(
+            request, self._service.translate_file(query, text), self._service.metrics
+        )
+        if answer is None:
+            return Response(status_code=_GONE)
+        _note(request, answer)
+        place = self._downloads.keep(answer.texts[0].encode(), suffix)
+        return _json({"translatedFileUrl": f"{request.base_url}download_file/{place}"})
+
+    async def detect(self, request: Request) -> Response:
+        fields = await read_fields(request, self._settings)
+        self._check(request, fields)
+        found = self._service.detect(checked_text(fields, self._settings))
+        return _json([_detected(each) for each in found if each.confidence > 0])
+
+    async def _query(self, request: Request) -> Query:
+        fields = await read_fields(request, self._settings)
+        self._check(request, fields)
+        return Query.checked(fields, self._settings)
+
+    def _check(self, request: Request, fields: dict[str, Any]) -> None:
+        address = request.client.host if request.client is not None else ""
+        self._access.check(key_of(fields, request.headers.get("authorization", "")), address)
+
+    # ---- what tells of the service
+
+    async def languages(self, _: Request) -> Response:
+        return _json(self._service.catalogue.languages())
+
+    async def frontend_settings(self, _: Request) -> Response:
+        catalogue, settings = self._service.catalogue, self._settings
+        first = catalogue.models[0].pair
+        return _json(
+            {
+                "apiKeys": self._access.key_required,
+                "keyRequired": self._access.key_required,
+                "charLimit": settings.characters,
+                "frontendTimeout": 300,
+                "filesTranslation": True,
+                "supportedFilesFormat": list(FORMATS),
+                "suggestions": False,
+                "alternatives": settings.alternatives,
+                "language": {
+                    "source": {"code": first.source, "name": language_name(first.source)},
+                    "target": {"code": first.target, "name": language_name(first.target)},
+                },
+                "models": [
+                    {
+                        "source": model.pair.source,
+                        "target": model.pair.target,
+                        "precision": model.precision,
+                    }
+                    for model in catalogue.models
+                ],
+            }
+        )
+
+    async def health(self, _: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        if self._service.closing:
+            raise RefusalError(503, "The service is closing.", {"Retry-After": "1"})
+        return _json({"status": "ready"})
+
+    async def metrics(self, _: Request) -> Response:
+        self._service.observe()
+        metrics = self._service.metrics
+        return Response(metrics.text(), headers={"Content-Type": metrics.content_type})
+
+    async def openapi(self, _: Request) -> Response:
+        return _json(self._schema)
+
+    async def download_file(self, request: Request) -> Response:
+        content, kind = self._downloads.read(
+            request.path_params["token"], request.path_params["name"]
+        )
+        # A translated page of a stranger's is not shown in the name of this service.
+        headers = {"Content-Disposition": "attachment", "Content-Type": kind}
+        return Response(content, headers=headers)
+
+    async def page(self, request: Request) -> Response:
+        content, headers = page_file(request.path_params.get("name", "index.html"))
+        return Response(content, headers=headers)
+
+
+# ---- answers
+
+
+class _Lines(StreamingResponse):
+    """JSON lines; a client that does not read them in time is left.
+
+    Args:
+        content: The lines.
+        seconds: For all of them.
+    """
+
+    def __init__(self, content: AsyncIterator[bytes], seconds: float) -> None:
+        super().__init__(content, media_type="application/x-ndjson")
+        self._seconds = seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            # The server closes a connection whose answer has no end.
+            say("left", path=scope["path"])
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(content, status, headers)
+
+
+def _detected(found: Detected) -> dict[str, Any]:
+    return {"confidence": found.confidence, "language": found.language}
+
+
+def _content(query: Query, answer: Answer) -> dict[str, Any]:
+    def shaped(each: list[T]) -> Any:
+        return each if query.is_list else each[0]
+
+    content: dict[str, Any] = {"translatedText": shaped(answer.texts)}
+    if query.source == AUTO:
+        content["detectedLanguage"] = shaped(
+            [_detected(each) for each in answer.detected if each is not None]
+        )
+    if query.alternatives:
+        content["alternatives"] = shaped(answer.alternatives)
+    return content
+
+
+def _line(query: Query, found: Any) -> bytes:
+    if isinstance(found, Answer):
+        content = {"done": True, **_content(query, found)}
+    else:
+        text, sentence, translation = found
+        content = {"index": text, "sentence": sentence, "translatedText": translation.text}
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+
+def _note(request: Request, answer: Answer) -> None:
+    """For the logs."""
+    request.state.figures = {"sentences": answer.sentences, "tokens": answer.tokens}
+
+
+async def _unless_gone(request: Request, work: Awaitable[T], metrics: Metrics) -> T | None:
+    """What the work gives; None where the client goes before, which cancels it."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    async def worked() -> T:
+        return await work
+
+    working, leaving = asyncio.ensure_future(worked()), asyncio.ensure_future(gone())
+    both = {working, leaving}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        metrics.dropped()
+        return None
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+async def _refused(_: Request, error: RefusalError) -> Response:
+    return _json({"error": error.reason}, error.status, error.headers)
+
+
+async def _not_served(_: Request, error: HTTPException) -> Response:
+    reasons = {
+        404: "There is nothing at this address; /openapi.json lists what there is.",
+        405: "This address does not take this method; see /openapi.json.",
+    }
+    reason = reasons.get(error.status_code, "The request can't be answered.")
+    return _json({"error": reason}, error.status_code, dict(error.headers or {}))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    try:
+        raise error
+    except Exception:
+        say("failed", logging.ERROR, error=True)
+    return _json({"error": "The service failed on this request; its logs say where."}, 500)

@@ -1,0 +1,161 @@
+"""The body of a request, read within bounds: JSON or a form."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from keras_int8nmt.serving.errors import RefusalError
+from keras_int8nmt.serving.settings import ServingSettings
+
+_MOST_FIELDS = 1000
+
+
+async def read_fields(request: Request, settings: ServingSettings) -> dict[str, Any]:
+    """The fields of a body in JSON or in either form of HTML; of several of a name a list.
+
+    Raises:
+        RefusalError: for a body that is too large, too late, or none of these.
+    """
+    kind = _kind(request)
+    async with _in_time(settings.body_seconds):
+        if kind == "multipart/form-data":
+            return _fields(await _read_form(request, settings.body_bytes, settings, files=0))
+        body = b"".join([part async for part in _parts(request, settings.body_bytes)])
+    if kind == "application/x-www-form-urlencoded":
+        return _urlencoded(body)
+    if kind == "application/json" or (not kind and body[:1] == b"{"):
+        return _json(body)
+    raise RefusalError(415, "The body must be JSON or a form, and its Content-Type say which.")
+
+
+async def read_file(
+    request: Request, settings: ServingSettings
+) -> tuple[dict[str, Any], str, bytes]:
+    """The fields of a form with a file of the name `file`, the file's name, and its content.
+
+    Raises:
+        RefusalError: as `read_fields`, or where there is no file.
+    """
+    if _kind(request) != "multipart/form-data":
+        raise RefusalError(415, "A file is sent as multipart/form-data.")
+    # What is not the file's is little.
+    async with _in_time(settings.body_seconds):
+        form = await _read_form(request, settings.file_bytes + (1 << 16), settings, files=1)
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise RefusalError(400, "`file` must be a file; there is none.")
+        content = await file.read(settings.file_bytes + 1)
+        if len(content) > settings.file_bytes:
+            _too_large(settings.file_bytes)
+        return _fields(form), file.filename or "", content
+    finally:
+        await form.close()
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 18 or int(length) > most):
+        _too_large(most)
+    count = 0
+    try:
+        async for part in request.stream():
+            count += len(part)
+            if count > most:
+                _too_large(most)
+            yield part
+    except ClientDisconnect as error:
+        raise RefusalError(400, "The body was not sent to its end.") from error
+
+
+@asynccontextmanager
+async def _in_time(seconds: int) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise RefusalError(408, f"The body did not come within {seconds} seconds.") from error
+
+
+def _too_large(most: int) -> NoReturn:
+    raise RefusalError(413, f"The body has more than {most} bytes.")
+
+
+async def _read_form(
+    request: Request, most: int, settings: ServingSettings, files: int
+) -> FormData:
+    parser = MultiPartParser(
+        request.headers,
+        _parts(request, most),
+        max_files=files,
+        max_fields=_MOST_FIELDS,
+        max_part_size=settings.body_bytes,
+    )
+    try:
+        return await parser.parse()
+    except RefusalError:
+        raise
+    # What the parser does not expect of a head of a part, such as a charset that nobody knows.
+    except (MultiPartException, FormParserError, KeyError, LookupError, ValueError) as error:
+        raise RefusalError(400, "The body is no multipart/form-data that can be read.") from error
+
+
+def _fields(form: FormData) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            _put(found, name, value)
+    return found
+
+
+def _urlencoded(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError as error:
+        raise RefusalError(400, "The body is no form that can be read.") from error
+    for name, value in pairs:
+        _put(found, name, value)
+    return found
+
+
+def _put(found: dict[str, Any], name: str, value: str) -> None:
+    if name not in found:
+        found[name] = value
+    elif isinstance(found[name], list):
+        found[name].append(value)
+    else:
+        found[name] = [found[name], value]
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise RefusalError(400, "The body is no JSON that can be read.") from error
+    if not isinstance(content, dict):
+        raise RefusalError(400, "The body must be a JSON object.")
+    return content

@@ -1,0 +1,140 @@
+"""Requests of many clients share one translator: in turns, with the same answers."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from keras_int8nmt import load_translator
+from keras_int8nmt.serving.scheduler import PIECE, Scheduler
+from keras_int8nmt.translation.results import Translation
+
+SENTENCES = [f"My dog likes the old red shoes {'very ' * n}much." for n in range(12)]
+
+
+@pytest.fixture
+def translator(folders):
+    options = {"beam_size": 1, "max_length": 8, "streams": 1, "batch_size": 4}
+    with load_translator(folders / "int8", **options) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def scheduler(translator):
+    scheduler = Scheduler(translator)
+    yield scheduler
+    scheduler.close()
+
+
+class Client:
+    """Waits for the outcomes of a job."""
+
+    def __init__(self, count, order=None):
+        self.outcomes = [None] * count
+        self.order = [] if order is None else order
+        self.done, self.left = threading.Event(), count
+
+    def told(self, places, outcomes):
+        for place, outcome in zip(places, outcomes, strict=True):
+            assert self.outcomes[place] is None
+            self.outcomes[place] = outcome
+        self.order.append((self, list(places)))
+        self.left -= len(places)
+        if not self.left:
+            self.done.set()
+
+    def texts(self):
+        assert self.done.wait(60)
+        return [outcome.text for outcome in self.outcomes]
+
+
+def test_many_threads_get_what_the_translator_gives_each(scheduler, translator):
+    expected = dict(zip(SENTENCES, translator(SENTENCES), strict=True))
+    wrong = []
+
+    def ask(first):
+        for n in range(1, 12):
+            sentences = [SENTENCES[(first + i) % 12] for i in range(n)]
+            client = Client(n)
+            scheduler.submit(sentences, client.told, piece=1 + n % 5)
+            if client.texts() != [expected[each] for each in sentences]:
+                wrong.append(sentences)
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert scheduler.begun == 0
+
+
+def test_a_short_request_does_not_wait_for_a_long_one(scheduler):
+    order = []
+    long, short = Client(2000, order), Client(1, order)
+    scheduler.submit(SENTENCES[:1] * 2000, long.told)
+    scheduler.submit(SENTENCES[:1], short.told)
+    assert long.done.wait(60)
+    assert short.done.is_set()
+    clients = [client for client, _ in order]
+    # Those few that the streams had already, and one more piece.
+    assert clients.index(short) < 10 * PIECE
+    assert len(clients) > 200
+
+
+def test_a_piece_of_one_tells_each_sentence_by_itself(scheduler):
+    client = Client(12)
+    scheduler.submit(SENTENCES, client.told, piece=1)
+    client.texts()
+    assert sorted(client.order, key=lambda each: each[1]) == [(client, [i]) for i in range(12)]
+
+
+def test_nothing_is_told_of_what_was_cancelled_and_others_go_on(scheduler, translator):
+    dropped, other = Client(3000), Client(1)
+    job = scheduler.submit(SENTENCES[:1] * 3000, dropped.told)
+    job.cancel()
+    told = len(dropped.order)
+    scheduler.submit(SENTENCES[:1], other.told)
+    assert other.texts() == translator(SENTENCES[:1])
+    assert not dropped.done.is_set()
+    # At most what the scheduler was telling when it was cancelled.
+    assert len(dropped.order) <= told + 1
+
+
+def test_a_sentence_that_fails_takes_no_other_request_with_it(scheduler, translator, monkeypatch):
+    tokenizer = translator.tokenizer
+    encode = tokenizer.encode
+
+    def failing(text):
+        if text == "BROKEN":
+            raise KeyError(text)
+        return encode(text)
+
+    monkeypatch.setattr(tokenizer, "encode", failing)
+    broken, good = Client(2), Client(1)
+    scheduler.submit(["BROKEN", SENTENCES[0]], broken.told)
+    scheduler.submit(SENTENCES[:1], good.told)
+    assert good.done.wait(60)
+    assert broken.done.wait(60)
+    assert isinstance(broken.outcomes[0], str)
+    assert isinstance(broken.outcomes[1], Translation)
+    assert isinstance(good.outcomes[0], Translation)
+
+
+def test_closing_finishes_what_was_submitted(translator):
+    scheduler, client = Scheduler(translator), Client(500)
+    scheduler.submit(SENTENCES[:1] * 500, client.told)
+    scheduler.close()
+    assert client.done.is_set()
+    with pytest.raises(RuntimeError, match="closed"):
+        scheduler.submit(SENTENCES, client.told)
+
+
+def test_an_engine_that_is_closed_meanwhile_is_an_error_of_each_sentence(scheduler, translator):
+    client = Client(2000)
+    scheduler.submit(SENTENCES[:1] * 2000, client.told)
+    translator.native_engine.decoder().close()
+    assert client.done.wait(60)
+    kinds = {type(outcome) for outcome in client.outcomes}
+    assert kinds <= {Translation} | {kind for kind in kinds if issubclass(kind, RuntimeError)}
