@@ -14,6 +14,10 @@ from keras_int8nmt._version import __version__
 
 _HOMES = {
     "QuantDense": "layers.quant_dense",
+    "QuantEinsumDense": "layers.quant_einsum_dense",
+    "QuantCachedMultiHeadAttention": "layers.quant_cached_attention",
+    "QuantGroupQueryAttention": "layers.quant_group_query_attention",
+    "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
     "build_transformer": "models.build",
@@ -80,7 +84,11 @@ __all__ = [
     "KerasInt8nmtError",
     "MarianTokenizer",
     "QuantAttention",
+    "QuantCachedMultiHeadAttention",
     "QuantDense",
+    "QuantEinsumDense",
+    "QuantGroupQueryAttention",
+    "QuantReversibleEmbedding",
     "SentencePieceTokenizer",
     "SubwordNMTTokenizer",
     "Tokenizer",
@@ -142,7 +150,11 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.model_state import simulate
     from keras_int8nmt.layers.model_training import finish_training, prepare_training
     from keras_int8nmt.layers.quant_attention import QuantAttention
+    from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
+    from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
+    from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
+    from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
     from keras_int8nmt.models.build import build_transformer, copy_weights
     from keras_int8nmt.models.transformer import Transformer
     from keras_int8nmt.report.quality import measure_quality

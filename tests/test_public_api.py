@@ -23,7 +23,11 @@ NAMES = {
     "KerasInt8nmtError",
     "MarianTokenizer",
     "QuantAttention",
+    "QuantCachedMultiHeadAttention",
     "QuantDense",
+    "QuantEinsumDense",
+    "QuantGroupQueryAttention",
+    "QuantReversibleEmbedding",
     "SentencePieceTokenizer",
     "SubwordNMTTokenizer",
     "Tokenizer",
@@ -160,7 +164,10 @@ def test_an_unknown_name_is_an_attribute_error():
     ("ours", "parents"),
     [
         (keras_int8nmt.QuantDense, keras.layers.Dense),
+        (keras_int8nmt.QuantEinsumDense, keras.layers.EinsumDense),
         (keras_int8nmt.QuantAttention, keras.layers.MultiHeadAttention),
+        (keras_int8nmt.QuantGroupQueryAttention, keras.layers.GroupQueryAttention),
+        (keras_int8nmt.QuantReversibleEmbedding, keras.layers.ReversibleEmbedding),
         (keras_int8nmt.Int8Gather, keras.layers.Embedding),
     ],
 )
@@ -171,4 +178,10 @@ def test_constructors_have_the_signature_of_the_parent(ours, parents):
 def test_calls_have_the_signature_of_the_parent():
     assert_same_signature(keras_int8nmt.QuantAttention.call, keras.layers.MultiHeadAttention.call)
     assert_same_signature(keras_int8nmt.QuantDense.call, keras.layers.Dense.call)
+    assert_same_signature(keras_int8nmt.QuantEinsumDense.call, keras.layers.EinsumDense.call)
     assert_same_signature(keras_int8nmt.Int8Gather.call, keras.layers.Embedding.call)
+    for ours, parent in (
+        (keras_int8nmt.QuantGroupQueryAttention, keras.layers.GroupQueryAttention),
+        (keras_int8nmt.QuantReversibleEmbedding, keras.layers.ReversibleEmbedding),
+    ):
+        assert_same_signature(ours.call, parent.call)

@@ -14,6 +14,15 @@ from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
 from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
 from keras_int8nmt.layers.inference.float_dense import FloatDense
 from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+from keras_int8nmt.layers.inference.frozen_cached_attention import FrozenCachedAttention
+from keras_int8nmt.layers.inference.frozen_einsum_dense import FrozenEinsumDense
+from keras_int8nmt.layers.inference.frozen_group_query_attention import (
+    FrozenGroupQueryAttention,
+    by_repeats,
+)
+from keras_int8nmt.layers.inference.frozen_reversible_embedding import (
+    FrozenReversibleEmbedding,
+)
 from keras_int8nmt.layers.inference.int8_attention import Int8Attention
 from keras_int8nmt.layers.inference.int8_dense import Int8Dense
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
@@ -39,7 +48,7 @@ ALL_INT8 = Assignment()
 
 def product_bias(matmul: WeightMatMul, assignment: Assignment) -> np.ndarray | None:
     """The bias of a product, corrected where that is asked for."""
-    given = None if matmul.bias is None else array(matmul.bias).reshape(-1)
+    given = None if matmul.bias is None else matmul.bias().reshape(-1)
     options = assignment.options
     if not (options.bias_correction and assignment.is_int8(matmul.name)):
         return given
@@ -128,6 +137,30 @@ def convert_dense(
     )
 
 
+def convert_einsum_dense(
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
+) -> FrozenEinsumDense:
+    """`QuantEinsumDense` to a frozen dense layer between two reshapes. `dtype` as above."""
+    (matmul,) = matmuls_of(layer)
+    assert isinstance(matmul, WeightMatMul)
+    # A bias over axes of the input, and what comes after it, is none of the product's.
+    outside = layer.bias is not None and not layer.bias_of_columns
+    activation = layer.activation
+    dense = product_layer(matmul, None if outside else activation, assignment, name="product")
+    product, column_shape = layer.product, layer.column_shape
+    summed = product.kernel_order[: len(product.summed)]
+    return FrozenEinsumDense.from_dense(
+        dense,
+        product.equation,
+        array(layer.bias) if outside else None,
+        summed_shape=[int(layer.kernel.shape[axis]) for axis in summed],
+        column_shape=column_shape,
+        activation=activation if outside else None,
+        name=layer.name,
+        dtype=dtype or layer.dtype_policy,
+    )
+
+
 def matmuls_of(layer: Any) -> list[MatMul]:
     """The MatMuls of a Quant layer, or of the Keras layer that it is when nobody calibrates it."""
     if isinstance(layer, QuantLayer):
@@ -152,6 +185,26 @@ def convert_attention(
     `inputs` tells which projections read the same tensor, where no calibration has seen it. `dtype`
     as in `convert_dense`.
     """
+    precision, weights, output, rule = _attention_parts(layer, assignment)
+    given = {"name": layer.name, "dtype": dtype or layer.dtype_policy, **rule}
+    given.update((n, getattr(layer, n)) for n in ("num_heads", "key_dim", "value_dim"))
+    if assignment.options.dynamic:
+        groups = [str(group) for group in inputs]
+        return DynamicAttention.from_kernels(
+            weights, output, inputs=groups, precision=precision, **given
+        )
+    mixed = "float32" in precision.values()
+    attention_class: Any = MixedAttention if mixed else Int8Attention
+    scales = _attention_scales(layer, assignment)
+    return attention_class.from_kernels(
+        weights, output, **scales, **given, **({"precision": precision} if mixed else {})
+    )
+
+
+def _attention_parts(
+    layer: Any, assignment: Assignment
+) -> tuple[dict[str, str], dict[str, Any], Any, dict[str, Any]]:
+    """Of an attention: precisions, weights of the projections, those of the output, their rule."""
     matmuls = matmuls_of(layer)
     precision = {matmul.part: assignment[matmul.name].precision for matmul in matmuls}
     weights = {
@@ -159,30 +212,63 @@ def convert_attention(
         for matmul in matmuls
         if isinstance(matmul, WeightMatMul)
     }
-    output = weights.pop("attention_output")
-    sizes: dict[str, Any] = {
-        name: getattr(layer, name) for name in ("num_heads", "key_dim", "value_dim", "name")
-    }
-    sizes["dtype"] = dtype or layer.dtype_policy
-    rule = assignment.options.weight_rule
+    return precision, weights, weights.pop("attention_output"), assignment.options.weight_rule
+
+
+def _attention_scales(layer: Any, assignment: Assignment) -> dict[str, Any]:
+    """What calibration knows of an attention, and its softmax."""
     if assignment.options.dynamic:
-        groups = [str(group) for group in inputs]
-        return DynamicAttention.from_kernels(
-            weights, output, inputs=groups, precision=precision, **sizes, **rule
-        )
-    mixed = "float32" in precision.values()
-    attention_class: Any = MixedAttention if mixed else Int8Attention
+        inputs = dict.fromkeys(map(str, SEPARATE_INPUTS))
+        return {"input_params": inputs, "head_params": {}, "context_params": None}
     heads = {"query": layer.query, "key": layer.key, "value": layer.value}
-    return attention_class.from_kernels(
+    return {
+        "input_params": {str(group): o.params() for group, o in layer.observed_inputs().items()},
+        "head_params": {name: observer.params() for name, observer in heads.items()},
+        "context_params": layer.context.params(),
+        "softmax": assignment.options.softmax,
+    }
+
+
+def convert_group_query_attention(
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
+) -> FrozenGroupQueryAttention:
+    """`QuantGroupQueryAttention` to its frozen form. `dtype` as in `convert_dense`."""
+    precision, weights, (kernel, bias), rule = _attention_parts(layer, assignment)
+    groups, repeats = layer.num_key_value_heads, layer.num_repeats
+    weights["query"] = tuple(
+        None if each is None else by_repeats(each, groups, repeats) for each in weights["query"]
+    )
+    return FrozenGroupQueryAttention.from_kernels(
+        weights,
+        (by_repeats(kernel.T, groups, repeats).T, bias),
+        num_heads=groups,
+        repeats=repeats,
+        key_dim=layer.head_dim,
+        value_dim=layer.head_dim,
+        precision=precision,
+        name=layer.name,
+        dtype=dtype or layer.dtype_policy,
+        **_attention_scales(layer, assignment),
+        **rule,
+    )
+
+
+def convert_cached_attention(
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
+) -> FrozenCachedAttention:
+    """`QuantCachedMultiHeadAttention` to its frozen form. `dtype` as in `convert_dense`."""
+    precision, weights, output, rule = _attention_parts(layer, assignment)
+    return FrozenCachedAttention.from_kernels(
         weights,
         output,
-        input_params={str(group): o.params() for group, o in layer.observed_inputs().items()},
-        head_params={name: observer.params() for name, observer in heads.items()},
-        context_params=layer.context.params(),
-        softmax=assignment.options.softmax,
-        **sizes,
+        num_heads=layer.num_heads,
+        key_dim=layer.key_dim,
+        value_dim=layer.value_dim,
+        precision=precision,
+        name=layer.name,
+        dtype=dtype or layer.dtype_policy,
+        **_attention_scales(layer, assignment),
         **rule,
-        **({"precision": precision} if mixed else {}),
     )
 
 
@@ -200,6 +286,35 @@ def convert_embedding(
         return FloatEmbedding.from_table(table, **settings)
     per_channel = assignment.options.per_channel
     return Int8Embedding.from_table(table, per_channel=per_channel, **settings)
+
+
+def convert_reversible_embedding(
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
+) -> FrozenReversibleEmbedding:
+    """`QuantReversibleEmbedding` to one frozen table for rows and product.
+
+    The table is INT8 where the product is; without one as in `convert_embedding`. `dtype` as in
+    `convert_dense`.
+    """
+    products = [m for m in matmuls_of(layer) if isinstance(m, WeightMatMul)]
+    int8 = not assignment.all_float and assignment.is_int8(*(m.name for m in products))
+    params = bias = None
+    for matmul in products if int8 else ():
+        bias = product_bias(matmul, assignment)
+        params = None if assignment.options.dynamic else matmul.observers[0].params()
+    return FrozenReversibleEmbedding.from_table(
+        array(layer.embeddings),
+        bias,
+        mask_zero=layer.mask_zero,
+        reverse_dtype=layer.reverse_dtype,
+        logit_soft_cap=layer.logit_soft_cap,
+        precision="int8" if int8 else "float32",
+        reverses=bool(products),
+        input_params=params,
+        name=layer.name,
+        dtype=dtype or layer.dtype_policy,
+        **assignment.options.weight_rule,
+    )
 
 
 def convert_norm(

@@ -7,11 +7,22 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.layers import convert_attention, convert_dense, convert_embedding
+from keras_int8nmt.conversion.layers import (
+    convert_attention,
+    convert_cached_attention,
+    convert_dense,
+    convert_einsum_dense,
+    convert_embedding,
+    convert_group_query_attention,
+    convert_reversible_embedding,
+)
 from keras_int8nmt.conversion.policy import Assignment
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.quant_attention import QuantAttention
+from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
+from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 # A calibrated layer and the choices for its MatMuls in, a frozen layer out.
@@ -20,9 +31,16 @@ Converter = Callable[[Any, Assignment], keras.layers.Layer]
 # A new layer joins here.
 _CONVERTERS: dict[type, Converter] = {
     QuantDense: convert_dense,
+    QuantEinsumDense: convert_einsum_dense,
     QuantAttention: convert_attention,
+    QuantCachedMultiHeadAttention: convert_cached_attention,
+    QuantGroupQueryAttention: convert_group_query_attention,
     Int8Gather: convert_embedding,
 }
+if hasattr(keras.layers, "ReversibleEmbedding"):
+    from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
+
+    _CONVERTERS[QuantReversibleEmbedding] = convert_reversible_embedding
 
 
 def register_converter(layer_type: type, converter: Converter) -> None:

@@ -19,7 +19,7 @@ from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.inference.int8_dense import fused_activation
-from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array
+from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array, values_of
 from keras_int8nmt.layers.projections import CROSS_ATTENTION, SELF_ATTENTION
 from keras_int8nmt.models.int8_blocks import Int8DecoderBlock, Int8EncoderBlock
 from keras_int8nmt.models.int8_transformer import EntryQuantizer, Int8Transformer
@@ -81,7 +81,7 @@ def output_matmul(model: Transformer) -> WeightMatMul:
     return WeightMatMul(
         "output_projection",
         lambda: array(model.target_embedding.embeddings).T,
-        model.output_bias,
+        values_of(model.output_bias),
         (model.output_observer,) if model.quant else (),
     )
 

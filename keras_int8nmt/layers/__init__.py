@@ -14,6 +14,10 @@ from keras_int8nmt._faces import lazy_face
 _HOMES = {
     "Observer": "layers.observing.observer",
     "QuantDense": "layers.quant_dense",
+    "QuantEinsumDense": "layers.quant_einsum_dense",
+    "QuantCachedMultiHeadAttention": "layers.quant_cached_attention",
+    "QuantGroupQueryAttention": "layers.quant_group_query_attention",
+    "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
     "Int8Dense": "layers.inference.int8_dense",
@@ -23,6 +27,10 @@ _HOMES = {
     "DynamicAttention": "layers.inference.dynamic_attention",
     "FloatDense": "layers.inference.float_dense",
     "FloatEmbedding": "layers.inference.float_embedding",
+    "FrozenCachedAttention": "layers.inference.frozen_cached_attention",
+    "FrozenEinsumDense": "layers.inference.frozen_einsum_dense",
+    "FrozenGroupQueryAttention": "layers.inference.frozen_group_query_attention",
+    "FrozenReversibleEmbedding": "layers.inference.frozen_reversible_embedding",
     "MixedAttention": "layers.inference.mixed_attention",
 }
 
@@ -31,6 +39,10 @@ __all__ = [
     "DynamicDense",
     "FloatDense",
     "FloatEmbedding",
+    "FrozenCachedAttention",
+    "FrozenEinsumDense",
+    "FrozenGroupQueryAttention",
+    "FrozenReversibleEmbedding",
     "Int8Attention",
     "Int8Dense",
     "Int8Embedding",
@@ -38,7 +50,11 @@ __all__ = [
     "MixedAttention",
     "Observer",
     "QuantAttention",
+    "QuantCachedMultiHeadAttention",
     "QuantDense",
+    "QuantEinsumDense",
+    "QuantGroupQueryAttention",
+    "QuantReversibleEmbedding",
 ]
 
 if TYPE_CHECKING:
@@ -46,6 +62,12 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.inference.float_dense import FloatDense
     from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
+    from keras_int8nmt.layers.inference.frozen_cached_attention import FrozenCachedAttention
+    from keras_int8nmt.layers.inference.frozen_einsum_dense import FrozenEinsumDense
+    from keras_int8nmt.layers.inference.frozen_group_query_attention import (
+        FrozenGroupQueryAttention,
+    )
+    from keras_int8nmt.layers.inference.frozen_reversible_embedding import FrozenReversibleEmbedding
     from keras_int8nmt.layers.inference.int8_attention import Int8Attention
     from keras_int8nmt.layers.inference.int8_dense import Int8Dense
     from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
@@ -53,6 +75,10 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.int8_gather import Int8Gather
     from keras_int8nmt.layers.observing.observer import Observer
     from keras_int8nmt.layers.quant_attention import QuantAttention
+    from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
     from keras_int8nmt.layers.quant_dense import QuantDense
+    from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
+    from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
+    from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

@@ -46,6 +46,11 @@ def matrix(kernel: Any, summed: int = 1) -> np.ndarray:
     return value.reshape(int(np.prod(value.shape[:summed])), -1)
 
 
+def values_of(variable: Any) -> Callable[[], np.ndarray] | None:
+    """What gives the `array` of a variable; None of None."""
+    return None if variable is None else lambda: array(variable)
+
+
 def _name(path: str, part: str) -> str:
     return f"{path}/{part}" if part else path
 
@@ -57,7 +62,7 @@ class WeightMatMul:
     Attributes:
         path: Of the layer.
         kernel: Gives the weights, float `[k, n]`.
-        bias: Variable of n numbers, or None.
+        bias: Gives the bias, n numbers of any shape; None where there is none.
         watchers: Observers of the input: its own, then those that stand in where the layer was
             called with one tensor for several inputs. None of a layer that can't be calibrated.
         part: Which MatMul of the layer it is; empty where there is one.
@@ -69,7 +74,7 @@ class WeightMatMul:
 
     path: str
     kernel: Callable[[], np.ndarray]
-    bias: Any = None
+    bias: Callable[[], np.ndarray] | None = None
     watchers: tuple[Observer, ...] = ()
     part: str = ""
     of_input: bool = False
@@ -128,7 +133,7 @@ MatMul = WeightMatMul | TensorMatMul
 def dense_matmul(layer: Any, *watchers: Observer) -> WeightMatMul:
     """The MatMul of a `keras.layers.Dense`."""
     return WeightMatMul(
-        layer.path, lambda: matrix(layer.kernel), layer.bias, watchers, of_input=True
+        layer.path, lambda: matrix(layer.kernel), values_of(layer.bias), watchers, of_input=True
     )
 
 
@@ -157,7 +162,7 @@ def attention_matmuls(
             return TensorMatMul(layer.path, name, equations[name], size[name], watchers)
         part, summed = dense[name]
         return WeightMatMul(
-            layer.path, lambda: matrix(part.kernel, summed), part.bias, watchers, name
+            layer.path, lambda: matrix(part.kernel, summed), values_of(part.bias), watchers, name
         )
 
     return [matmul(name) for name in MATMULS]

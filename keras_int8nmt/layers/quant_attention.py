@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import math
 from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.attention_math import (
-    attention_probabilities,
     causal_mask,
     filled_mask,
     known_keys,
     known_rows,
     merge_masks,
     place_mask,
-    project,
     write_cache,
 )
 from keras_int8nmt.layers.keras_masks import take_masks, with_mask
-from keras_int8nmt.layers.matmuls import MatMul, attention_matmuls
-from keras_int8nmt.layers.observing.branches import when
-from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
-from keras_int8nmt.layers.observing.fixed_scale import FixedScale
-from keras_int8nmt.layers.observing.learned_threshold import (
-    split_learned,
-    start_learned,
-    with_learned,
-)
-from keras_int8nmt.layers.observing.observer import Observer
-from keras_int8nmt.layers.observing.switch import SIMULATING
-from keras_int8nmt.layers.projections import (
-    CROSS_ATTENTION,
-    SELF_ATTENTION,
-    SEPARATE_INPUTS,
-    ProjectionGroup,
-)
-from keras_int8nmt.layers.quant_layer import QuantLayer
-from keras_int8nmt.quantization import QuantParams
-
-Cache = tuple[Any, Any]
-PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
+from keras_int8nmt.layers.observed_attention import Cache, ObservedAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
+class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
     """A `keras.layers.MultiHeadAttention` that can be calibrated, simulated in INT8 and converted.
 
     Until told otherwise it computes what its Keras parent computes, and trains like it. Observers:
@@ -110,24 +85,7 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
         ]
         if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
             self._static_reasons.append("flash_attention is computed in float")
-        # What a call was asked for that INT8 can't do.
-        self._call_reasons: set[str] = set()
-        self.probabilities = FixedScale(PROBABILITIES)
-        # With dropout the parent takes another road, where a row with no allowed key has another
-        # result. Its own two layers are private; this dropout draws from the same seed.
-        self.softmax = self.probability_dropout = None
-        if self.dropout > 0.0:
-            self.softmax = keras.layers.Softmax(dtype="float32")
-            self.probability_dropout = keras.layers.Dropout(
-                self.dropout, seed=self.seed, dtype=self.dtype_policy
-            )
-        self.query_input = Observer(name="query_input")
-        self.value_input = Observer(name="value_input", optional=True)
-        self.key_input = Observer(name="key_input", optional=True)
-        self.query = Observer(signed=True, channel_axes=2, name="query_observer")
-        self.key = Observer(signed=True, channel_axes=2, name="key_observer")
-        self.value = Observer(signed=True, channel_axes=2, name="value_observer")
-        self.context = Observer(channel_axes=2, name="context_observer")
+        self.add_observers(self.seed, self.dtype_policy)
 
     # The arguments of the installed Keras, which differ from version to version.
     __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]
@@ -136,66 +94,13 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         super().build(query_shape, value_shape, key_shape)
-        self.query_input.build(query_shape)
-        self.value_input.build(value_shape)
-        self.key_input.build(value_shape if key_shape is None else key_shape)
-        for observer, width in (
-            (self.query, self.key_dim),
-            (self.key, self.key_dim),
-            (self.value, self.value_dim),
-            (self.context, self.value_dim),
-        ):
-            observer.build((None, None, self.num_heads, width))
+        self.build_observers(query_shape, value_shape, key_shape, self.num_heads, self.num_heads)
 
-    def get_build_config(self) -> Any:
-        return with_learned(super().get_build_config(), self._observers())
-
-    def build_from_config(self, config: Any) -> None:
-        config, names = split_learned(config)
-        super().build_from_config(config)
-        start_learned(self._observers(), names)
-
-    def _observers(self) -> tuple[Observer, ...]:
-        inputs = self.query_input, self.value_input, self.key_input
-        return (*inputs, self.query, self.key, self.value, self.context)
-
-    def observed_inputs(self) -> dict[ProjectionGroup, Observer]:
-        """Which projections read one tensor, as the layer was called in calibration; who saw it.
-
-        An input observer sees nothing where the layer was called with one tensor for two inputs:
-        the other one stands in.
-        """
-        query = self.query_input
-        value = self.value_input if self.value_input.is_calibrated else query
-        key = self.key_input if self.key_input.is_calibrated else value
-        if key is value is query:
-            return dict(zip(SELF_ATTENTION, (query,), strict=True))
-        if key is value:
-            return dict(zip(CROSS_ATTENTION, (query, value), strict=True))
-        return dict(zip(SEPARATE_INPUTS, (query, key, value), strict=True))
-
-    def matmuls(self) -> list[MatMul]:
-        return attention_matmuls(
-            self,
-            {
-                "query": [self.query_input],
-                "key": [self.key_input, self.value_input, self.query_input],
-                "value": [self.value_input, self.query_input],
-                "QK": [self.query, self.key],
-                "AV": [self.probabilities, self.value],
-                "attention_output": [self.context],
-            },
-        )
-
-    def unsupported_reasons(self) -> list[str]:
-        """Why this layer can't become INT8; empty if it can. Complete once the layer was called."""
-        return [*self._layer_reasons(), *sorted(self._call_reasons)]
-
-    def _layer_reasons(self) -> list[str]:
+    def layer_reasons(self) -> list[str]:
         reasons = list(self._static_reasons)
         if not self.built:
             return reasons
-        dense = (self.query_dense, self.key_dense, self.value_dense, self.output_dense)
+        dense = self.dense_layers()
         if any(len(d.equation.split(",")[0]) != 3 for d in dense[:3]):
             reasons.append("inputs of rank other than 3 are computed in float")
         elif tuple(self.attention_axes) != (1,):
@@ -225,51 +130,10 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
         """
         if not self.built:
             raise ValueError(f"{self.name} must be built before `compute_cache`.")
-        reasons = self._layer_reasons()
+        reasons = self.layer_reasons()
         if reasons:
             raise ValueError(f"{self.name} can't use a cache: {'; '.join(reasons)}.")
-        return self._project_key_value(None, None, value, key, mask)
-
-    def _project_query(self, query: Any, mask: Any) -> tuple[Any, Any]:
-        """The query input as observed, and its projection."""
-        x = self.query_input.watch(query, mask)
-        q = project(self.query_dense, x, self.query_input.quantize_weights, 1)
-        return x, self.query.watch(q, mask)
-
-    def _project_key_value(
-        self, query: Any, observed_query: Any, value: Any, key: Any, mask: Any
-    ) -> Cache:
-        """Keys and values; an input that is the query (or the value) itself is observed once."""
-        if value is query:
-            v = observed_query
-        else:
-            v = self.value_input.watch(value, mask, (self.query_input,))
-        if key is None or key is value:
-            k = v
-        else:
-            k = self.key_input.watch(key, mask, (self.value_input, self.query_input))
-        quantize = self.query_input.quantize_weights
-        keys = self.key.watch(project(self.key_dense, k, quantize, 1), mask)
-        return keys, self.value.watch(project(self.value_dense, v, quantize, 1), mask)
-
-    def _attend(self, query: Any, keys: Any, values: Any, mask: Any, training: Any) -> Any:
-        """The context `[b, t, n, h]` of projected inputs."""
-        scale = 1.0 / math.sqrt(self.key_dim)
-        probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
-        self.probabilities.show(probabilities)
-
-        def simulated() -> Any:
-            p = probabilities
-            if mask is not None:
-                # A row with no allowed key: all keys alike in the parent, none in INT8.
-                p = ops.where(ops.any(mask, axis=-1, keepdims=True), p, 0.0)
-            return fake_quantize_probabilities(p)
-
-        simulating = ops.equal(self.query_input.switch.value, SIMULATING)
-        probabilities = ops.cast(when(simulating, simulated, probabilities), values.dtype)
-        if self.probability_dropout is not None:
-            probabilities = self.probability_dropout(probabilities, training=training)
-        return ops.einsum("bnts,bsnh->btnh", probabilities, values)
+        return self.project_key_value(None, None, value, key, mask)
 
     def call(
         self,
@@ -288,7 +152,7 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
         cache_index: Any = None,
     ) -> Any:
         self._check_call(value, attention_mask, return_attention_scores, cache, cache_index)
-        if return_attention_scores or self._layer_reasons():
+        if return_attention_scores or self.layer_reasons():
             return super().call(
                 query,
                 value,
@@ -307,13 +171,14 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
             known_keys, None if cache is not None else attention_mask, value_mask, key_mask, value
         )
         rows = new_keys if query_mask is None and value is query else (lambda: query_mask)
-        x, q = self._project_query(query, rows)
+        x, q = self.project_query(query, rows)
+        q = self.query.watch(q, rows)
         if cache is None:
-            keys, values = self._project_key_value(query, x, value, key, new_keys)
+            keys, values = self.project_key_value(query, x, value, key, new_keys)
         elif cache_index is None:
             keys, values = cache
         else:
-            updates = self._project_key_value(query, x, value, key, new_keys)
+            updates = self.project_key_value(query, x, value, key, new_keys)
             keys, values = cache = (
                 write_cache(cache[0], updates[0], cache_index),
                 write_cache(cache[1], updates[1], cache_index),
@@ -327,9 +192,8 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
         elif cache_index is not None:
             allowed = filled_mask(ops.shape(keys)[1], offset + ops.shape(value)[1])
         mask = merge_masks(attention_mask, carried, value_mask, key_mask, allowed)
-        context = self._attend(q, keys, values, mask, training)
-        context = self.context.watch(context, partial(known_rows, mask, rows))
-        output = project(self.output_dense, context, self.context.quantize_weights, 2)
+        context = self.attend(q, keys, values, mask, training)
+        output = self.project_output(context, partial(known_rows, mask, rows))
         output = with_mask(output, carried)
         return output if cache is None else (output, cache)
 
@@ -346,7 +210,7 @@ class QuantAttention(keras.layers.MultiHeadAttention, QuantLayer):
             raise ValueError("`value` can be None only with `cache` and without `cache_index`.")
         if cache is None:
             return
-        reasons = self._layer_reasons()
+        reasons = self.layer_reasons()
         if scores:
             reasons = [*reasons, "return_attention_scores is computed in float"]
         if reasons:

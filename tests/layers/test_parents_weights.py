@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_int8nmt import Int8Gather, QuantAttention, QuantDense
+from keras_int8nmt import Int8Gather, QuantAttention, QuantDense, QuantEinsumDense
 from keras_int8nmt.layers.model_state import observers, set_state, settle
 
 RNG = np.random.default_rng(5)
@@ -15,6 +15,7 @@ IDS = RNG.integers(0, 9, (3, 5))
 
 PAIRS = {
     "dense": (keras.layers.Dense, QuantDense, (4,), (X,)),
+    "einsum": (keras.layers.EinsumDense, QuantEinsumDense, ("abc,cd->abd", (5, 4)), (X,)),
     "attention": (keras.layers.MultiHeadAttention, QuantAttention, (2, 3), (X, X)),
     "embedding": (keras.layers.Embedding, Int8Gather, (9, 4), (IDS,)),
 }

@@ -128,7 +128,14 @@ class AttentionCore:
         causal: bool,
         offset: Any,
     ) -> tf.Tensor:
-        """The output of projected inputs, float32 `[..., units]`; see `ops.int8_attention`."""
+        """The output of projected inputs, float32 `[..., units]`; see `ops.int8_attention`.
+
+        Where the plan has `repeats`, each row of queries is one for each of them, and the mask is
+        told by the row of `query`; `causal` must be in it.
+        """
+        repeats = self.plan.repeats
+        if repeats > 1:
+            query, mask = self._repeated(query, mask)
         settings = self.plan.settings(query.column, keys.column, values.column, causal)
         context = ops.attention(
             query.tensor,
@@ -139,4 +146,21 @@ class AttentionCore:
             mask=mask,
             offset=offset,
         )
+        if repeats > 1:
+            batch, rows = tf.shape(context)[0], tf.shape(context)[1]
+            context = tf.reshape(context, (batch, rows // repeats, repeats * context.shape[-1]))
         return self.plan.output.run(self.output, context)
+
+    def _repeated(
+        self, query: Projected, mask: tf.Tensor | None
+    ) -> tuple[Projected, tf.Tensor | None]:
+        """Queries and their mask, a row for each of the heads that share keys."""
+        repeats = self.plan.repeats
+        rows = self.cut("query", query)
+        batch, length = tf.shape(rows)[0], tf.shape(rows)[1]
+        width = self.plan.width("query") // repeats
+        rows = tf.reshape(rows, (batch, length * repeats, width))
+        if mask is not None:
+            mask = tf.logical_and(mask, tf.ones((1, length, 1), tf.bool))
+            mask = tf.repeat(mask, repeats, axis=1)
+        return Projected(rows), mask

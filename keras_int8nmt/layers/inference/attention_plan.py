@@ -38,6 +38,8 @@ class AttentionPlan:
         context: `QuantParams` of the input of an INT8 output projection; None where scales are
             dynamic.
         softmax: "float", or "integer" as in `integer_rules`.
+        repeats: Heads of queries that share one of `num_heads` heads of keys and values; a row of
+            queries has those of each repeat side by side, `[repeats, num_heads, key_dim]`.
 
     Raises:
         ValueError: for inputs that do not name each projection once, for another precision, and
@@ -52,6 +54,7 @@ class AttentionPlan:
     heads: Mapping[str, QuantParams]
     context: QuantParams | None = None
     softmax: str = "float"
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         if not each_once(self.inputs):
@@ -78,7 +81,8 @@ class AttentionPlan:
 
     def width(self, name: str) -> int:
         """Columns of a projection."""
-        return self.num_heads * (self.value_dim if name == "value" else self.key_dim)
+        width = self.num_heads * (self.value_dim if name == "value" else self.key_dim)
+        return width * self.repeats if name == "query" else width
 
     def written(self, name: str) -> QuantParams | None:
         """How a projection is handed on: as its reader multiplies, whatever it computes in."""

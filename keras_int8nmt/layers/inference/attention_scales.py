@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
-from keras_int8nmt.layers.inference.frozen_layer import params_config, params_from_config
+from keras_int8nmt.layers.inference.frozen_layer import (
+    optional_params,
+    params_config,
+    params_from_config,
+)
 from keras_int8nmt.layers.projections import ProjectionGroup
 from keras_int8nmt.quantization import QuantParams
 
@@ -28,6 +32,17 @@ def read_scales(
         "inputs": {ProjectionGroup.parse(k): params_from_config(v) for k, v in inputs.items()},
         "heads": {name: params_from_config(params) for name, params in heads.items()},
         "context": params_from_config(context),
+    }
+
+
+def read_any_scales(
+    inputs: Mapping[str, Params | None], heads: Mapping[str, Params], context: Params | None
+) -> dict[str, Any]:
+    """As `read_scales`; None and no heads where scales are dynamic."""
+    return {
+        "inputs": {ProjectionGroup.parse(k): optional_params(v) for k, v in inputs.items()},
+        "heads": {name: params_from_config(params) for name, params in heads.items()},
+        "context": optional_params(context),
     }
 
 

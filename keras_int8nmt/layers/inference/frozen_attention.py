@@ -104,9 +104,17 @@ class FrozenAttention(FrozenLayer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Keys and values of `value` (and `key`), for calls with `cache` and no `cache_index`."""
         core = self.core
-        value, key = _as_float32(value, value if key is None else key)
+        value, key = as_float32_each(value, value if key is None else key)
         projected = core.project({"key": key, "value": value})
         return core.cut("key", projected["key"]), core.cut("value", projected["value"])
+
+    def refuse_scores(self, asked: bool) -> None:
+        """Raises a ValueError where a call asks for scores: the kernel hands none out."""
+        if asked:
+            raise ValueError(
+                f"{type(self).__name__} can't return attention scores; keep this layer in float "
+                "for that."
+            )
 
     def call(
         self,
@@ -125,15 +133,11 @@ class FrozenAttention(FrozenLayer):
         cache_index: Any = None,
         key_lengths: tf.Tensor | None = None,
     ) -> Any:
-        if return_attention_scores:
-            raise ValueError(
-                f"{type(self).__name__} can't return attention scores; keep this layer in float "
-                "for that."
-            )
+        self.refuse_scores(return_attention_scores)
         core = self.core
         # As in `QuantAttention`: the argument would tell what is observed.
         query_mask = take_masks(query, value, key)
-        query, value, key = _as_float32(query, value, value if key is None else key)
+        query, value, key = as_float32_each(query, value, value if key is None else key)
         if cache is not None:
             cache = (as_float32(cache[0]), as_float32(cache[1]))
         if cache is not None and cache_index is None:
@@ -156,8 +160,8 @@ class FrozenAttention(FrozenLayer):
             projected["query"],
             keys,
             values,
-            lengths=_all_or(key_lengths, keys.tensor),
-            mask=_merge_masks(
+            lengths=all_keys(keys.tensor) if key_lengths is None else key_lengths,
+            mask=merge_masks(
                 query_mask, value_mask, key_mask, attention_mask, tf.shape(keys.tensor)[1]
             ),
             causal=use_causal_mask,
@@ -194,22 +198,24 @@ class FrozenAttention(FrozenLayer):
         }
 
 
-def _as_float32(*inputs: Any) -> list[Any]:
+def as_float32_each(*inputs: Any) -> list[Any]:
     """`as_float32` of each; one tensor stays one, since that shares a product."""
     done = {id(x): None if x is None else as_float32(x) for x in inputs}
     return [done[id(x)] for x in inputs]
 
 
-def _all_or(lengths: tf.Tensor | None, keys: tf.Tensor) -> tf.Tensor:
-    """`lengths`, or every key of each batch entry."""
-    if lengths is not None:
-        return lengths
+def all_keys(keys: tf.Tensor) -> tf.Tensor:
+    """Lengths that allow every key of each batch entry."""
     shape = tf.shape(keys)
     return tf.fill(shape[:1], shape[1])
 
 
-def _merge_masks(
-    query_mask: Any, value_mask: Any, key_mask: Any, attention_mask: Any, num_keys: Any
+def merge_masks(
+    query_mask: Any = None,
+    value_mask: Any = None,
+    key_mask: Any = None,
+    attention_mask: Any = None,
+    num_keys: Any = None,
 ) -> tf.Tensor | None:
     """All masks as one bool `[b or 1, t or 1, s]`, or None; the rule of `MultiHeadAttention`."""
     merged = None
