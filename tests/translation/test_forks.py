@@ -191,8 +191,10 @@ print(ends == [0] * 15, inherited == [True] * 4, sent == [expected] * 4, flush=T
 @pytest.mark.parametrize("of", ["folder", "float_folder"])
 def test_children_of_a_busy_process_and_workers_of_a_pool_answer(of, converted, request):
     folder = request.getfixturevalue(of)
+    # A child that crashes says where.
+    options = ["-X", "faulthandler", "-W", "ignore::DeprecationWarning"]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", WORKERS, str(folder)],
+        [sys.executable, *options, "-c", WORKERS, str(folder)],
         input=json.dumps(random_ids(converted)),
         capture_output=True,
         text=True,
