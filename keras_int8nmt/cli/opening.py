@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -139,6 +138,9 @@ def _silent_stderr() -> Iterator[None]:
 
     TensorFlow logs a few lines on import and when it looks for devices at every log level.
     """
+    # Here: the other road has no use for it, and it takes long to import.
+    import tempfile
+
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         real = os.dup(2)

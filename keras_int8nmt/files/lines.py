@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -114,6 +113,9 @@ def write_lines(path: str | os.PathLike[str] | None, lines: Sequence[str]) -> No
         # /dev/null, a pipe: to be written to, not replaced.
         path.write_bytes(content)
         return
+    # Here: what only reads lines needs it not, and it takes long to import.
+    import tempfile
+
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

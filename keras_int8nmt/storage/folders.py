@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +53,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
     On Linux the two change places in one step. Elsewhere a process that ends between two steps
     leaves none in that place, and `put_back` mends it when the folder is next asked for.
     """
+    # Here: what only translates needs it not, and it takes long to import.
+    import shutil
+    import tempfile
+
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield draft
@@ -89,6 +91,9 @@ def put_back(folder: Path) -> None:
 
 
 def _replace_in_two_steps(draft: Path, folder: Path) -> None:
+    import shutil
+    import tempfile
+
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}{_OLD}", dir=folder.parent))
     try:
         os.rename(folder, old / _REPLACED)
