@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_process_that_ends_at_any_step_leaves_the_old_or_the_new(place, monkey
     n, ended = 0, False
     while not ended:
         for left in place.parent.glob(".model*"):
-            folders.shutil.rmtree(left)
+            shutil.rmtree(left)
         (place / "mark").write_text("old")
         with monkeypatch.context() as patch:
             if not exchanges:
@@ -93,7 +94,7 @@ def killed_at(patch, n, place):
         (os, "rename"),
         (os, "mkdir"),
         (Path, "rmdir"),
-        (folders.shutil, "rmtree"),
+        (shutil, "rmtree"),
     ):
         patch.setattr(owner, name, counted(getattr(owner, name)))
     if folders._exchange.__name__ == "_exchange":
