@@ -111,8 +111,7 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
         # One without MatMuls, such as an embedding, stands in no report.
         yield layer, ""
         return
-    opaque = isinstance(layer, QuantLayer) or not is_graph(layer)
-    if opaque and not any(converter_of(part) for part in layers_of(layer)):
+    if isinstance(layer, QuantLayer) or not (is_graph(layer) or _holds_quant_layers(layer)):
         reason = _float_reason(layer)
         if reason:
             yield layer, reason
@@ -123,6 +122,10 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
         yield layer, f"{type(layer).__name__} has no INT8 form"
     for part in parts_of(layer):
         yield from _layers_and_reasons(part, seen)
+
+
+def _holds_quant_layers(layer: keras.layers.Layer) -> bool:
+    return any(isinstance(part, QuantLayer) for part in layers_of(layer))
 
 
 def _float_reason(layer: keras.layers.Layer) -> str:

@@ -97,7 +97,8 @@ def same_settings(layer: keras.layers.Layer, quant_class: Any) -> keras.layers.L
     try:
         new.build_from_config(layer.get_build_config() or {})
         for variable, given in zip(new.weights, layer.weights, strict=True):
-            variable.assign(given)
+            # A buffer of its own: on JAX training gives away that of a variable.
+            variable.assign(keras.ops.copy(given))
             variable.trainable = given.trainable
     except Exception as error:  # of a build() that may be the user's own
         raise ConversionError(

@@ -71,6 +71,15 @@ _OF_TRAINING = {
     "_eval_epoch_iterator",
     "_jax_state",
 }
+# TensorFlow's books of what a checkpoint holds. Layers may have names that begin alike.
+_OF_CHECKPOINTS = {
+    "_self_name_based_restores",
+    "_self_saveable_object_factories",
+    "_self_unconditional_checkpoint_dependencies",
+    "_self_unconditional_deferred_dependencies",
+    "_self_unconditional_dependency_names",
+    "_self_update_uid",
+}
 # Of the attributes of training, what a new model takes over.
 _NOT_OF_TRAINING = {"_distribute_strategy", "_compute_loss_has_training_arg"}
 
@@ -128,7 +137,7 @@ class StructuralCopy:
 
     def _variable(self, variable: Any) -> Any:
         new = self._note(variable, object.__new__(type(variable)))
-        kept = {name: v for name, v in vars(variable).items() if not name.startswith("_self_")}
+        kept = {name: held for name, held in vars(variable).items() if name not in _OF_CHECKPOINTS}
         vars(new).update(kept)
         # A buffer of its own: training may write or give away that of the original.
         new._value = copy.deepcopy(variable._value)
@@ -163,9 +172,8 @@ class StructuralCopy:
     def _fill(self, old: Any, new: Any, leave: Iterable[str] = ()) -> None:
         """Gives `new` the attributes of `old`, past any `__setattr__`."""
         for name, value in vars(old).items():
-            if name in leave or (name.startswith("_self_") and name != "_self_setattr_tracking"):
-                continue
-            vars(new)[name] = self._copy(value)
+            if name not in leave and name not in _OF_CHECKPOINTS:
+                vars(new)[name] = self._copy(value)
 
     def _tracker(self, tracker: Any) -> Any:
         stores: dict[str, Any] = {
@@ -203,12 +211,9 @@ class StructuralCopy:
         inputs = structure(self._tensor, model._inputs_struct)
         outputs = structure(self._tensor, model._outputs_struct)
         graph = vars(keras.Function(inputs, outputs, name=model.name))
-        apart = vars(keras.Operation(name=model.name))
-        return {
-            name: value
-            for name, value in graph.items()
-            if name not in apart and not name.startswith("_self_")
-        }
+        apart = dict(vars(keras.Operation(name=model.name)))
+        apart["_self_setattr_tracking"] = True
+        return {name: value for name, value in graph.items() if name not in apart}
 
     def _tensor(self, tensor: Any) -> Any:
         """The symbolic tensor that stands for `tensor` in the new graph; None for None."""

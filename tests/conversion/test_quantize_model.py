@@ -391,6 +391,31 @@ def test_layers_that_tell_of_what_they_hold_are_saved(tmp_path):
     np.testing.assert_array_equal(again(ROWS), quant(ROWS))
 
 
+class Asked(layers.Layer):
+    """Wants what INT8 does not give."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = layers.MultiHeadAttention(2, 8, name="attention")
+        self.dense = layers.Dense(3, name="dense")
+
+    def call(self, x):
+        x, scores = self.attention(x, x, return_attention_scores=True)
+        return self.dense(x) + keras.ops.sum(scores)
+
+
+def test_a_layer_in_a_users_layer_that_stays_float_is_in_the_report_with_its_reason():
+    x = keras.Input(SEQUENCES.shape[1:])
+    model = keras.Model(x, Asked(name="asked")(x))
+    quant = calibrated(quantize_model(model), SEQUENCES)
+    int8 = convert(quant)
+    assert [(row.name, row.reason) for row in int8.conversion_report.rows] == [
+        ("asked/attention", "return_attention_scores is computed in float"),
+        ("asked/dense", ""),
+    ]
+    near(outputs(int8, SEQUENCES), outputs(model, SEQUENCES), 0.05)
+
+
 class PlainScale(layers.Layer):
     def build(self, shape):
         self.table = self.add_weight(shape=(shape[-1], 3), name="table")

@@ -49,7 +49,8 @@ class EncoderBlock(layers.Layer):
 
     def __init__(self, width, **kwargs):
         super().__init__(**kwargs)
-        self.attention = layers.MultiHeadAttention(HEADS, width)
+        # As KerasHub calls it; TensorFlow's own attributes begin alike.
+        self._self_attention_layer = layers.MultiHeadAttention(HEADS, width)
         inner = [layers.Dense(2 * width, activation="relu"), layers.Dense(width)]
         self.dense_proj = keras.Sequential(inner)
         self.norms = (layers.LayerNormalization(), layers.LayerNormalization())
@@ -57,7 +58,7 @@ class EncoderBlock(layers.Layer):
 
     def call(self, inputs, mask=None):
         padding = None if mask is None else ops.cast(mask[:, None, :], "int32")
-        a = self.attention(query=inputs, value=inputs, key=inputs, attention_mask=padding)
+        a = self._self_attention_layer(inputs, inputs, attention_mask=padding)
         x = self.norms[0](inputs + a)
         return self.norms[1](x + self.dense_proj(x))
 

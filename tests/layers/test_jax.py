@@ -10,3 +10,9 @@ from helpers.jax_process import check_on_jax
 @pytest.mark.slow
 def test_layers_train_and_calibrate_on_jax_without_tensorflow():
     check_on_jax("layers")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.slow
+def test_any_model_is_quantized_and_calibrated_on_jax():
+    check_on_jax("any_model")
