@@ -5,21 +5,26 @@
 FOLDER holds a model spec. Two comparisons, each of whole commands on the same greedy task:
 
 - one node with all cores of this machine against one process with all cores;
-- three nodes of one core each against one process with one core. Where there are fewer than three
-  cores and one for the driver, no more than those can be gained.
+- three nodes of one core each against one process with one core. Where there are fewer cores than
+  that, no more than those can be gained.
 
-Needs Linux, and `pip install keras-int8nmt[ray]`.
+Seconds are those of the clock, and those that processors worked: of a busy machine the latter say
+more. Needs Linux, and `pip install keras-int8nmt[ray]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import statistics
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.ray_cluster import LocalCluster
 
@@ -27,35 +32,76 @@ from keras_int8nmt.cli import main
 from keras_int8nmt.storage.builtin import read_pairs
 
 
-def seconds(folder: Path, place: Path, *options: str) -> float:
-    """Of one run, loading included."""
+class Run(NamedTuple):
+    """Seconds of one run, loading included: of the clock, and of processors."""
+
+    clock: float
+    processors: float
+
+
+def worked(pid: int) -> float:
+    """Seconds that processors have worked for a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def watched(cluster: LocalCluster) -> Iterator[dict[int, float]]:
+    """What actors and the nodes' own processes work meanwhile, by their ids."""
+    before = {pid: worked(pid) for pid in cluster.raylets()}
+    found: dict[int, float] = {}
+    end = threading.Event()
+
+    def watch() -> None:
+        while not end.wait(0.05):
+            for pid in (*before, *cluster.actors()):
+                with contextlib.suppress(OSError):
+                    found[pid] = worked(pid) - before.get(pid, 0.0)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        end.set()
+        thread.join()
+
+
+def timed(folder: Path, place: Path, *options: str) -> Run:
+    """One run of the command in this process."""
     words = ["translate", str(folder), str(place / "in.en"), "-o", str(place / "out.de"), "--force"]
-    began = time.perf_counter()
+    clock, processors = time.perf_counter(), time.process_time()
     assert main([*words, "--quiet", "--beam-size", "1", *options]) == 0
-    return time.perf_counter() - began
+    return Run(time.perf_counter() - clock, time.process_time() - processors)
 
 
 def compare(
     folder: Path, place: Path, turns: int, nodes: int, cores: int, streams: str
-) -> tuple[list[float], list[float]]:
-    alone, ray = [], []
-    with LocalCluster(nodes, cores):
+) -> tuple[list[Run], list[Run]]:
+    alone, by_ray = [], []
+    with LocalCluster(nodes, cores) as cluster:
         for _ in range(turns):
-            alone.append(seconds(folder, place, "--streams", streams))
+            alone.append(timed(folder, place, "--streams", streams))
             expected = (place / "out.de").read_bytes()
-            ray.append(seconds(folder, place, "--ray"))
+            with watched(cluster) as others:
+                driver = timed(folder, place, "--ray")
+            by_ray.append(Run(driver.clock, driver.processors + sum(others.values())))
             assert (place / "out.de").read_bytes() == expected
-    return alone, ray
+    return alone, by_ray
 
 
-def report(what: str, alone: list[float], ray: list[float], lines: int) -> None:
-    ratios = [one / other for one, other in zip(alone, ray, strict=True)]
-    print(
-        f"{what}: {statistics.median(ratios):.2f} of the process's speed "
-        f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} turns of {lines} lines); "
-        f"process {statistics.median(alone):.1f} s, Ray {statistics.median(ray):.1f} s",
-        flush=True,
-    )
+def report(what: str, alone: list[Run], by_ray: list[Run], lines: int) -> None:
+    print(f"{what}, {lines} lines, {len(alone)} turns:")
+    for name in Run._fields:
+        one = [getattr(run, name) for run in alone]
+        other = [getattr(run, name) for run in by_ray]
+        ratios = [a / b for a, b in zip(one, other, strict=True)]
+        print(
+            f"  seconds of {name}: process {statistics.median(one):.1f}, "
+            f"Ray {statistics.median(other):.1f}; ratio {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})",
+            flush=True,
+        )
 
 
 def run(folder: Path, lines: int, turns: int) -> None:
@@ -67,9 +113,9 @@ def run(folder: Path, lines: int, turns: int) -> None:
         content = "".join(f"{chance.choice(sentences)}\n" for _ in range(lines))
         (place / "in.en").write_text(content, "utf-8")
         one = compare(folder, place, turns, 1, count, "auto")
-        report(f"one node of {count} cores against a process on {count}", *one, lines)
+        report(f"one node of {count} cores, a process on {count}", *one, lines)
         three = compare(folder, place, turns, 3, 1, "1")
-        report("three nodes of one core against a process on one", *three, lines)
+        report("three nodes of one core, a process on one", *three, lines)
 
 
 if __name__ == "__main__":

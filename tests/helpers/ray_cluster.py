@@ -62,8 +62,7 @@ class LocalCluster:
 
     def actors(self) -> list[int]:
         """Processes of our actors, by their ids: those that the nodes of this cluster began."""
-        raylets = {info.process.pid for node in self.nodes for info in _raylets(node)}
-        found = []
+        raylets, found = self.raylets(), []
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
                 # PID (NAME) STATE PPID ...
@@ -71,6 +70,12 @@ class LocalCluster:
                 if parent in raylets and b"NodeTranslator" in (place / "cmdline").read_bytes():
                     found.append(int(place.name))
         return sorted(found)
+
+    def raylets(self) -> list[int]:
+        """Processes of the nodes themselves, by their ids."""
+        return [
+            info.process.pid for node in self.nodes for info in node.all_processes.get("raylet", [])
+        ]
 
     def kill_at_random(
         self, process: subprocess.Popen[str], seed: int, pause: float, most: int | None = None
@@ -107,7 +112,3 @@ class LocalCluster:
             stderr=subprocess.PIPE,
             text=True,
         )
-
-
-def _raylets(node: Any) -> list[Any]:
-    return list(node.all_processes.get("raylet", []))
