@@ -223,6 +223,8 @@ class Endpoints:
         )
 
     async def health(self, _: Request) -> Response:
+        if not self._service.healthy:
+            raise RefusalError(503, "A model's thread has failed; the logs say where.")
         return _json({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:

@@ -32,7 +32,7 @@ class Flow:
         metrics: What is translated is counted there.
 
     Raises:
-        RefusalError: where there is no room for them.
+        RefusalError: where there is no room for them, or nobody works any more.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Flow:
         try:
             if sentences:
                 self._submit(steps, range(len(sentences)), sentences)
-        except BaseException:
-            self.cancel()
-            raise
+        except RuntimeError as error:
+            self._leave(self._inside)
+            raise RefusalError(503, "The service is closing, or has failed.") from error
 
     def _submit(
         self, steps: Sequence[Step], numbers: Sequence[int], sentences: Sequence[str]

@@ -132,7 +132,7 @@ def openapi(catalogue: Catalogue, settings: ServingSettings) -> Schema:
                 "Languages", {"type": "array", "items": _object(language, *language)}
             ),
             "/frontend/settings": _get("Settings", {"type": "object"}),
-            "/health": _get("Whether the process answers", {"type": "object"}),
+            "/health": _get("Whether the process works", {"type": "object"}, "503"),
             "/ready": _get("Whether it takes requests", {"type": "object"}, "503"),
             "/metrics": _get("Metrics of Prometheus", _TEXT, kind="text/plain"),
         },

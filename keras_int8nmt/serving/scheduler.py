@@ -7,12 +7,14 @@ in small pieces, those of all requests in turns, and never more than keep the st
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_int8nmt._threads import Task
+from keras_int8nmt.serving.logs import say
 from keras_int8nmt.translation.results import AsyncTranslations, SentenceError, Translation
 
 # Sentences of a request that are handed over together: each piece costs its own wait.
@@ -77,6 +79,7 @@ class Scheduler:
         self._waiting: deque[Job] = deque()
         self._begun: list[_Piece] = []
         self._closing = False
+        self._failed = False
         self._thread: Task | None = None
 
     def submit(
@@ -99,7 +102,7 @@ class Scheduler:
             if self._closing:
                 raise RuntimeError("The service is closed.")
             if self._thread is None:
-                self._thread = Task(self._run)
+                self._thread = Task(self._serve)
             self._waiting.append(job)
             self._changed.notify()
         return job
@@ -113,6 +116,11 @@ class Scheduler:
         for pending in begun:
             if pending is not None:
                 pending.cancel()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its thread works, or has never begun; if not, nothing is finished any more."""
+        return not self._failed
 
     @property
     def begun(self) -> int:
@@ -130,6 +138,16 @@ class Scheduler:
             thread.wait()
 
     # ---- the thread
+
+    def _serve(self) -> None:
+        try:
+            self._run()
+        except BaseException:
+            # None that is known of. Whoever asks for the process' health has it begun anew.
+            with self._changed:
+                self._failed = self._closing = True
+            say("scheduler failed", logging.ERROR, error=True)
+            raise
 
     def _run(self) -> None:
         while True:

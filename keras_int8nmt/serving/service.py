@@ -87,6 +87,11 @@ class Service:
         for model in self.catalogue.models:
             model.translator.close()
 
+    @property
+    def healthy(self) -> bool:
+        """Whether what is asked of it can be finished."""
+        return all(scheduler.healthy for scheduler in self._schedulers.values())
+
     def detect(self, text: str) -> list[Detected]:
         """The languages that a text may be in, the likeliest first."""
         return self._detector.rank(text)

@@ -138,3 +138,21 @@ def test_an_engine_that_is_closed_meanwhile_is_an_error_of_each_sentence(schedul
     assert client.done.wait(60)
     kinds = {type(outcome) for outcome in client.outcomes}
     assert kinds <= {Translation} | {kind for kind in kinds if issubclass(kind, RuntimeError)}
+
+
+def test_a_thread_that_fails_is_told_by_the_health(folders, monkeypatch):
+    from starlette.testclient import TestClient
+
+    from keras_int8nmt.serving import ServingSettings, create_app
+
+    app = create_app([str(folders / "int8")], ServingSettings(seconds=1), streams=1)
+    with TestClient(app) as client:
+        assert client.get("/health").status_code == 200
+        monkeypatch.setattr(Scheduler, "_take", lambda self: 1 / 0)
+        fields = {"q": "It rains.", "source": "en", "target": "de"}
+        assert client.post("/translate", json=fields).status_code == 503
+        response = client.get("/health")
+        assert response.status_code == 503
+        assert "thread has failed" in response.json()["error"]
+        # The next one need not wait.
+        assert "has failed" in client.post("/translate", json=fields).json()["error"]
