@@ -100,8 +100,12 @@ foreach(_isa ${_isas})
 endforeach()
 
 # ---- fuzzing: each target runs its corpus and mutations of it, under the sanitizer that was asked
-# for. With clang, KERAS_INT8NMT_LIBFUZZER=ON has libFuzzer drive them.
+# for: without one little would be noticed. With clang, KERAS_INT8NMT_LIBFUZZER=ON has libFuzzer drive
+# them.
 option(KERAS_INT8NMT_LIBFUZZER "Link the fuzz targets with clang's libFuzzer" OFF)
+if(NOT KERAS_INT8NMT_SANITIZE AND NOT KERAS_INT8NMT_LIBFUZZER)
+  return()
+endif()
 set(KERAS_INT8NMT_FUZZ_SECONDS 5 CACHE STRING "How long ctest runs each fuzz target")
 set(_fuzz ${_tests}/fuzz)
 # Ops and core are two libraries with functions of the same names, here as elsewhere; the ops run
