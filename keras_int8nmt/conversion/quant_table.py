@@ -23,7 +23,10 @@ from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.model_state import layers_of
 from keras_int8nmt.layers.quant_attention import QuantAttention
+from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
 from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
+from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 # A plain layer with weights in; the Quant layer of its settings and weights out.
@@ -32,9 +35,18 @@ Maker = Callable[[Any], keras.layers.Layer]
 # A new Quant layer joins here.
 _QUANT_LAYERS: dict[type | str, type | Maker] = {
     keras.layers.Dense: QuantDense,
+    keras.layers.EinsumDense: QuantEinsumDense,
     keras.layers.MultiHeadAttention: QuantAttention,
+    keras.layers.GroupQueryAttention: QuantGroupQueryAttention,
+    "keras_hub>CachedMultiHeadAttention": QuantCachedMultiHeadAttention,
     keras.layers.Embedding: Int8Gather,
 }
+# Keras has it since 3.13, and KerasHub a class of its own that changes nothing.
+if hasattr(keras.layers, "ReversibleEmbedding"):
+    from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
+
+    _QUANT_LAYERS[keras.layers.ReversibleEmbedding] = QuantReversibleEmbedding
+    _QUANT_LAYERS["keras_hub>ReversibleEmbedding"] = QuantReversibleEmbedding
 
 
 def register_quant_layer(plain: type | str, quant: type | Maker) -> None:
@@ -53,7 +65,7 @@ def register_quant_layer(plain: type | str, quant: type | Maker) -> None:
 
     Example:
 
-        >>> register_quant_layer(keras.layers.EinsumDense, QuantEinsumDense)
+        >>> register_quant_layer(MyDense, QuantMyDense)
     """
     if isinstance(quant, type) and not issubclass(quant, QuantLayer):
         raise ValueError(f"{quant.__name__} must be a QuantLayer to stand in for another layer.")

@@ -8,7 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.attention_math import known_keys, known_rows, merge_masks, write_cache
+from keras_int8nmt.layers.attention_math import (
+    attention_probabilities,
+    known_keys,
+    known_rows,
+    merge_masks,
+    write_cache,
+)
 from keras_int8nmt.layers.quant_attention import QuantAttention
 
 
@@ -32,10 +38,11 @@ class QuantCachedMultiHeadAttention(QuantAttention):
             then the capacity in the mask.
         cache_update_index: int32 scalar: the projections of `key` and `value` are written to the
             cache at positions from it on. Without it the cache is used as it is.
-        training: As in the parent.
+        return_attention_scores, training: As in the parent.
 
     Returns:
-        `[b, t, d]`, or with `cache` `(output, cache)`.
+        `[b, t, d]`; a tuple of it, of the scores `[b, heads, t, s]` where they are asked for, and
+        of the cache where there is one.
 
     Example:
 
@@ -55,10 +62,13 @@ class QuantCachedMultiHeadAttention(QuantAttention):
         attention_mask: Any = None,
         cache: Any = None,
         cache_update_index: Any = None,
+        return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
         if cache is None and cache_update_index is not None:
             raise ValueError("`cache_update_index` needs `cache`: the keys and values to write to.")
+        if return_attention_scores:
+            self._call_reasons.add("return_attention_scores is computed in float")
         if attention_mask is not None and len(attention_mask.shape) == 4:
             self._call_reasons.add("an attention_mask for each head is computed in float")
         # The mask over the new keys, made only where something observes.
@@ -79,7 +89,13 @@ class QuantCachedMultiHeadAttention(QuantAttention):
         mask = merge_masks(attention_mask)
         context = self.attend(q, keys, values, mask, training)
         output = self.project_output(context, partial(known_rows, mask, rows))
-        return output if cache is None else (output, cache)
+        given = [output]
+        if return_attention_scores:
+            scores = attention_probabilities(q, keys, mask, self.key_dim**-0.5, self.softmax)
+            given.append(ops.cast(scores, self.compute_dtype))
+        if cache is not None:
+            given.append(cache)
+        return given[0] if len(given) == 1 else tuple(given)
 
     def call_cached(
         self,

@@ -16,3 +16,9 @@ def test_layers_train_and_calibrate_on_jax_without_tensorflow():
 @pytest.mark.slow
 def test_any_model_is_quantized_and_calibrated_on_jax():
     check_on_jax("any_model")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.slow
+def test_the_other_layer_types_train_and_calibrate_on_jax():
+    check_on_jax("layer_types")

@@ -56,8 +56,8 @@ class FrozenCachedAttention(FrozenAttention):
         to nothing: its context is zero.
 
     Raises:
-        ValueError: for `cache_update_index` without `cache`, and for a mask of rank 4 (one a head),
-            which the INT8 kernel does not know.
+        ValueError: for `return_attention_scores=True`, for `cache_update_index` without `cache`,
+            and for a mask of rank 4 (one a head), which the INT8 kernel does not know.
     """
 
     def __init__(
@@ -87,8 +87,10 @@ class FrozenCachedAttention(FrozenAttention):
         attention_mask: tf.Tensor | None = None,
         cache: tf.Tensor | None = None,
         cache_update_index: Any = None,
+        return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Any:
+        self.refuse_scores(return_attention_scores)
         if cache is None and cache_update_index is not None:
             raise ValueError("`cache_update_index` needs `cache`: the keys and values to write to.")
         core = self.core

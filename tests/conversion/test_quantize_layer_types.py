@@ -1,0 +1,53 @@
+"""`quantize_model` and `convert` of the layer types that are not Dense, Embedding or attention."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_int8nmt import convert, quantize_model
+from keras_int8nmt.layers.model_state import set_state, settle
+
+RNG = np.random.default_rng(0)
+IDS = RNG.integers(1, 20, (6, 5)).astype(np.int32)
+
+
+def mixer():
+    """Each new type once, the table twice."""
+    keras.utils.set_random_seed(0)
+    table = keras.layers.ReversibleEmbedding(20, 8, name="table")
+    ids = keras.Input((5,), dtype="int32")
+    x = table(ids)
+    x = x + keras.layers.GroupQueryAttention(4, 4, 2, name="attention")(x, x, use_causal_mask=True)
+    x = keras.layers.EinsumDense("abc,cde->abde", (5, 2, 6), activation="relu", name="up")(x)
+    x = keras.layers.EinsumDense("abde,dec->abc", (5, 8), bias_axes="c", name="down")(x)
+    x = keras.layers.EinsumDense("abc,bcd->abd", (5, 8), name="a kernel a position")(x)
+    return keras.Model(ids, table(x, reverse=True))
+
+
+def test_each_is_replaced_calibrated_converted_and_reported(tmp_path):
+    if not hasattr(keras.layers, "ReversibleEmbedding"):
+        pytest.skip(f"Keras {keras.__version__} has no ReversibleEmbedding")
+    model = mixer()
+    exact = model(IDS).numpy()
+    quant = quantize_model(model)
+    np.testing.assert_allclose(quant(IDS), exact, atol=1e-6)
+    reasons = {row.path: row.reason for row in quant.quantization_report.rows if row.reason}
+    assert list(reasons) == ["a kernel a position"]
+    assert "a kernel for each entry" in reasons["a kernel a position"]
+    set_state(quant, "observing")
+    quant(IDS)
+    set_state(quant, "float")
+    settle(quant, "naive")
+    for options in ({}, {"activations": "dynamic"}):
+        int8 = convert(quant, **options)
+        result = int8(IDS).numpy()
+        assert 0 < np.abs(result - exact).max() < 0.05 * np.abs(exact).max()
+        rows = {row.name: row.precision for row in int8.conversion_report.rows}
+        assert {name for name, precision in rows.items() if precision == "float32"} == (
+            {"a kernel a position"} | ({"attention/QK", "attention/AV"} if options else set())
+        )
+        assert {"table/reverse", "up", "down", "attention/query"} <= set(rows)
+        int8.save(tmp_path / "int8.keras")
+        np.testing.assert_array_equal(keras.models.load_model(tmp_path / "int8.keras")(IDS), result)
