@@ -81,10 +81,9 @@ def copy_weights(layer: Any, copy: Any) -> None:
 
 def is_graph(model: Any) -> bool:
     """Whether a model is Sequential or Functional, so that its layers tell all that it computes."""
-    # keras.Functional has no public name: take the class from a model that is one.
-    probe = keras.Input((1,))
-    functional = type(keras.Model(inputs=probe, outputs=probe))
-    return isinstance(model, (keras.Sequential, functional))
+    # The class Functional has no public name; it is the model among the functions.
+    functional = isinstance(model, keras.Function) and isinstance(model, keras.Model)
+    return functional or isinstance(model, keras.Sequential)
 
 
 def _held(layer: Any, name: str) -> Any:

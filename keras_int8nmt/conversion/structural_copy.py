@@ -22,15 +22,10 @@ from typing import Any
 import keras
 import numpy as np
 
-# Nodes, containers that track and their books have no public names; the same from Keras 3.12 on.
+# Nodes, containers that track and their books have no public names; the same from Keras 3.12 on,
+# but for ordered dicts, which came later.
 from keras.src.ops.node import Node
-from keras.src.utils.tracking import (
-    TrackedDict,
-    TrackedList,
-    TrackedOrderedDict,
-    TrackedSet,
-    Tracker,
-)
+from keras.src.utils import tracking
 
 from keras_int8nmt.layers.model_state import layers_of
 
@@ -46,6 +41,11 @@ _SHARED = (
     types.ModuleType,
     np.ndarray,
     np.generic,
+)
+_TRACKED = tuple(
+    getattr(tracking, name)
+    for name in ("TrackedList", "TrackedDict", "TrackedOrderedDict", "TrackedSet")
+    if hasattr(tracking, name)
 )
 # Packages whose objects hold no layers of a user's model, but for those that have a rule.
 _FOREIGN = {"keras", "tensorflow", "jax", "jaxlib", "numpy", "torch"}
@@ -179,7 +179,7 @@ class StructuralCopy:
         stores: dict[str, Any] = {
             name: (test, self._note(held, [])) for name, (test, held) in tracker.config.items()
         }
-        new = self._note(tracker, Tracker(stores, exclusions=tracker.exclusions))
+        new = self._note(tracker, tracking.Tracker(stores, exclusions=tracker.exclusions))
         for name, (_, held) in tracker.config.items():
             copies = [self._copy(one) for one in held]
             stores[name][1].extend(copies)
@@ -354,8 +354,8 @@ _RULES: list[tuple[Any, Any]] = [
     (keras.Variable, StructuralCopy._variable),
     (keras.Operation, StructuralCopy._operation),
     ((keras.metrics.Metric, keras.random.SeedGenerator), StructuralCopy._state),
-    (Tracker, StructuralCopy._tracker),
-    ((TrackedList, TrackedDict, TrackedOrderedDict, TrackedSet), StructuralCopy._tracked),
+    (tracking.Tracker, StructuralCopy._tracker),
+    (_TRACKED, StructuralCopy._tracked),
     ((list, dict, set, collections.deque), StructuralCopy._container),
     ((tuple, frozenset), StructuralCopy._tuple),
     (types.MethodType, StructuralCopy._method),

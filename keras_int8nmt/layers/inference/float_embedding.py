@@ -55,6 +55,11 @@ class FloatEmbedding(FrozenLayer):
         """float32 `[input_dim, output_dim]`."""
         return self._require(self._table)
 
+    @property
+    def embeddings(self) -> tf.Tensor:
+        """The table, for code of a user that multiplies by it as `Embedding` has it."""
+        return self.given(self.table)
+
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
         return self.given(tf.gather(self.table, tf.cast(inputs, tf.int32)) * multiplier)
 

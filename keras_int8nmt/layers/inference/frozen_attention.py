@@ -113,7 +113,7 @@ class FrozenAttention(FrozenLayer):
         if asked:
             raise ValueError(
                 f"{type(self).__name__} can't return attention scores; keep this layer in float "
-                "for that."
+                "for that, as convert() does in a model that was called or calibrated before."
             )
 
     def call(

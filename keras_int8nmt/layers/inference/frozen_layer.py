@@ -10,6 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# No public name; the same function from Keras 3.12 on.
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.layers.inference.arrays import NotFiniteError
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
@@ -51,6 +55,10 @@ def _naming(load: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return named
 
 
+class NoWeightsError(KerasInt8nmtError, ValueError):
+    """A frozen layer was called before `convert` or a saved model gave it its arrays."""
+
+
 class FrozenLayer(keras.layers.Layer):
     """Base of the inference layers: no Keras variables, no training, no XLA.
 
@@ -89,7 +97,19 @@ class FrozenLayer(keras.layers.Layer):
         """The type of the floats that it gives."""
         return str(self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except NoWeightsError:
+            if not in_symbolic_scope():
+                raise
+        # A file is being loaded: the layer that holds this one is called for its shapes alone.
+        spec = self.compute_output_spec(*args, **kwargs)
+        return keras.tree.map_structure(
+            lambda one: tf.compat.v1.placeholder(one.dtype, one.shape), spec
+        )
+
+    def compute_output_shape(self, input_shape: Any, *_: Any) -> Any:
         """As `compute_output_spec` has it, for wrappers such as `TimeDistributed`."""
         return self.compute_output_spec(keras.KerasTensor(input_shape)).shape
 
@@ -101,7 +121,7 @@ class FrozenLayer(keras.layers.Layer):
 
     def _require(self, value: Any) -> Any:
         if value is None:
-            raise ValueError(
+            raise NoWeightsError(
                 f"Layer {self.path or self.name!r} ({type(self).__name__}) has no weights yet. "
                 "Converted layers get them from `convert(model)` or from a saved model."
             )

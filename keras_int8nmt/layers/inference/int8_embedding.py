@@ -70,6 +70,11 @@ class Int8Embedding(FrozenLayer):
         """float32 `[input_dim]`: the value of one step of each row."""
         return self._require(self._inv_scales)
 
+    @property
+    def embeddings(self) -> tf.Tensor:
+        """The table as floats, for code of a user that multiplies by it as `Embedding` has it."""
+        return self.given(tf.cast(self.table, tf.float32) * self.inv_scales[:, tf.newaxis])
+
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
         table = self._require(self._table)
         ids = tf.cast(inputs, tf.int32)
