@@ -46,17 +46,27 @@ def worked(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def watched(cluster: LocalCluster) -> Iterator[dict[int, float]]:
-    """What actors and the nodes' own processes work meanwhile, by their ids."""
+def watched(cluster: LocalCluster) -> Iterator[dict[str, float]]:
+    """Seconds that processors work meanwhile for actors and for the nodes' own processes.
+
+    What looking costs is told, too: it is this process that looks.
+    """
     before = {pid: worked(pid) for pid in cluster.raylets()}
-    found: dict[int, float] = {}
+    actors: dict[int, float] = {}
+    found = {"actors": 0.0, "nodes": 0.0, "looking": 0.0}
     end = threading.Event()
 
     def watch() -> None:
-        while not end.wait(0.05):
-            for pid in (*before, *cluster.actors()):
+        looks = 0
+        while not end.wait(0.1):
+            if looks % 10 == 0:
+                actors.update((pid, 0.0) for pid in cluster.actors() if pid not in actors)
+            looks += 1
+            for pid in actors:
+                # Of one that has ended the last look counts.
                 with contextlib.suppress(OSError):
-                    found[pid] = worked(pid) - before.get(pid, 0.0)
+                    actors[pid] = worked(pid)
+        found["looking"] = time.thread_time()
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -65,6 +75,8 @@ def watched(cluster: LocalCluster) -> Iterator[dict[int, float]]:
     finally:
         end.set()
         thread.join()
+        found["actors"] = sum(actors.values())
+        found["nodes"] = sum(worked(pid) - then for pid, then in before.items())
 
 
 def timed(folder: Path, place: Path, *options: str) -> Run:
@@ -85,7 +97,13 @@ def compare(
             expected = (place / "out.de").read_bytes()
             with watched(cluster) as others:
                 driver = timed(folder, place, "--ray")
-            by_ray.append(Run(driver.clock, driver.processors + sum(others.values())))
+            here = driver.processors - others["looking"]
+            by_ray.append(Run(driver.clock, here + others["actors"] + others["nodes"]))
+            print(
+                f"  Ray's turn: {here:.1f} s of processors for the driver, {others['actors']:.1f} "
+                f"for actors, {others['nodes']:.1f} for nodes",
+                flush=True,
+            )
             assert (place / "out.de").read_bytes() == expected
     return alone, by_ray
 

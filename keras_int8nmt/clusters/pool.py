@@ -73,9 +73,10 @@ class PieceTranslations:
         answer = self._pool.wait_for(self._job)
         for each in answer.warnings:
             warnings.warn(each, stacklevel=2)
+        outcomes = answer.packed.outcomes()
         if progress is not None:
-            progress(len(answer.outcomes))
-        return answer.outcomes
+            progress(len(outcomes))
+        return outcomes
 
     def cancel(self) -> None:
         """Drops it; what an actor is at it ends."""

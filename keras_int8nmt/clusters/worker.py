@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+from keras_int8nmt.clusters.answers import PackedOutcomes
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.storage.card import fingerprint
 from keras_int8nmt.storage.folders import ModelFolderError
 from keras_int8nmt.translation.careful import CarefulTranslations
-from keras_int8nmt.translation.results import Translation
 from keras_int8nmt.translation.translator import Translator, load_translator
 
 
@@ -35,14 +34,9 @@ class Piece(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a piece.
+    """What became of the texts of a piece, and what is to be told of them."""
 
-    Attributes:
-        outcomes: Of each text its translation, the best alone, or why there is none.
-        warnings: What is to be told of them.
-    """
-
-    outcomes: list[Translation | str]
+    packed: PackedOutcomes
     warnings: list[str]
 
 
@@ -86,11 +80,5 @@ class NodeTranslator:
             careful = CarefulTranslations(
                 self._translator, piece.texts, lambda i: f"{piece.name}, line {numbers[i]},"
             )
-        outcomes = [_best(outcome) for outcome in careful.results()]
-        return Answer(outcomes, [str(each.message) for each in caught])
-
-
-def _best(outcome: Translation | str) -> Translation | str:
-    if isinstance(outcome, str):
-        return outcome
-    return replace(outcome, hypotheses=outcome.hypotheses[:1])
+        told = [str(each.message) for each in caught]
+        return Answer(PackedOutcomes.of(careful.results()), told)
