@@ -1,6 +1,7 @@
 # make demo   translate with the built-in model, INT8 beside float
 # make test   the tests, against the installed package
 # make bench  translation engines side by side; writes docs/benchmarks-translate.*, figures into benchmarks/results
+# make wheel  the wheel that is published, for Linux with glibc 2.28 and later, into dist
 # All use one .venv, made if missing.
 PYTHON ?= python3
 # What is installed: this folder, or a wheel made from it.
@@ -14,7 +15,7 @@ TEST_PROCESSES ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
 	-not -path '*/_native/*' -not -path '*/__pycache__/*')
 
-.PHONY: demo test bench lint native clean
+.PHONY: demo test bench lint wheel native clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-int8nmt demo
@@ -32,6 +33,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	git ls-files '*.cc' '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
+
+wheel:
+	PYTHON=$(PYTHON) scripts/build_wheel.sh
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -39,11 +39,18 @@ if(KERAS_INT8NMT_ONEDNN)
 
   if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE_DIR)
     set(ONEDNN_FOUND ON)
-    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libgomp.so.1
-                    OUTPUT_VARIABLE GOMP_LIBRARY OUTPUT_STRIP_TRAILING_WHITESPACE)
     set(GOMP_SONAME libgomp.so.1)
+    if(GOMP_LIBRARY)
+      # Another than the compiler's, under the name that others know it by.
+      get_filename_component(GOMP_SONAME ${GOMP_LIBRARY} NAME)
+      find_program(PATCHELF patchelf REQUIRED)
+    else()
+      execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libgomp.so.1
+                      OUTPUT_VARIABLE GOMP_LIBRARY OUTPUT_STRIP_TRAILING_WHITESPACE)
+    endif()
     if(NOT EXISTS "${GOMP_LIBRARY}")
-      message(FATAL_ERROR "oneDNN needs the GNU OpenMP runtime libgomp.so.1 (it comes with g++)")
+      message(FATAL_ERROR "oneDNN needs the GNU OpenMP runtime libgomp.so.1 (it comes with g++); "
+                          "there is no file \"${GOMP_LIBRARY}\"")
     endif()
   endif()
 endif()

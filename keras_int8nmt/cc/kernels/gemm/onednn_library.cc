@@ -10,6 +10,7 @@ namespace onednn {
 namespace {
 
 constexpr const char* kFile = "libdnnl.so.3";
+constexpr const char* kOpenMp = "libgomp.so.1";
 
 void* Open() {
   // Beside this library, where the build puts it; where the loader looks, for a program that links
@@ -19,6 +20,11 @@ void* Open() {
   if (dladdr(reinterpret_cast<void*>(&Library), &own) != 0 && own.dli_fname != nullptr) {
     beside = own.dli_fname;
     beside.resize(beside.rfind('/') + 1);
+  }
+  // Its OpenMP lies there as well, which the loader does not know: where the process has none yet,
+  // and the system perhaps neither.
+  if (dlopen(kOpenMp, RTLD_NOW | RTLD_NOLOAD) == nullptr) {
+    dlopen((beside + kOpenMp).c_str(), RTLD_NOW | RTLD_LOCAL);
   }
   std::string why;
   for (const std::string& path : {beside + kFile, std::string(kFile)}) {
