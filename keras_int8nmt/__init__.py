@@ -20,6 +20,8 @@ _HOMES = {
     "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
+    "load_plain_weights": "layers.plain_files",
+    "save_plain_weights": "layers.plain_files",
     "build_transformer": "models.build",
     "copy_weights": "models.build",
     "Transformer": "models.transformer",
@@ -109,6 +111,7 @@ __all__ = [
     "load_folder",
     "load_marian",
     "load_model",
+    "load_plain_weights",
     "load_saved_model",
     "load_translator",
     "measure_quality",
@@ -117,6 +120,7 @@ __all__ = [
     "quantize_model",
     "register_tokenizer",
     "save_folder",
+    "save_plain_weights",
     "simulate",
     "train_sentencepiece",
     "write_report",
@@ -149,6 +153,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.int8_gather import Int8Gather
     from keras_int8nmt.layers.model_state import simulate
     from keras_int8nmt.layers.model_training import finish_training, prepare_training
+    from keras_int8nmt.layers.plain_files import load_plain_weights, save_plain_weights
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
     from keras_int8nmt.layers.quant_dense import QuantDense

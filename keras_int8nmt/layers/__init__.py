@@ -32,6 +32,9 @@ _HOMES = {
     "FrozenGroupQueryAttention": "layers.inference.frozen_group_query_attention",
     "FrozenReversibleEmbedding": "layers.inference.frozen_reversible_embedding",
     "MixedAttention": "layers.inference.mixed_attention",
+    "WeightFileError": "layers.plain_files",
+    "load_plain_weights": "layers.plain_files",
+    "save_plain_weights": "layers.plain_files",
 }
 
 __all__ = [
@@ -55,6 +58,9 @@ __all__ = [
     "QuantEinsumDense",
     "QuantGroupQueryAttention",
     "QuantReversibleEmbedding",
+    "WeightFileError",
+    "load_plain_weights",
+    "save_plain_weights",
 ]
 
 if TYPE_CHECKING:
@@ -74,6 +80,11 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.inference.mixed_attention import MixedAttention
     from keras_int8nmt.layers.int8_gather import Int8Gather
     from keras_int8nmt.layers.observing.observer import Observer
+    from keras_int8nmt.layers.plain_files import (
+        WeightFileError,
+        load_plain_weights,
+        save_plain_weights,
+    )
     from keras_int8nmt.layers.quant_attention import QuantAttention
     from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
     from keras_int8nmt.layers.quant_dense import QuantDense

@@ -11,6 +11,7 @@ from keras import ops
 from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch
+from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
@@ -52,6 +53,10 @@ class Int8Gather(keras.layers.Embedding, QuantLayer):
             return
         super().build(input_shape)
         self.state.build()
+
+    def load_own_variables(self, store: Any) -> None:
+        require_weights(self, store)
+        super().load_own_variables(store)
 
     def call(self, inputs: Any) -> Any:
         rows = super().call(inputs)

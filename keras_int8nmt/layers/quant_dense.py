@@ -15,6 +15,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
@@ -55,6 +56,10 @@ class QuantDense(keras.layers.Dense, QuantLayer):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.input_observer.build(input_shape)
+
+    def load_own_variables(self, store: Any) -> None:
+        require_weights(self, store)
+        super().load_own_variables(store)
 
     def get_build_config(self) -> Any:
         return with_learned(super().get_build_config(), [self.input_observer])

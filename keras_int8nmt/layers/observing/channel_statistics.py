@@ -93,11 +93,8 @@ class ChannelStatistics(OwnState, keras.layers.Layer):
     def _array(variable: Any) -> np.ndarray:
         return np.array(ops.convert_to_numpy(variable))
 
-    def load_own_variables(self, store: Any) -> None:
-        if len(store.keys()) > 0:
-            super().load_own_variables(store)
-            return
-        # A file of a release without these statistics.
+    def as_new(self) -> None:
+        # Files of releases without these statistics have none either.
         for variable in self.state_variables():
             variable.assign(np.zeros(variable.shape, variable.dtype))
 

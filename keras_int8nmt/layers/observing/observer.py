@@ -199,6 +199,11 @@ class Observer(OwnState, keras.layers.Layer):
             raise NotCalibratedError([self.path or self.name])
         return params_of(*self.thresholds(), self.signed)
 
+    def as_new(self) -> None:
+        self.reset()
+        self.clear_thresholds()
+        self.set_switch(OFF)
+
     def reset(self) -> None:
         """Forgets what was seen; thresholds stay."""
         self.seen.reset()

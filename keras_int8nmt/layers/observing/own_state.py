@@ -10,10 +10,21 @@ class OwnState:
 
     Its variables are in `variables`, as those of Keras' seed generators are, and in saved files;
     they are not in `weights`, so that `get_weights`, `set_weights`, `count_params` and `summary` of
-    a Quant layer are those of its Keras parent.
+    a Quant layer are those of its Keras parent. A file of that parent has nothing for them: then
+    they are as in a layer that nobody has calibrated.
     """
 
     @property
     def weights(self) -> list[Any]:
         """None."""
         return []
+
+    def load_own_variables(self, store: Any) -> None:
+        if self.built and not store.keys():  # type: ignore[attr-defined]
+            self.as_new()
+        else:
+            super().load_own_variables(store)  # type: ignore[misc]
+
+    def as_new(self) -> None:
+        """Makes the variables what they were when they were built."""
+        raise NotImplementedError

@@ -33,3 +33,6 @@ class Switch(OwnState, keras.layers.Layer):
             autocast=False,
         )
         self.built = True
+
+    def as_new(self) -> None:
+        self.switch.assign(OFF)
