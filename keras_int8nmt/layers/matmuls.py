@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import ops
 
 from keras_int8nmt.layers.observing.fixed_scale import FixedScale
 from keras_int8nmt.layers.observing.observer import Observer
@@ -28,8 +29,11 @@ def array(variable: Any) -> np.ndarray:
 def view(variable: Any) -> np.ndarray:
     """The value of a Keras variable as NumPy, for reading alone.
 
-    Mostly it is no copy: that of a large table would be a third of a model.
+    Mostly it is no copy: that of a large table would be a third of a model. What is no variable is
+    a value already, such as a kernel with its LoRA update.
     """
+    if not hasattr(variable, "value"):
+        return ops.convert_to_numpy(variable)
     value = variable.value
     # TensorFlow's variables copy themselves into an array; the tensor that is read of one does not.
     read = getattr(value, "read_value", None)

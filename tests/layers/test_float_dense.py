@@ -54,7 +54,11 @@ def test_its_numbers_are_attributes():
     np.testing.assert_array_equal(layer.bias, np.zeros(5))
     assert (layer.precision, layer.output_params) == ("float32", None)
     assert layer.count_params() == 35
-    assert not layer.weights
+    assert [(w.name, w.shape, w.dtype) for w in layer.weights] == [
+        ("kernel", (6, 5), "float32"),
+        ("bias", (5,), "float32"),
+    ]
+    assert not layer.variables
 
 
 def test_codes_and_missing_or_wrong_weights_are_refused():

@@ -96,10 +96,6 @@ class AttentionCore:
             product.save(store, f"{group}_")
         self.output.save(store, _OUTPUT)
 
-    def count_params(self) -> int:
-        shapes = [p.shape for p in (*self.projections.values(), self.output)]
-        return sum(k * n + n for k, n in shapes)
-
     def project(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, Projected]:
         """The projection of each input, by name; one product per group and tensor."""
         done: dict[tuple[int, ProjectionGroup], tf.Tensor] = {}

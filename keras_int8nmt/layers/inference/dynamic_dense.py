@@ -89,10 +89,6 @@ class DynamicDense(FrozenLayer):
         """Its part of a `ModelSpec`."""
         return self.matmul.spec(packed, require_fused(self.activation))
 
-    def count_params(self) -> int:
-        rows, columns = self.matmul.shape
-        return rows * columns + columns
-
     def save_own_variables(self, store: Any) -> None:
         self.matmul.save(store)
 

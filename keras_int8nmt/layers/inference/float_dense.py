@@ -97,10 +97,6 @@ class FloatDense(FrozenLayer):
         activation = require_fused(self.activation)
         return self._require(self._matmul).spec(packed, self.output_params, activation)
 
-    def count_params(self) -> int:
-        rows, columns = self._require(self._matmul).shape
-        return rows * columns + columns
-
     def save_own_variables(self, store: Any) -> None:
         self._require(self._matmul).save(store)
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
-from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_dense
 from keras_int8nmt.runtime.model_spec import Part
 
 
@@ -61,7 +61,10 @@ class FloatEmbedding(FrozenLayer):
         return self.given(self.table)
 
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
-        return self.given(tf.gather(self.table, tf.cast(inputs, tf.int32)) * multiplier)
+        if isinstance(inputs, tf.RaggedTensor):
+            return inputs.with_flat_values(self.call(inputs.flat_values, multiplier))
+        ids = tf.cast(as_dense(inputs), tf.int32)
+        return self.given(tf.gather(self.table, ids) * multiplier)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
@@ -72,9 +75,6 @@ class FloatEmbedding(FrozenLayer):
     def spec(self) -> Part:
         """Its part of a `ModelSpec`."""
         return {"table": as_array(self.table)}
-
-    def count_params(self) -> int:
-        return self.input_dim * self.output_dim
 
     def save_own_variables(self, store: Any) -> None:
         store["table"] = self.table.numpy()

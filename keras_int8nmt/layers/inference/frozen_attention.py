@@ -177,9 +177,6 @@ class FrozenAttention(FrozenLayer):
 
     # ---- saving ----
 
-    def count_params(self) -> int:
-        return self.core.count_params()
-
     def save_own_variables(self, store: Any) -> None:
         self.core.save(store)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_int8nmt.errors import KerasInt8nmtError
 from keras_int8nmt.layers.inference.arrays import NotFiniteError
+from keras_int8nmt.layers.inference.frozen_array import FrozenArray
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import QuantParams
 
@@ -47,6 +49,7 @@ def _naming(load: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
 
     @wraps(load)
     def named(layer: Any, store: Any) -> None:
+        layer._listed = None
         try:
             load(layer, store)
         except NotFiniteError as error:
@@ -65,7 +68,8 @@ class FrozenLayer(keras.layers.Layer):
     Keras may compile a model with XLA, which knows no custom op, hence `supports_jit = False`. The
     arrays are constants and not variables, so that nobody can assign weights that the packed form
     would not follow; `save_own_variables` and `load_own_variables` of the subclasses carry them
-    through a saved model.
+    through a saved model. `weights` lists them as they are saved (`FrozenArray`), so that `summary`
+    and `count_params` tell of INT8 sizes; `variables` has none of them.
 
     The arithmetic is float32 and integers, whatever the dtype policy in force. A layer that is made
     of one with another policy (`dtype="mixed_bfloat16"`) reads and gives floats of its type, so
@@ -84,8 +88,40 @@ class FrozenLayer(keras.layers.Layer):
         super().__init__(trainable=False, **kwargs)
         self.supports_jit = False
         self.supports_masking = True
+        self._listed: tuple[FrozenArray, ...] | None = None
         # Nothing to make in `build`: the arrays come from `convert` or from a saved model.
         self.built = True
+
+    @property
+    def weights(self) -> list[Any]:
+        """Its arrays, and those of the layers in it; none before it has any."""
+        return [*self._own_arrays(), *super().weights]
+
+    def count_params(self) -> int:
+        """How many numbers it holds: weights, their scales and biases."""
+        return sum(math.prod(array.shape) for array in self.weights)
+
+    def _own_arrays(self) -> tuple[FrozenArray, ...]:
+        if self._listed is None:
+            try:
+                stored = self._stored()
+            except NoWeightsError:
+                return ()
+            path = self.path or self.name
+            self._listed = tuple(
+                FrozenArray(f"{path}/{name}", array, partial(self._read, name))
+                for name, array in stored.items()
+            )
+        return self._listed
+
+    def _read(self, name: str) -> np.ndarray:
+        return np.asarray(self._stored()[name])
+
+    def _stored(self) -> dict[str, Any]:
+        """What a saved model holds of it."""
+        store: dict[str, Any] = {}
+        self.save_own_variables(store)
+        return store
 
     @property
     def precisions(self) -> set[str]:
@@ -123,14 +159,24 @@ class FrozenLayer(keras.layers.Layer):
         if value is None:
             raise NoWeightsError(
                 f"Layer {self.path or self.name!r} ({type(self).__name__}) has no weights yet. "
-                "Converted layers get them from `convert(model)` or from a saved model."
+                "Converted layers get them from `convert(model)` or from a saved model; a clone, "
+                "or what `from_config` makes, has none: save and load the model to copy it."
             )
         return value
 
 
-def as_float32(x: tf.Tensor) -> tf.Tensor:
-    """`x` as the products read it, where a layer of another dtype policy gave it; codes as well."""
+def as_float32(x: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """`x` as the products read it, where a layer of another dtype policy gave it; codes as well.
+
+    A sparse one is made dense, as `QuantDense` does.
+    """
+    x = as_dense(x)
     return tf.cast(x, tf.float32) if x.dtype.is_floating else x
+
+
+def as_dense(x: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """`x`, with zeros where a sparse tensor says nothing."""
+    return tf.sparse.to_dense(x) if isinstance(x, tf.SparseTensor) else x
 
 
 def as_codes(x: tf.Tensor, params: QuantParams) -> tf.Tensor:

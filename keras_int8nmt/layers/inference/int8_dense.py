@@ -155,10 +155,6 @@ class Int8Dense(FrozenLayer):
         """Its part of a `ModelSpec`."""
         return self.matmul.spec(packed, self.input_params, self.output_params, self.fused)
 
-    def count_params(self) -> int:
-        rows, columns = self._require(self._matmul).shape
-        return rows * columns + columns
-
     def save_own_variables(self, store: Any) -> None:
         self._require(self._matmul).save(store)
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
-from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_dense
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import quantize_weights
 from keras_int8nmt.runtime.model_spec import Part
@@ -25,7 +25,8 @@ class Int8Embedding(FrozenLayer):
         mask_zero: As in `keras.layers.Embedding`.
 
     Call arguments:
-        inputs: Token ids, integer `[...]`, each in `[0, input_dim)`.
+        inputs: Token ids, integer `[...]`, each in `[0, input_dim)`; ragged or sparse ones as in
+            the parent (what a sparse one leaves out is id 0).
         multiplier: A factor for each value, such as sqrt(model_dim).
 
     Returns:
@@ -76,8 +77,10 @@ class Int8Embedding(FrozenLayer):
         return self.given(tf.cast(self.table, tf.float32) * self.inv_scales[:, tf.newaxis])
 
     def call(self, inputs: tf.Tensor, multiplier: float = 1.0) -> tf.Tensor:
+        if isinstance(inputs, tf.RaggedTensor):
+            return inputs.with_flat_values(self.call(inputs.flat_values, multiplier))
         table = self._require(self._table)
-        ids = tf.cast(inputs, tf.int32)
+        ids = tf.cast(as_dense(inputs), tf.int32)
         return self.given(ops.embedding_lookup(table, self._inv_scales, ids, multiplier=multiplier))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -89,9 +92,6 @@ class Int8Embedding(FrozenLayer):
     def spec(self) -> Part:
         """Its part of a `ModelSpec`."""
         return {"table": as_array(self.table), "inv_scales": as_array(self.inv_scales)}
-
-    def count_params(self) -> int:
-        return self.input_dim * (self.output_dim + 1)
 
     def save_own_variables(self, store: Any) -> None:
         store["table"] = self._require(self._table).numpy()

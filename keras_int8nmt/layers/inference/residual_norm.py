@@ -115,9 +115,6 @@ class ResidualNorm(FrozenLayer):
         """Likewise, where it begins a pre-norm stack."""
         return {"kind": "norm", **self.spec()}
 
-    def count_params(self) -> int:
-        return 2 * int(self._require(self._gamma).shape[0])
-
     def save_own_variables(self, store: Any) -> None:
         store["gamma"] = self._require(self._gamma).numpy()
         store["beta"] = self._beta.numpy()
