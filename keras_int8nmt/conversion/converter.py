@@ -9,6 +9,7 @@ import keras
 
 from keras_int8nmt import native
 from keras_int8nmt.conversion.errors import ConversionError
+from keras_int8nmt.conversion.float_products import with_float_products
 from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_products
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
@@ -59,7 +60,7 @@ def convert(
               mention becomes INT8.
             - A function from such a name to "int8" or "float32".
         sample: Optional inputs of one batch. With it the report tells the output SQNR of each
-            MatMul.
+            MatMul, and counts multiplications of models whose lengths vary.
         weight_bits: Bits of the weights. 8: codes in [-127, 127]. 7: in [-63, 63], which CPUs
             without VNNI multiply a little faster, since more products of them fit into 16 bits; the
             step is twice as large. None: what suits the back end at hand, see
@@ -87,6 +88,8 @@ def convert(
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
         INT8 or float and why, with thresholds, SQNR and clipped mass, and the bits of the weights.
+        Of a Sequential or Functional model also every other float product, in whatever layer,
+        operation or code of your own, and the share of multiplications in INT8.
 
     Raises:
         ConversionError: when a layer was not calibrated (its path is named) and `activations` is
@@ -135,16 +138,21 @@ def convert(
     else:
         raise ConversionError(f"convert() takes a Keras model; received a {type(model).__name__}.")
     if all(matmul.float_reason for matmul in matmuls):
+        reasons = few([f"{m.name}: {m.float_reason}" for m in matmuls])
         raise ConversionError(
             f"Model {model.name!r} has no layer to convert: give it to quantize_model(), build it "
             "with quant=True, or use QuantDense, QuantAttention and Int8Gather."
+            + (f" What it has stays float: {reasons}" if matmuls else "")
         )
     converted, rows = rebuild(model, assign(policy, matmuls, options))
     if sample is not None:
         if not observers(model):
             raise ConversionError("The output SQNR on a `sample` needs a model of quant=True.")
         rows = measure_output_sqnr(model, sample, products(model), rows, options)
-    converted.conversion_report = ConversionReport(rows, options.weight_bits)
+    report = ConversionReport(rows, options.weight_bits)
+    if not isinstance(model, Transformer):
+        report = with_float_products(report, converted, sample)
+    converted.conversion_report = report
     return converted
 
 

@@ -25,6 +25,8 @@ class MatMulRow:
         clipped_mass: Share of the input's calibration values outside the thresholds.
         output_sqnr_db: The same ratio for the product's output, measured when `convert` is given a
             sample; else None.
+        multiplications: For one batch entry; None where a length varies, and of the products of an
+            attention, which are counted together.
     """
 
     name: str
@@ -35,14 +37,39 @@ class MatMulRow:
     input_sqnr_db: float | None = None
     clipped_mass: float | None = None
     output_sqnr_db: float | None = None
+    multiplications: int | None = None
+
+
+@dataclass(frozen=True)
+class Multiplications:
+    """The multiplications of a converted model for one batch entry.
+
+    Attributes:
+        int8, float32: How many are in INT8 and in float, of the products that were counted.
+        uncounted: How many products were not, since a length varies or a loop runs them.
+    """
+
+    int8: int = 0
+    float32: int = 0
+    uncounted: int = 0
+
+    @property
+    def int8_share(self) -> float | None:
+        """Between 0 and 1; None where nothing was counted."""
+        counted = self.int8 + self.float32
+        return self.int8 / counted if counted else None
 
 
 @dataclass
 class ConversionReport:
-    """The rows of `convert`, in the order of the model, and how many bits weights have."""
+    """The rows of `convert`, in the order of the model, and how many bits weights have.
+
+    Of Sequential and Functional models `multiplications` tells how many are in INT8.
+    """
 
     rows: list[MatMulRow] = field(default_factory=list)
     weight_bits: int = 8
+    multiplications: Multiplications | None = None
 
     @property
     def precision(self) -> str:
@@ -52,7 +79,10 @@ class ConversionReport:
 
     def to_json(self) -> str:
         rows = [asdict(row) for row in self.rows]
-        return json.dumps({"weight_bits": self.weight_bits, "rows": rows}, indent=1)
+        content: dict[str, Any] = {"weight_bits": self.weight_bits, "rows": rows}
+        if self.multiplications is not None:
+            content["multiplications"] = asdict(self.multiplications)
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> ConversionReport:
@@ -63,7 +93,8 @@ class ConversionReport:
         known = {f.name for f in fields(MatMulRow)}
         rows = []
         for row in content["rows"]:
-            if not isinstance(row, dict) or set(row) != known:
+            # Reports of earlier releases count no multiplications.
+            if not isinstance(row, dict) or {*row, "multiplications"} != known:
                 found = sorted(row) if isinstance(row, dict) else row
                 raise ValueError(
                     f"A row of the report must have the keys {sorted(known)}; found {found}."
@@ -74,7 +105,7 @@ class ConversionReport:
         bits = content.get("weight_bits", 8)
         if bits not in (7, 8):
             raise ValueError(f'"weight_bits" of the report must be 7 or 8; found {bits!r}.')
-        return cls(rows, bits)
+        return cls(rows, bits, _multiplications(content.get("multiplications")))
 
     def to_text(self) -> str:
         """A plain table, one MatMul a line."""
@@ -93,7 +124,32 @@ class ConversionReport:
         ]
         int8 = sum(row.precision == "int8" for row in self.rows)
         summary = f"{int8} of {len(self.rows)} MatMuls in INT8, weights of {self.weight_bits} bits"
+        if self.multiplications is not None:
+            summary += _share_text(self.multiplications)
         return f"{format_table([head, *body])}\n{summary}"
+
+
+def _share_text(counted: Multiplications) -> str:
+    text = ""
+    if counted.int8_share is not None:
+        total = counted.int8 + counted.float32
+        text = f"; {100 * counted.int8_share:.1f} % of {total:,} multiplications a batch entry"
+    if counted.uncounted:
+        text += f"; {counted.uncounted} products not counted, since their lengths vary"
+    return text
+
+
+def _multiplications(content: Any) -> Multiplications | None:
+    if content is None:
+        return None
+    known = {f.name for f in fields(Multiplications)}
+    counts = isinstance(content, dict) and set(content) == known and content.values()
+    if not counts or any(type(count) is not int or count < 0 for count in counts):
+        raise ValueError(
+            f'"multiplications" of the report must have counts of {sorted(known)}; found '
+            f"{content!r}."
+        )
+    return Multiplications(**content)
 
 
 def _number(value: float | None, spec: str) -> str:
@@ -111,6 +167,7 @@ def _check_row(row: dict[str, Any]) -> None:
             row[name] is None or _is_number(row[name])
             for name in ("input_sqnr_db", "clipped_mass", "output_sqnr_db")
         )
+        and type(row.get("multiplications")) in (int, type(None))
     )
     if not right:
         raise ValueError(f"A row of the report has values of other types: {row}.")

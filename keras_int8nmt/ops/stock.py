@@ -117,6 +117,7 @@ def _scaled_sums(x: tf.Tensor, packed: tf.Tensor, scales: tf.Tensor, bias: tf.Te
             f"length of `scales`); it has {size} bytes, expected {_HEADER + 4 * k * n}."
         )
     weights = _unpacked(packed)
+    weights.set_shape((k, n))
     rows = tf.cast(tf.reshape(x, (-1, k)), tf.float32)
     acc = tf.zeros((tf.shape(rows)[0], n), tf.int32)
     for first in range(0, k, _EXACT_TERMS):

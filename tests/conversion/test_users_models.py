@@ -250,7 +250,9 @@ def test_products_inside_of_kept_layers_are_in_the_report(layer):
     model = keras.Model(a, QuantDense(3)(h))
     report = convert(model, activations="dynamic").conversion_report
     assert report.precision == "mixed"
-    assert [row.name for row in report.rows if row.precision == "float32"] == ["kept"]
+    floats = [row.name for row in report.rows if row.precision == "float32"]
+    assert floats
+    assert all(name.startswith("kept") for name in floats)
 
 
 def test_a_subclassed_model_in_a_graph_converts_with_its_own_call():
