@@ -228,6 +228,8 @@ def settle(
         >>> thresholds = settle(model, "percentile:99.9")
     """
     parse_mode(mode)
+    for _, observer in observers(model):
+        observer.gather()
     found = [(path, observer, observer.to_histogram()) for path, observer in observers(model)]
     wrong = []
     for path, observer, histogram in found:

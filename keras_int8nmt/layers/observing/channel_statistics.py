@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -75,6 +76,16 @@ class ChannelStatistics(OwnState, keras.layers.Layer):
         counted = ops.ones_like(x, dtype="bool") if mask is None else broadcast_mask(mask, x)
         rows = (-1, self.channels)
         return _add_rows(*state, ops.reshape(x, rows), ops.reshape(counted, rows))
+
+    def together(self, states: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
+        """The state of several, such as replicas, which counted different values."""
+        if self.channels is None:
+            return ()
+        counts, means, largest = (np.stack(parts) for parts in zip(*states, strict=True))
+        weights = counts.astype(np.float64)
+        total = weights.sum(axis=0)
+        mean = (means * weights).sum(axis=0) / np.maximum(total, 1)
+        return total.astype(np.int64), mean, largest.max(axis=0)
 
     @property
     def is_seen(self) -> bool:

@@ -208,6 +208,10 @@ class Observer(OwnState, keras.layers.Layer):
         """Forgets what was seen; thresholds stay."""
         self.seen.reset()
 
+    def gather(self) -> None:
+        """Puts together what the replicas of a TensorFlow strategy saw."""
+        self.seen.gather()
+
     def to_histogram(self) -> Histogram:
         """What was seen, as NumPy."""
         return self.seen.to_histogram()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,53 @@ class Seen:
 
     def to_histogram(self) -> Histogram:
         """The histogram, as NumPy."""
-        values = [np.asarray(variable.numpy()) for variable in self.variables[: len(NOTHING)]]
-        return Histogram(
-            counts=values[0].astype(np.int64),
-            exponent=int(values[1]),
-            minimum=float(values[2]),
-            maximum=float(values[3]),
-            nonfinite=int(values[4]),
+        return _histogram([variable.numpy() for variable in self.variables[: len(NOTHING)]])
+
+    def gather(self) -> None:
+        """Puts together what replicas saw.
+
+        Under a TensorFlow strategy each replica counts in a copy of its own of every variable, and
+        whoever reads the variable gets the first one: that has all of it afterwards.
+        """
+        copies = [_copies(variable) for variable in self.variables]
+        if len(copies[0]) == 1:
+            return
+        states = zip(*copies, strict=True)
+        by_replica = [[np.asarray(copy.numpy()) for copy in state] for state in states]
+        histogram = _histogram(by_replica[0])
+        for state in by_replica[1:]:
+            histogram = histogram.merge(_histogram(state))
+        channels = self.channels.together([state[len(NOTHING) :] for state in by_replica])
+        self.reset()
+        gathered: tuple[Any, ...] = (
+            histogram.counts,
+            histogram.exponent,
+            histogram.minimum,
+            histogram.maximum,
+            histogram.nonfinite,
+            *channels,
         )
+        for (first, *_), value in zip(copies, gathered, strict=True):
+            kind = first.dtype.as_numpy_dtype
+            whole = np.issubdtype(kind, np.integer)
+            kept = np.clip(value, None, np.iinfo(kind).max) if whole else value
+            first.assign(np.asarray(kept, kind))
+
+
+def _histogram(state: Sequence[Any]) -> Histogram:
+    counts, exponent, minimum, maximum, nonfinite = state[: len(NOTHING)]
+    return Histogram(
+        counts=np.asarray(counts).astype(np.int64),
+        exponent=int(exponent),
+        minimum=float(minimum),
+        maximum=float(maximum),
+        nonfinite=int(nonfinite),
+    )
+
+
+def _copies(variable: Any) -> Sequence[Any]:
+    """Those that the replicas of a TensorFlow strategy have of a variable; else itself."""
+    strategy = getattr(variable.value, "distribute_strategy", None)
+    if strategy is None:
+        return (variable,)
+    return list(strategy.experimental_local_results(variable.value))
