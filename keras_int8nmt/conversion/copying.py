@@ -73,14 +73,6 @@ def copy_weights(layer: Any, copy: Any) -> None:
     try:
         copy.set_weights(layer.get_weights())
     except ValueError as error:
-        found = (getattr(part, "quantization_mode", None) for part in layers_of(layer))
-        modes = {str(mode) for mode in found if mode is not None}
-        if modes:
-            raise ConversionError(
-                f"{_named(layer)} can't be copied: Keras' own {', '.join(sorted(modes))} "
-                "quantization has changed layers inside it. Convert the model before `quantize`: "
-                "INT8 is made of its float weights."
-            ) from error
         raise ConversionError(
             f"{_named(layer)} has other weights than one that is made from its configuration: "
             f"{_first_line(error)}"

@@ -154,7 +154,8 @@ def _path(layers: Layers) -> str:
     inside_model = True
     for layer in layers:
         own = str(getattr(layer, "path", None) or layer.name)
-        path = own if inside_model or own.startswith(f"{path}/") else f"{path}/{own}"
+        told = inside_model or isinstance(layer, FrozenLayer) or own.startswith(f"{path}/")
+        path = own if told else f"{path}/{own}"
         inside_model = isinstance(layer, keras.Model)
     return path
 
