@@ -43,7 +43,7 @@ class _Placed:
     @property
     def frozen(self) -> bool:
         """Whether a converter has told of it."""
-        return isinstance(self.layer, FrozenLayer)
+        return any(isinstance(layer, FrozenLayer) for layer in self.layers)
 
     @property
     def precision(self) -> str:
@@ -221,7 +221,9 @@ def _counted(rows: list[MatMulRow], frozen: list[_Placed]) -> list[MatMulRow]:
     """`rows` with the multiplications of frozen layers that are one MatMul."""
     counts: dict[str, list[int | None]] = defaultdict(list)
     for placed in frozen:
-        counts[_path(placed.layers)].append(placed.product.multiplications)
+        # A frozen layer may hold another.
+        outer = next(i for i, x in enumerate(placed.layers) if isinstance(x, FrozenLayer))
+        counts[_path(placed.layers[: outer + 1])].append(placed.product.multiplications)
     return [
         replace(row, multiplications=_sum(counts[row.name])) if row.name in counts else row
         for row in rows

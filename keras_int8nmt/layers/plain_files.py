@@ -108,7 +108,7 @@ def _names_of_parents() -> Iterator[None]:
         own = {layer_class: layer_class.__name__ for layer_class in _quant_classes(QuantLayer)}
         try:
             for layer_class in own:
-                layer_class.__name__ = _parent(layer_class).__name__
+                layer_class.__name__ = plain_name(layer_class)
             yield
         finally:
             for layer_class, name in own.items():
@@ -116,17 +116,25 @@ def _names_of_parents() -> Iterator[None]:
 
 
 def _quant_classes(base: type[Any]) -> Iterator[type[Any]]:
-    """The classes that are a Keras layer beside being a `QuantLayer`; not what is made of them."""
+    """The classes that stand for a Keras layer; not what users make of them."""
     each: type[Any]
     for each in base.__subclasses__():
-        if _parent(each) is not each:
+        if plain_name(each) != each.__name__:
             yield each
         yield from _quant_classes(each)
 
 
-def _parent(layer_class: type[Any]) -> type[Any]:
-    """The Keras layer that a Quant layer stands for; itself where its bases name none."""
+def plain_name(layer_class: type[Any]) -> str:
+    """The name of the layer that a Quant layer stands for.
+
+    It is that of the Keras layer among the bases, or `stands_for` of a class that imports none;
+    else the class's own.
+    """
+    told = vars(layer_class).get("stands_for")
+    if told is not None:
+        return str(told)
     for base in layer_class.__bases__:
-        if issubclass(base, keras.layers.Layer) and not issubclass(base, QuantLayer):
-            return layer_class if base is keras.layers.Layer else base
-    return layer_class
+        is_layer = issubclass(base, keras.layers.Layer) and base is not keras.layers.Layer
+        if is_layer and not issubclass(base, QuantLayer):
+            return base.__name__
+    return layer_class.__name__

@@ -54,6 +54,9 @@ class QuantCachedMultiHeadAttention(QuantAttention):
         (1, 1, 16)
     """
 
+    # In files of weights: see `load_plain_weights`.
+    stands_for = "CachedMultiHeadAttention"
+
     def call(  # type: ignore[override]
         self,
         query: Any,

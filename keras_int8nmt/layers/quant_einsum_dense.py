@@ -17,6 +17,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import Observer
+from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
@@ -67,6 +68,10 @@ class QuantEinsumDense(keras.layers.EinsumDense, QuantLayer):
         if not not_one_product(self.equation):
             shape = self.product.row_shape(input_shape)
         self.input_observer.build(shape)
+
+    def load_own_variables(self, store: Any) -> None:
+        require_weights(self, store)
+        super().load_own_variables(store)
 
     def get_build_config(self) -> Any:
         return with_learned(super().get_build_config(), [self.input_observer])

@@ -19,6 +19,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
 )
 from keras_int8nmt.layers.observing.observer import Observer
 from keras_int8nmt.layers.observing.switch import SIMULATING
+from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 if not hasattr(keras.layers, "ReversibleEmbedding"):
@@ -75,6 +76,10 @@ class QuantReversibleEmbedding(keras.layers.ReversibleEmbedding, QuantLayer):
             return
         super().build(input_shape)
         self.reverse_input.build((None, self.output_dim))
+
+    def load_own_variables(self, store: Any) -> None:
+        require_weights(self, store)
+        super().load_own_variables(store)
 
     def get_build_config(self) -> Any:
         return with_learned(super().get_build_config(), [self.reverse_input])

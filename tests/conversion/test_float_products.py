@@ -8,6 +8,7 @@ import pytest
 
 from keras_int8nmt import QuantAttention, QuantDense, convert
 from keras_int8nmt.conversion import ConversionReport
+from keras_int8nmt.layers import QuantEinsumDense
 from keras_int8nmt.ops.functions import stock_operations
 
 L = keras.layers
@@ -148,6 +149,13 @@ def test_lengths_that_vary_are_counted_with_a_sample_alone():
     assert fixed.multiplications.uncounted == 0
     other = convert(model_of_attention(6), activations="dynamic").conversion_report
     assert fixed.multiplications == other.multiplications
+
+
+def test_a_frozen_layer_that_holds_another_is_counted():
+    x = keras.Input((6, 8))
+    model = keras.Model(x, QuantEinsumDense("abc,cd->abd", (None, 10), name="last")(x))
+    (row,) = convert(model, activations="dynamic").conversion_report.rows
+    assert (row.name, row.precision, row.multiplications) == ("last", "int8", 6 * 80)
 
 
 def test_stock_operations_count_as_the_library_does():

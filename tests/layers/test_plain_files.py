@@ -11,10 +11,12 @@ from keras_int8nmt import (
     KerasInt8nmtError,
     QuantAttention,
     QuantDense,
+    layers,
     load_plain_weights,
     save_plain_weights,
 )
 from keras_int8nmt.layers.model_state import observers, set_state, settle
+from keras_int8nmt.layers.plain_files import plain_name
 
 X = np.random.default_rng(3).normal(size=(4, 8)).astype(np.float32)
 IDS = np.random.default_rng(4).integers(0, 9, (4, 5)).astype("int32")
@@ -155,6 +157,20 @@ def test_another_architecture_and_a_file_that_is_none_are_told_by_the_file(tmp_p
         "QuantAttention",
         "Int8Gather",
     ]
+
+
+def test_each_quant_layer_stands_for_one_that_keras_or_kerashub_has():
+    ours = {name for name in layers.__all__ if name.startswith("Quant")} | {"Int8Gather"}
+    names = {name: plain_name(getattr(layers, name)) for name in ours}
+    assert names["QuantCachedMultiHeadAttention"] == "CachedMultiHeadAttention"
+    # By their own names: `keras.layers.GroupQueryAttention` is another one.
+    keras_names = {getattr(value, "__name__", None) for value in vars(keras.layers).values()}
+    assert {name for name in names.values() if "Cached" not in name} <= keras_names
+
+    class MyDense(QuantDense):
+        pass
+
+    assert plain_name(MyDense) == "MyDense"
 
 
 def test_files_with_our_names_stay_as_they_are(tmp_path):

@@ -109,9 +109,6 @@ class FrozenEinsumDense(FrozenLayer):
     def precisions(self) -> set[str]:
         return self.dense.precisions
 
-    def count_params(self) -> int:
-        return int(self.dense.count_params()) + math.prod(self.bias_shape or (0,))
-
     def save_own_variables(self, store: Any) -> None:
         if self.bias_shape is not None:
             store["bias"] = self._require(self._bias).numpy()

@@ -209,10 +209,6 @@ class FrozenReversibleEmbedding(FrozenLayer):
     def precisions(self) -> set[str]:
         return {self.precision} if self.reverses else set()
 
-    def count_params(self) -> int:
-        columns = self.output_dim + (self.precision == "int8") + self.reverses
-        return self.input_dim * columns
-
     def save_own_variables(self, store: Any) -> None:
         store["table"] = self._require(self._table).numpy()
         for name, value in self._vectors.items():
