@@ -169,7 +169,6 @@ def test_an_unknown_name_is_an_attribute_error():
         (keras_int8nmt.QuantEinsumDense, keras.layers.EinsumDense),
         (keras_int8nmt.QuantAttention, keras.layers.MultiHeadAttention),
         (keras_int8nmt.QuantGroupQueryAttention, keras.layers.GroupQueryAttention),
-        (keras_int8nmt.QuantReversibleEmbedding, keras.layers.ReversibleEmbedding),
         (keras_int8nmt.Int8Gather, keras.layers.Embedding),
     ],
 )
@@ -182,8 +181,5 @@ def test_calls_have_the_signature_of_the_parent():
     assert_same_signature(keras_int8nmt.QuantDense.call, keras.layers.Dense.call)
     assert_same_signature(keras_int8nmt.QuantEinsumDense.call, keras.layers.EinsumDense.call)
     assert_same_signature(keras_int8nmt.Int8Gather.call, keras.layers.Embedding.call)
-    for ours, parent in (
-        (keras_int8nmt.QuantGroupQueryAttention, keras.layers.GroupQueryAttention),
-        (keras_int8nmt.QuantReversibleEmbedding, keras.layers.ReversibleEmbedding),
-    ):
-        assert_same_signature(ours.call, parent.call)
+    parent = keras.layers.GroupQueryAttention
+    assert_same_signature(keras_int8nmt.QuantGroupQueryAttention.call, parent.call)

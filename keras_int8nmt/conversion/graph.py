@@ -16,6 +16,8 @@ from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.conversion.table import converter_of, float_reasons
 from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import layers_of, observers, parts_of
+from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
 
@@ -120,8 +122,19 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
         return
     if hasattr(layer, "kernel"):
         yield layer, f"{type(layer).__name__} has no INT8 form"
+    elif _is_own_attention(layer):
+        yield layer, f"QK^T and AV are {type(layer).__name__}'s own code, in float"
     for part in parts_of(layer):
         yield from _layers_and_reasons(part, seen)
+
+
+def _is_own_attention(layer: keras.layers.Layer) -> bool:
+    """Whether a layer multiplies projections by code of its own, such as KerasHub's T5 attention.
+
+    Nobody can know what a `call` computes: it is one that is called so and holds its projections.
+    """
+    dense = {id(p) for p in parts_of(layer) if isinstance(p, (QuantDense, QuantEinsumDense))}
+    return "Attention" in type(layer).__name__ and len(dense) >= 3
 
 
 def _holds_quant_layers(layer: keras.layers.Layer) -> bool:

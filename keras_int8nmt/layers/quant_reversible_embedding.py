@@ -22,15 +22,12 @@ from keras_int8nmt.layers.observing.switch import SIMULATING
 from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
-if not hasattr(keras.layers, "ReversibleEmbedding"):
-    raise ImportError(
-        f"QuantReversibleEmbedding needs Keras 3.13 or later, which has ReversibleEmbedding; this "
-        f"is {keras.__version__}."
-    )
+# Keras 3.12 has none: the class is there and can't be made.
+_Parent: Any = getattr(keras.layers, "ReversibleEmbedding", keras.layers.Embedding)
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class QuantReversibleEmbedding(keras.layers.ReversibleEmbedding, QuantLayer):
+class QuantReversibleEmbedding(_Parent, QuantLayer):
     """A `keras.layers.ReversibleEmbedding` that can be calibrated, simulated and converted.
 
     Until told otherwise it computes what its Keras parent computes, and trains like it. Its
@@ -57,6 +54,11 @@ class QuantReversibleEmbedding(keras.layers.ReversibleEmbedding, QuantLayer):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if _Parent is keras.layers.Embedding:
+            raise ImportError(
+                "QuantReversibleEmbedding needs Keras 3.13 or later, which has a "
+                f"ReversibleEmbedding; this is {keras.__version__}."
+            )
         weights = kwargs.pop("weights", None)
         super().__init__(*args, **kwargs)
         self.reverse_input = Observer(name="reverse_input", optional=True)
@@ -68,7 +70,7 @@ class QuantReversibleEmbedding(keras.layers.ReversibleEmbedding, QuantLayer):
 
     # The arguments of the installed Keras, which differ from version to version.
     __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]
-        keras.layers.ReversibleEmbedding.__init__
+        _Parent.__init__
     )
 
     def build(self, input_shape: Any = None) -> None:

@@ -51,3 +51,27 @@ def test_each_is_replaced_calibrated_converted_and_reported(tmp_path):
         assert {"table/reverse", "up", "down", "attention/query"} <= set(rows)
         int8.save(tmp_path / "int8.keras")
         np.testing.assert_array_equal(keras.models.load_model(tmp_path / "int8.keras")(IDS), result)
+
+
+class RelativeAttention(keras.layers.Layer):
+    """As KerasHub's T5 attention: projections of Keras' own, products by its own code."""
+
+    def __init__(self):
+        super().__init__(name="relative")
+        self.projections = [keras.layers.Dense(8, name=name) for name in ("q", "k", "v", "out")]
+
+    def call(self, x):
+        q, k, v = (dense(x) for dense in self.projections[:3])
+        scores = keras.ops.softmax(keras.ops.matmul(q, keras.ops.swapaxes(k, 1, 2)) + 1.0)
+        return self.projections[3](keras.ops.matmul(scores, v))
+
+
+def test_products_by_the_own_code_of_an_attention_have_a_row():
+    x = RNG.normal(size=(2, 5, 8)).astype(np.float32)
+    symbol = keras.Input((5, 8))
+    model = keras.Model(symbol, RelativeAttention()(symbol))
+    report = convert(quantize_model(model), activations="dynamic").conversion_report
+    assert [row.precision for row in report.rows] == ["float32", *["int8"] * 4]
+    assert report.rows[0].name == "relative"
+    assert "RelativeAttention's own code" in report.rows[0].reason
+    np.testing.assert_allclose(quantize_model(model)(x), model(x), atol=1e-6)

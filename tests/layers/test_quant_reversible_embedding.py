@@ -14,7 +14,7 @@ from keras_int8nmt.layers.model_state import set_state, settle
 from keras_int8nmt.quantization import dequantize, quantize, quantize_weights
 
 if not hasattr(keras.layers, "ReversibleEmbedding"):
-    pytest.skip(f"Keras {keras.__version__} has no it", allow_module_level=True)
+    pytest.skip("Keras has no ReversibleEmbedding before 3.13", allow_module_level=True)
 
 from keras_int8nmt.layers.inference.frozen_reversible_embedding import FrozenReversibleEmbedding
 from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
