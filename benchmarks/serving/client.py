@@ -25,9 +25,13 @@ class Exchange(asyncio.Protocol):
 
     def ask(self, message: bytes) -> asyncio.Future[tuple[int, bytes]]:
         """Sends a request; gives the status and the body of the answer."""
-        self._answer = asyncio.get_running_loop().create_future()
+        answer = self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(message)
-        return self._answer
+        # It may be there already, where the server did not wait for all of the request.
+        self.data_received(b"")
+        if not answer.done() and self.transport.is_closing():
+            self.connection_lost(None)
+        return answer
 
     def data_received(self, data: bytes) -> None:
         self._rest += data

@@ -1,6 +1,6 @@
 """Measures the service; one command for all of `docs/serving.md`.
 
-    python benchmarks/serving/run.py --docs docs                  # half an hour with the soak
+    python benchmarks/serving/run.py --docs docs                  # 40 minutes with the soak
     python benchmarks/serving/run.py --model tiny --seconds 3 --soak 0 --docs /tmp/docs
 
 Needs the extras `serve` and `bench`. Client and server share the machine's cores. For each model:

@@ -137,8 +137,12 @@ def _run(
         await server.serve(sockets=[listening])
 
     try:
-        with suppress(KeyboardInterrupt):
-            asyncio.run(serving())
+        # uvloop's, where it is installed.
+        with (
+            suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        ):
+            runner.run(serving())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
