@@ -103,6 +103,8 @@ class Endpoints:
             "/translate/stream": self.stream,
             "/translate_file": self.translate_file,
             "/detect": self.detect,
+            # As some of LibreTranslate's clients ask, such as Argos Translate's.
+            "/languages": self.languages,
         }
         gets: dict[str, Handler] = {
             "/languages": self.languages,
@@ -115,10 +117,11 @@ class Endpoints:
             "/": self.page,
             "/page/{name}": self.page,
         }
-        return [
-            *(Route(path, handler, methods=["POST"]) for path, handler in posts.items()),
-            *(Route(path, handler, methods=["GET"]) for path, handler in gets.items()),
-        ]
+        found = []
+        for path in {**posts, **gets}:
+            methods = [name for name, of in (("POST", posts), ("GET", gets)) if path in of]
+            found.append(Route(path, posts.get(path) or gets[path], methods=methods))
+        return found
 
     # ---- what translates
 

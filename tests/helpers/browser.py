@@ -23,14 +23,13 @@ class Browser:
     Args:
         folder: For its profile.
         size: Of the page, in pixels.
-        dark: Whether its user prefers dark colours.
 
     Attributes:
         requests: Addresses that the page has asked for.
         complaints: What its console said, and errors that no script caught.
     """
 
-    def __init__(self, folder: Path, size: tuple[int, int] = (1000, 800), dark: bool = False):
+    def __init__(self, folder: Path, size: tuple[int, int] = (1000, 800)) -> None:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self._count, self._rest = 0, b""
@@ -59,8 +58,14 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
+
+    def clear(self, dark: bool = False) -> None:
+        """An empty page, of a user who prefers dark colours or light ones; nothing was said."""
+        self.open("about:blank")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        self.requests.clear()
+        self.complaints.clear()
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Calls a method of the protocol."""

@@ -142,6 +142,7 @@ def test_languages_and_settings_say_what_can_be_translated(client):
         {"code": "de", "name": "German", "targets": ["fr"]},
         {"code": "en", "name": "English", "targets": ["de", "fr"]},
     ]
+    assert client.post("/languages", data={}).json() == client.get("/languages").json()
     settings = client.get("/frontend/settings").json()
     assert settings["language"]["target"] == {"code": "de", "name": "German"}
     assert {"source": "en", "target": "de", "precision": "float32"} in settings["models"]

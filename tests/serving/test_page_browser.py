@@ -25,11 +25,17 @@ def url(folders):
         yield service.url
 
 
-@pytest.fixture
-def browser(tmp_path):
-    browser = Browser(tmp_path)
+@pytest.fixture(scope="module")
+def one_browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("browser"))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def browser(one_browser):
+    one_browser.clear()
+    return one_browser
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +127,14 @@ def test_a_refusal_is_shown(browser, url):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_picture_shows_the_page(url, tmp_path, dark):
+def test_the_picture_shows_the_page(browser, url, tmp_path, dark):
     image = pytest.importorskip("matplotlib.image")
-    browser = Browser(tmp_path, dark=dark)
-    try:
-        browser.open(f"{url}/#en/de/It%20rains.%20Where%20is%20the%20station%3F")
-        translated(browser, "It rains. Where is the station?")
-        # pytest keeps the folders of the last three runs.
-        picture = tmp_path / f"page-{'dark' if dark else 'light'}.png"
-        browser.picture(picture)
-    finally:
-        browser.close()
+    browser.clear(dark=dark)
+    browser.open(f"{url}/#en/de/It%20rains.%20Where%20is%20the%20station%3F")
+    translated(browser, "It rains. Where is the station?")
+    # pytest keeps the folders of the last three runs.
+    picture = tmp_path / f"page-{'dark' if dark else 'light'}.png"
+    browser.picture(picture)
     pixels = image.imread(picture)[..., :3]
     assert pixels.shape[:2] == (800, 1000)
     background = pixels[-1, 0].mean()
