@@ -169,9 +169,6 @@ class Service:
                 413,
                 f"{sentences} sentences were sent; at most {self.settings.sentences} are taken.",
             )
-        for source in sources:
-            for number, sentence in enumerate(source.passage.sentences, 1):
-                source.way[0].check(sentence, f"Sentence {number}")
         return sources
 
     def _source(self, text: str, query: Query) -> Source:
@@ -187,7 +184,10 @@ class Service:
         if not way:
             return Source(Passage([text] if text else []), [], detected)
         cut = html_passage if query.format == "html" else plain_passage
-        return Source(cut(text, language), way, detected)
+        passage = cut(text, language)
+        for number, sentence in enumerate(passage.sentences, 1):
+            way[0].check(sentence, f"Sentence {number}")
+        return Source(passage, way, detected)
 
     def _first_source(self, target: str) -> str:
         return next(
