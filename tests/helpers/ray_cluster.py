@@ -44,7 +44,13 @@ class LocalCluster:
         self._cluster.shutdown()
 
     def _add(self) -> Any:
-        return self._cluster.add_node(num_cpus=self._cores, object_store_memory=100 << 20)
+        for left in (2, 1, 0):
+            try:
+                return self._cluster.add_node(num_cpus=self._cores, object_store_memory=100 << 20)
+            except Exception:  # Ray's plain one where a node is not there within 30 s
+                if not left:
+                    raise
+        raise AssertionError
 
     def replace_node(self, chance: random.Random) -> None:
         """A node dies with all that runs there, and another one joins."""
