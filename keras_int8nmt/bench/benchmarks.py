@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_int8nmt.bench.accuracy.options import checked_options as accuracy_options
+from keras_int8nmt.bench.any_keras.cases import checked_options as keras_options
 from keras_int8nmt.bench.translation.options import checked_options
 
 _HERE = "keras_int8nmt.bench"
@@ -46,6 +47,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         _HERE + ".translation.run:run_translate",
         ("full", "docs", "cases", "engines", "state", "isa"),
         checked_options,
+    ),
+    "keras": Benchmark(
+        _HERE + ".any_keras.run:run_keras", ("docs", "cases", "engines"), keras_options
     ),
     "startup": Benchmark(_HERE + ".startup.run:run_startup", ("docs",)),
     "profile": Benchmark(_HERE + ".profile:run_profile"),

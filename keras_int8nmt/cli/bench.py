@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--docs",
         metavar="DIR",
-        help="of translate, corpus and accuracy: write tables, JSON and a plot there",
+        help="of translate, keras, startup, corpus and accuracy: write tables, JSON, plots there",
     )
     parser.add_argument(
         "--state",
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_accuracy(parser.add_argument_group("of accuracy alone"))
     _add_corpus(parser.add_argument_group("of corpus alone"))
-    _add_translate(parser.add_argument_group("of translate alone"))
+    _add_translate(parser.add_argument_group("of translate, and the first two of keras"))
 
 
 def _add_accuracy(group: argparse._ArgumentGroup) -> None:
@@ -79,16 +79,16 @@ def _add_corpus(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_translate(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--full", action="store_true", help="all cases and engines; goes on where it stopped"
-    )
     _add_repeated(
         group,
         "cases",
         "CASE",
-        "only this one, such as 'base beam4 b32 s2 27tok'; may be repeated",
+        "only this one, such as 'base beam4 b32 s2 27tok', or of keras 'bert'; may be repeated",
     )
     _add_repeated(group, "engines", "ENGINE", "only this one; likewise")
+    group.add_argument(
+        "--full", action="store_true", help="all cases and engines; goes on where it stopped"
+    )
     group.add_argument(
         "--isa",
         metavar="SET",

@@ -1,0 +1,1 @@
+"""`bench keras`: models as people write them, through `quantize_model` and `convert`, unchanged."""

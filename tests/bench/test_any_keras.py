@@ -1,0 +1,105 @@
+"""`bench keras`: models as people write them, through quantize_model and convert."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_int8nmt import cli
+from keras_int8nmt.bench.any_keras import engines, report, run
+from keras_int8nmt.bench.any_keras.cases import CASES, NANO, Case
+from keras_int8nmt.bench.any_keras.worker import relative_error
+
+
+def test_a_model_goes_all_the_way_and_the_page_is_written(tmp_path, capsys):
+    page, figures = tmp_path / "docs", tmp_path / "a.json"
+    command = ["bench", "keras", "--case", "nano-mlp", "--engine", "keras", "--engine"]
+    command += ["keras-int8", "--docs", str(page), "--json", str(figures)]
+    assert cli.main(command) == 0
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    model = found["models"]["nano-mlp"]["threads"]["1"]
+    assert model["products"]["int8"] == 3
+    assert model["products"]["float32"] == 0
+    assert 0 < model["errors"]["ours"] < 0.05
+    assert model["errors"]["keras"] == 0
+    assert set(model["seconds"]["1"]) == {"ours", "keras", "keras-int8"}
+    assert [(row["name"], row["case"]) for row in found["rows"]] == [
+        ("multiplications in INT8", "nano-mlp"),
+        ("relative error vs keras-int8", "nano-mlp"),
+        ("call vs keras", "nano-mlp b1 t1"),
+        ("call vs keras-int8", "nano-mlp b1 t1"),
+    ]
+    assert "3 of 3 products in INT8" in capsys.readouterr().out
+    written = (page / f"{report.NAME}.md").read_text(encoding="utf-8")
+    assert "| nano-mlp | 3 / 0 |" in written
+    assert "bench keras: end" in written
+
+
+def test_what_cannot_be_measured_is_a_row_with_the_reason(tmp_path, monkeypatch):
+    absent = Case("nowhere:make", threads=(1,), package="no_such_package")
+    failing = Case("nowhere:make", threads=(1, 512))
+    monkeypatch.setitem(CASES, "absent", absent)
+    monkeypatch.setitem(CASES, "failing", failing)
+    monkeypatch.setattr(run, "_measured", lambda request: {"failed": "ValueError: no"})
+    found = run.run_keras(cases=["absent", "failing"], docs=str(tmp_path))
+    assert [row["reason"] for row in found["rows"]] == [
+        "no_such_package is not installed",
+        "ValueError: no",
+        found["rows"][2]["reason"],
+    ]
+    assert found["rows"][2]["reason"].startswith("more threads than cores")
+    assert "no_such_package is not installed" in (tmp_path / f"{report.NAME}.md").read_text()
+
+
+def test_models_and_engines_that_are_not_known_are_named(capsys):
+    assert cli.main(["bench", "keras", "--case", "nonsense"]) == 2
+    assert "There is no model 'nonsense'; choose of mlp" in capsys.readouterr().err
+    assert cli.main(["bench", "keras", "--engine", "nonsense"]) == 2
+    assert "There is no engine 'nonsense'; choose of keras" in capsys.readouterr().err
+
+
+def test_an_engine_of_a_library_that_is_not_installed_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    setting = engines.Setting(NANO["nano-mlp"].make, None, 1, tmp_path)
+    with pytest.raises(
+        engines.MissingError, match="onnxruntime and onnx and tf2onnx not installed"
+    ):
+        engines.PEERS["onnxruntime-int8"](setting)
+
+
+def test_the_error_is_relative_to_what_is_right_over_all_outputs():
+    right = {"a": np.full((2, 3), 2.0), "b": np.full(6, 2.0)}
+    found = {"a": np.full((2, 3), 2.0), "b": np.full(6, 2.2)}
+    assert relative_error(found, right) == pytest.approx(0.1 / np.sqrt(2))
+
+
+@pytest.mark.parametrize("negated", [True, False])
+def test_an_erfc_that_onnx_lacks_is_written_as_erf(negated):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    from keras_int8nmt.bench.any_keras.onnx_export import with_erf
+
+    nodes = [helper.make_node("Neg" if negated else "Abs", ["x"], ["n"], "n")]
+    nodes.append(helper.make_node("Mul", ["n", "c"], ["z"], "z"))
+    nodes.append(helper.make_node("Erfc", ["z"], ["y"], "erfc"))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "gelu",
+        [value("x", TensorProto.FLOAT, [3])],
+        [value("y", TensorProto.FLOAT, [3])],
+        [helper.make_tensor("c", TensorProto.FLOAT, [], [0.7])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])
+    assert with_erf(model) == 1
+    onnx.checker.check_model(model)
+    x = np.array([-1.0, 0.0, 2.0], np.float32)
+    from math import erfc
+
+    expected = [erfc(0.7 * (-v if negated else abs(v))) for v in x]
+    (found,) = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
