@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch
 from keras_int8nmt.layers.plain_files import require_weights
@@ -63,7 +63,7 @@ class Int8Gather(keras.layers.Embedding, QuantLayer):
         # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
         values = getattr(rows, "flat_values", rows)
         simulating = ops.equal(self.state.switch.value, SIMULATING)
-        values = when(simulating, lambda: fake_quantize_rows(values), values)
+        values = apply_if(simulating, fake_quantize_rows, values, straight_through=True)
         return rows.with_flat_values(values) if hasattr(rows, "flat_values") else values
 
     def set_switch(self, value: int) -> None:

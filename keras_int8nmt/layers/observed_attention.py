@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_int8nmt.layers.attention_math import attention_probabilities, project
 from keras_int8nmt.layers.matmuls import MatMul, attention_matmuls
-from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
 from keras_int8nmt.layers.observing.fixed_scale import FixedScale
 from keras_int8nmt.layers.observing.learned_threshold import (
@@ -180,16 +180,10 @@ class ObservedAttention(QuantLayer):
         scale = 1.0 / math.sqrt(self.key_dim)
         probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
         self.probabilities.show(probabilities)
-
-        def simulated() -> Any:
-            p = probabilities
-            if mask is not None:
-                # A row with no allowed key: all keys alike in the parent, none in INT8.
-                p = ops.where(ops.any(mask, axis=-1, keepdims=True), p, 0.0)
-            return fake_quantize_probabilities(p)
-
         simulating = ops.equal(self.query_input.switch.value, SIMULATING)
-        probabilities = ops.cast(when(simulating, simulated, probabilities), values.dtype)
+        masks = () if mask is None else (mask,)
+        probabilities = apply_if(simulating, fake_quantize_probabilities, probabilities, *masks)
+        probabilities = ops.cast(probabilities, values.dtype)
         if self.probability_dropout is not None:
             probabilities = self.probability_dropout(probabilities, training=training)
         return ops.einsum("bnts,bsnh->btnh", probabilities, values)

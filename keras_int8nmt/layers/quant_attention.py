@@ -83,6 +83,9 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
             for name in ("use_gate", "sliding_window", "flash_attention")
             if given.get(name)
         ]
+        if type(self)._compute_attention is not QuantAttention._compute_attention:
+            # Where Keras documents that a subclass may compute in another way.
+            self._static_reasons.append("a _compute_attention of its own is computed in float")
         if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
             self._static_reasons.append("flash_attention is computed in float")
         self.add_observers(self.seed, self.dtype_policy)
@@ -166,7 +169,7 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
                 use_causal_mask=use_causal_mask,
             )
         carried = take_masks(query, value, key)
-        # The masks over the new keys and over the queries, made only where something observes.
+        # The masks over the new keys and over the queries, made where something may observe.
         new_keys = partial(
             known_keys, None if cache is not None else attention_mask, value_mask, key_mask, value
         )

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_int8nmt.layers.keras_masks import take_masks, with_mask
 from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array
-from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
@@ -115,7 +115,7 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
         # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
         values = getattr(rows, "flat_values", rows)
         simulating = ops.equal(self.reverse_input.switch.value, SIMULATING)
-        values = when(simulating, lambda: fake_quantize_rows(values), values)
+        values = apply_if(simulating, fake_quantize_rows, values, straight_through=True)
         rows = rows.with_flat_values(values) if hasattr(rows, "flat_values") else values
         return with_mask(rows, mask)
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_int8nmt.layers.int8_gather import Int8Gather
-from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
 from keras_int8nmt.layers.observing.observer import Observer
@@ -213,7 +212,7 @@ class Transformer(keras.Model):
         if self.output_observer is not None:
             x = self.output_observer.watch(x, mask)
             simulating = ops.equal(self.output_observer.switch.value, SIMULATING)
-            table = when(simulating, partial(fake_quantize_rows, table), table)
+            table = apply_if(simulating, fake_quantize_rows, table, straight_through=True)
         # Not `matmul` with a transpose, which would copy the table at each step.
         logits = ops.cast(ops.einsum("btc,vc->btv", x, ops.cast(table, x.dtype)), "float32")
         if self.output_bias is not None:

@@ -70,12 +70,7 @@ class ChannelStatistics(OwnState, keras.layers.Layer):
             x: Values `[..., c]`, or with as many last axes as `axes`, any float dtype.
             mask: None, or a bool mask over the leading axes of `x`; false positions count nothing.
         """
-        if self.channels is None:
-            return ()
-        x = ops.cast(ops.stop_gradient(x), "float32")
-        counted = ops.ones_like(x, dtype="bool") if mask is None else broadcast_mask(mask, x)
-        rows = (-1, self.channels)
-        return _add_rows(*state, ops.reshape(x, rows), ops.reshape(counted, rows))
+        return add_channels(state, x, mask, self.channels)
 
     def together(self, states: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
         """The state of several, such as replicas, which counted different values."""
@@ -111,6 +106,16 @@ class ChannelStatistics(OwnState, keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axes": self.axes}
+
+
+def add_channels(state: State, x: Any, mask: Any, channels: int | None) -> State:
+    """What `ChannelStatistics.add` gives, of `channels` channels; nothing where that is None."""
+    if channels is None:
+        return ()
+    x = ops.cast(ops.stop_gradient(x), "float32")
+    counted = ops.ones_like(x, dtype="bool") if mask is None else broadcast_mask(mask, x)
+    rows = (-1, channels)
+    return _add_rows(*state, ops.reshape(x, rows), ops.reshape(counted, rows))
 
 
 @traced_once(

@@ -7,11 +7,12 @@ where something was.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops
 
-from keras_int8nmt.layers.observing.branches import traced_once
+from keras_int8nmt.layers.observing.branches import apply_if, traced_once
 
 WEIGHT_LEVELS = 127.0
 PROBABILITY_SCALE = 255.0
@@ -27,6 +28,7 @@ def straight_through(value: Any, x: Any) -> Any:
 
 @traced_once(((None,), "float32"), ((4,), "float32"))
 def _fake_quantize(x: Any, quantizer: Any) -> Any:
+    quantizer = ops.stop_gradient(quantizer)
     scale, zero_point, lowest, highest = (quantizer[i] for i in range(4))
     inv_scale = 1.0 / scale
     codes = ops.clip(ops.round(x * scale) + zero_point, lowest, highest)
@@ -35,13 +37,16 @@ def _fake_quantize(x: Any, quantizer: Any) -> Any:
     return straight_through(values, clipped)
 
 
-def fake_quantize(x: Any, quantizer: Any) -> Any:
+def fake_quantize(x: Any, quantizer: Any, *stand_ins: Any) -> Any:
     """`x` as its codes stand for it.
 
     Args:
         x: Float tensor.
         quantizer: float32 `[4]`: scale (it multiplies), zero point, lowest and highest code.
+        *stand_ins: More of them; each serves where those before it are NaN.
     """
+    for other in stand_ins:
+        quantizer = ops.where(ops.isnan(quantizer), other, quantizer)
     values = _fake_quantize(ops.reshape(ops.cast(x, "float32"), (-1,)), quantizer)
     return ops.cast(ops.reshape(values, ops.shape(x)), x.dtype)
 
@@ -54,29 +59,41 @@ def _fake_quantize_columns(weights: Any) -> Any:
     return straight_through(codes * (1.0 / scale), weights)
 
 
-def fake_quantize_weights(weights: Any, summed: int = 1) -> Any:
-    """Weights as int8 with one scale per output channel stands for them.
+def fake_quantize_columns(columns: Any) -> Any:
+    """A matrix `[k, n]` as int8 with one scale per column stands for it."""
+    return ops.cast(_fake_quantize_columns(ops.cast(columns, "float32")), columns.dtype)
+
+
+def fake_quantize_weights_if(condition: Any, weights: Any, summed: int = 1) -> Any:
+    """Where `condition` holds, weights as int8 with one scale per output channel stands for them.
 
     Args:
+        condition: Bool scalar.
         weights: Float tensor of known shape.
         summed: How many leading axes the product sums over; the others are output channels.
     """
     shape = tuple(weights.shape)
-    rows = 1
-    for size in shape[:summed]:
-        rows *= size
-    columns = ops.reshape(ops.cast(weights, "float32"), (rows, -1))
-    return ops.cast(ops.reshape(_fake_quantize_columns(columns), shape), weights.dtype)
+    columns = ops.reshape(weights, (math.prod(shape[:summed]), -1))
+    quantized = apply_if(condition, fake_quantize_columns, columns, straight_through=True)
+    return ops.reshape(quantized, shape)
 
 
 def fake_quantize_rows(rows: Any) -> Any:
-    """Like `fake_quantize_weights`, with one scale for each vector along the last axis."""
+    """Like `fake_quantize_columns`, with one scale for each vector along the last axis."""
     flat = ops.reshape(ops.cast(rows, "float32"), (-1, rows.shape[-1]))
     values = ops.transpose(_fake_quantize_columns(ops.transpose(flat)))
     return ops.cast(ops.reshape(values, ops.shape(rows)), rows.dtype)
 
 
-def fake_quantize_probabilities(probabilities: Any) -> Any:
-    """float32 softmax output as uint8 with the fixed scale 255."""
+def fake_quantize_probabilities(probabilities: Any, mask: Any = None) -> Any:
+    """float32 softmax output as uint8 with the fixed scale 255.
+
+    Args:
+        probabilities: float32 `[b, n, t, s]`.
+        mask: None or bool that broadcasts against it. In a row with no allowed key all keys are
+            alike in float; none counts in INT8.
+    """
+    if mask is not None:
+        probabilities = ops.where(ops.any(mask, axis=-1, keepdims=True), probabilities, 0.0)
     values = ops.round(probabilities * PROBABILITY_SCALE) * (1.0 / PROBABILITY_SCALE)
     return straight_through(values, probabilities)

@@ -143,6 +143,7 @@ def _rule(observer: Calibrated) -> tuple[Any, Any]:
 
 @traced_once(((None,), "float32"), ((4,), "float32"), ((2,), "float32"))
 def _fake_quantize(x: Any, quantizer: Any, bounds: Any) -> Any:
+    quantizer = ops.stop_gradient(quantizer)
     scale, zero_point, lowest, highest = (quantizer[i] for i in range(4))
     exact = ops.stop_gradient(x) * scale
     nearest = ops.round(exact)
@@ -155,19 +156,24 @@ def _fake_quantize(x: Any, quantizer: Any, bounds: Any) -> Any:
     return straight_through(values, ops.where(ops.less(codes, lowest), bounds[0], above))
 
 
-def fake_quantize_learned(x: Any, observers: Sequence[Calibrated]) -> Any:
-    """`x` as its codes stand for it, with gradients for the thresholds.
-
-    Args:
-        x: Float tensor.
-        observers: The observer of `x`, and those whose thresholds serve while it has none.
-    """
+def learned_numbers(observers: Sequence[Calibrated]) -> tuple[Any, Any]:
+    """`(quantizer [4], thresholds [2])` of the first observer that has any."""
     quantizer, bounds = _rule(observers[0])
     for other in observers[1:]:
         missing = ops.isnan(quantizer[0])
         other_quantizer, other_bounds = _rule(other)
         quantizer = ops.where(missing, other_quantizer, quantizer)
         bounds = ops.where(missing, other_bounds, bounds)
+    return quantizer, bounds
+
+
+def fake_quantize_learned(x: Any, quantizer: Any, bounds: Any) -> Any:
+    """`x` as its codes stand for it, with gradients for the thresholds.
+
+    Args:
+        x: Float tensor.
+        quantizer, bounds: As `learned_numbers` gives them.
+    """
     values = _fake_quantize(ops.reshape(ops.cast(x, "float32"), (-1,)), quantizer, bounds)
     return ops.cast(ops.reshape(values, ops.shape(x)), x.dtype)
 

@@ -9,11 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.observing.branches import when
 from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
 from keras_int8nmt.layers.observing.code_range import params_of, quantizer_numbers
-from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights
-from keras_int8nmt.layers.observing.learned_threshold import LearnedThreshold, fake_quantize_learned
+from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights_if
+from keras_int8nmt.layers.observing.learned_threshold import (
+    LearnedThreshold,
+    fake_quantize_learned,
+    learned_numbers,
+)
 from keras_int8nmt.layers.observing.own_state import OwnState
 from keras_int8nmt.layers.observing.seen import NOTHING, Seen
 from keras_int8nmt.layers.observing.switch import OFF, SIMULATING
@@ -113,8 +116,8 @@ class Observer(OwnState, keras.layers.Layer):
 
         Args:
             x: Float tensor.
-            mask: As in the call, or a function that makes the mask; it is called in the observing
-                branch only, so that a mask that nothing else needs costs nothing.
+            mask: As in the call, or a function that makes the mask, called where something may
+                observe: eagerly only while it does.
             stand_ins: Observers whose thresholds serve, in this order, while this one has none.
         """
         if self.tap is not None:
@@ -125,7 +128,7 @@ class Observer(OwnState, keras.layers.Layer):
             x,
             self.seen,
             lambda: mask() if callable(mask) else mask,
-            lambda: self.fake_quantize(x, stand_ins),
+            *self._rule(stand_ins),
         )
 
     def observe(self, x: Any, mask: Any = None) -> None:
@@ -136,12 +139,15 @@ class Observer(OwnState, keras.layers.Layer):
 
     def fake_quantize(self, x: Any, stand_ins: tuple[Observer, ...] = ()) -> Any:
         """`x` as its codes stand for it, whatever the switch says; straight-through gradients."""
-        if any(observer.learned.active for observer in (self, *stand_ins)):
-            return fake_quantize_learned(x, (self, *stand_ins))
-        numbers = ops.convert_to_tensor(self.quantizer)
-        for other in stand_ins:
-            numbers = ops.where(ops.isnan(numbers), ops.convert_to_tensor(other.quantizer), numbers)
-        return fake_quantize(x, numbers)
+        simulate, numbers = self._rule(stand_ins)
+        return simulate(x, *numbers)
+
+    def _rule(self, stand_ins: tuple[Observer, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """What rounds and clips a tensor, and the tensors that it needs for that."""
+        watchers = self, *stand_ins
+        if any(observer.learned.active for observer in watchers):
+            return fake_quantize_learned, learned_numbers(watchers)
+        return fake_quantize, tuple(ops.convert_to_tensor(o.quantizer) for o in watchers)
 
     def quantize_weights(self, weights: Any, summed: int = 1) -> Any:
         """`weights`, or when this observer simulates, as int8 per output channel stands for them.
@@ -150,9 +156,8 @@ class Observer(OwnState, keras.layers.Layer):
             weights: Kernel of the product that reads the observed tensor.
             summed: How many leading axes of the kernel the product sums over.
         """
-        weights = ops.convert_to_tensor(weights)
         simulating = ops.equal(self.switch.value, SIMULATING)
-        return when(simulating, lambda: fake_quantize_weights(weights, summed), weights)
+        return fake_quantize_weights_if(simulating, ops.convert_to_tensor(weights), summed)
 
     def set_switch(self, value: int) -> None:
         """Sets the state: 0 off, 1 observing, 2 simulating."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
+from keras_int8nmt.layers.observing.branches import assign_if, in_tensorflow_graph
+from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics, add_channels
 from keras_int8nmt.layers.observing.graph_histogram import add_batch
 from keras_int8nmt.thresholds.histogram import MIN_EXPONENT, Histogram
 
@@ -36,8 +37,17 @@ class Seen:
 
     def added(self, state: State, x: Any, mask: Any) -> State:
         """The state after one more batch."""
-        histogram, channels = state[: len(NOTHING)], state[len(NOTHING) :]
-        return *add_batch(histogram, x, mask), *self.channels.add(channels, x, mask)
+        return _added(state, x, mask, self.channels.channels)
+
+    def add_if(self, condition: Any, x: Any, mask: Callable[[], Any]) -> None:
+        """TensorFlow: counts `x` in the variables where `condition` holds."""
+        if not in_tensorflow_graph() and not condition:
+            return
+        counted = mask()
+        if counted is not None:
+            counted = ops.cast(counted, "bool")
+        arguments = ops.convert_to_tensor(x), counted, self.channels.channels
+        assign_if(condition, self.variables, _added, *arguments)
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -78,6 +88,11 @@ class Seen:
             whole = np.issubdtype(kind, np.integer)
             kept = np.clip(value, None, np.iinfo(kind).max) if whole else value
             first.assign(np.asarray(kept, kind))
+
+
+def _added(state: State, x: Any, mask: Any, channels: int | None) -> State:
+    histogram, statistics = state[: len(NOTHING)], state[len(NOTHING) :]
+    return *add_batch(histogram, x, mask), *add_channels(statistics, x, mask, channels)
 
 
 def _histogram(state: Sequence[Any]) -> Histogram:

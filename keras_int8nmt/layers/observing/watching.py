@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.observing.branches import when
+from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.seen import Seen
-from keras_int8nmt.layers.observing.switch import OBSERVING, OFF
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
 
 
 def watched(
@@ -18,31 +18,25 @@ def watched(
     x: Any,
     seen: Seen,
     mask: Callable[[], Any],
-    simulated: Callable[[], Any],
+    simulate: Callable[..., Any],
+    numbers: tuple[Any, ...],
 ) -> Any:
-    """`x`, or what `simulated` makes of it where `switch` says SIMULATING.
+    """`x`, or what `simulate` makes of it where `switch` says SIMULATING.
 
     Args:
         switch: Variable, int32: OFF, OBSERVING or SIMULATING.
         x: Float tensor.
         seen: Where `x` is counted while observing.
-        mask: Makes the mask over the leading axes of `x`, or None; called in that branch only.
-        simulated: Makes the tensor that the codes of `x` stand for.
+        mask: Makes the mask over the leading axes of `x`, or None.
+        simulate: Makes the tensor that the codes of `x` stand for, of `x` and `numbers`; a
+            function of a module, see `apply_if`.
+        numbers: Tensors.
     """
     observing = ops.equal(switch.value, OBSERVING)
     if keras.config.backend() == "tensorflow":
         # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
-        def observed() -> Any:
-            new_state = seen.added(seen.state(), x, mask())
-            for variable, value in zip(seen.variables, new_state, strict=True):
-                variable.value.assign(value)
-            return x
-
-        return when(
-            ops.not_equal(switch.value, OFF),
-            lambda: ops.cond(observing, observed, simulated),
-            x,
-        )
+        seen.add_if(observing, x, mask)
+        return apply_if(ops.equal(switch.value, SIMULATING), simulate, x, *numbers)
     # Other back ends carry the state out of the branch: an assignment inside would leak.
     state = seen.state()
     output, new_state = ops.cond(
@@ -51,7 +45,7 @@ def watched(
         lambda: ops.cond(
             observing,
             lambda: (x, seen.added(state, x, mask())),
-            lambda: (simulated(), state),
+            lambda: (simulate(x, *numbers), state),
         ),
     )
     for variable, value in zip(seen.variables, new_state, strict=True):
