@@ -120,11 +120,14 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
         # Nothing in it is looked at again where somebody else holds it, too.
         seen.update(id(part) for part in layers_of(layer))
         return
-    if hasattr(layer, "kernel"):
+    parts = parts_of(layer)
+    kernel = getattr(layer, "kernel", None)
+    # A wrapper may hold the kernel of the layer inside it, which answers for itself.
+    if kernel is not None and not any(kernel is v for part in parts for v in part.variables):
         yield layer, f"{type(layer).__name__} has no INT8 form"
     elif _is_own_attention(layer):
         yield layer, f"QK^T and AV are {type(layer).__name__}'s own code, in float"
-    for part in parts_of(layer):
+    for part in parts:
         yield from _layers_and_reasons(part, seen)
 
 

@@ -126,9 +126,13 @@ def _candidates(layer: Any, seen: set[int]) -> Iterator[keras.layers.Layer]:
     if has_quant_layer(layer):
         yield layer
         return
-    if any(len(weight.shape) > 1 for weight in layer._trainable_variables):
+    parts = parts_of(layer)
+    # A wrapper may hold the kernel of the layer inside it, which answers for itself.
+    inner = {id(variable) for part in parts for variable in part.variables}
+    own = [weight for weight in layer._trainable_variables if id(weight) not in inner]
+    if any(len(weight.shape) > 1 for weight in own):
         yield layer
-    for part in parts_of(layer):
+    for part in parts:
         yield from _candidates(part, seen)
 
 

@@ -227,6 +227,46 @@ def test_what_can_not_be_replaced_is_told_before_anything_is_done():
     near(outputs(quant, SEQUENCES), outputs(model, SEQUENCES), 1e-5)
 
 
+class Cell(layers.Layer):
+    """A recurrent cell with a layer inside, which runs in a loop."""
+
+    def __init__(self):
+        super().__init__(name="cell")
+        self.state_size = self.output_size = 6
+        self.dense = layers.Dense(6, activation="tanh", name="dense")
+
+    def build(self, shape):
+        self.dense.build((shape[0], shape[-1] + 6))
+
+    def call(self, x, states):
+        h = self.dense(keras.ops.concatenate([x, states[0]], -1))
+        return h, [h]
+
+
+def test_wrappers_and_cells_are_looked_into_and_have_no_rows_of_what_they_wrap():
+    x = keras.Input(SEQUENCES.shape[1:])
+    h = layers.SpectralNormalization(layers.Dense(8, name="inside"), name="around")(x)
+    model = keras.Model(x, layers.RNN(Cell())(h))
+    quant = calibrated(quantize_model(model), SEQUENCES)
+    assert [row.path.rpartition("/")[2] for row in quant.quantization_report.rows] == [
+        "inside",
+        "dense",
+    ]
+    assert quant.get_layer("around").kernel is quant.get_layer("around").layer.kernel
+    int8 = convert(quant)
+    assert [row.precision for row in int8.conversion_report.rows] == ["int8", "int8"]
+    near(outputs(int8, SEQUENCES), outputs(model, SEQUENCES), 0.05)
+
+
+def test_a_model_from_a_file_is_quantized_as_the_one_that_was_saved(tmp_path):
+    inputs = keras.Input((WIDTH,))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Dense(8, activation="gelu")(inputs)))
+    model.save(tmp_path / "model.keras")
+    quant = quantize_model(keras.saving.load_model(tmp_path / "model.keras"))
+    assert len(quant.quantization_report.replaced) == 2
+    np.testing.assert_allclose(quant(ROWS), model(ROWS), atol=1e-6)
+
+
 def test_models_without_anything_to_replace_are_refused_with_the_reasons():
     own = keras.Sequential([keras.Input((WIDTH,)), OwnDense(3, name="own")], name="mine")
     with pytest.raises(ConversionError, match=r"'mine' has no layer to replace:\n  mine/own: Own"):
