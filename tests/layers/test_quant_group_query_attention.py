@@ -157,8 +157,11 @@ def as_attention(layer, inputs):
     return repeated
 
 
-@pytest.mark.parametrize("inputs", [(X, X), (X, V), (X, V, K)], ids=["self", "cross", "separate"])
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    ("inputs", "causal"),
+    [((X, X), True), ((X, V), False), ((X, V, K), False)],
+    ids=["self", "cross", "separate"],
+)
 def test_int8_is_that_of_attention_with_repeated_keys_and_values(inputs, causal, tmp_path):
     layer, parent = pair(*inputs)
     model = calibrated(layer, inputs, use_causal_mask=causal)
@@ -206,9 +209,7 @@ def test_int8_heeds_the_masks(name):
         {"activations": "dynamic"},
         {"policy": "float32"},
         {"policy": "paper"},
-        {"softmax": "integer"},
-        {"bias_correction": True},
-        {"weights": "per_tensor"},
+        {"softmax": "integer", "bias_correction": True},
     ],
     ids=str,
 )
