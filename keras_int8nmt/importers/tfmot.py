@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,63 +19,27 @@ import keras
 import numpy as np
 
 from keras_int8nmt.importers.table import require_packages
+from keras_int8nmt.importers.tfmot_layers import (
+    KEEP_RANGE,
+    PACKAGE,
+    CustomLayers,
+    activation_of,
+    has_activation,
+    has_quantized_weights,
+    inner_of,
+    is_wrapped,
+    kind_of,
+    new_layer,
+    quantizers,
+    set_weights,
+    told,
+    type_name,
+    unsupported_reason,
+    weights_of,
+)
 from keras_int8nmt.layers.quant_dense import QuantDense
+from keras_int8nmt.layers.quant_layer import QuantLayer
 
-_PACKAGE = "tensorflow_model_optimization"
-
-# The settings that a layer of Keras 3 takes over from the legacy layer of the same name.
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "Activation": (),
-    "Add": (),
-    "AveragePooling1D": ("pool_size", "strides", "padding", "data_format"),
-    "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
-    "Concatenate": ("axis",),
-    "Cropping1D": ("cropping",),
-    "Dense": ("units", "use_bias"),
-    "Dropout": ("rate",),
-    "Flatten": ("data_format",),
-    "GlobalAveragePooling1D": ("data_format", "keepdims"),
-    "GlobalMaxPooling1D": ("data_format", "keepdims"),
-    "LayerNormalization": ("axis", "epsilon", "center", "scale"),
-    "LeakyReLU": ("alpha",),
-    "Permute": ("dims",),
-    "ReLU": ("max_value", "negative_slope", "threshold"),
-    "Reshape": ("target_shape",),
-    "Softmax": ("axis",),
-    "SpatialDropout1D": ("rate",),
-    "ZeroPadding1D": ("padding",),
-}
-_RENAMED = {"alpha": "negative_slope"}
-# Activations that Keras 3 computes as legacy Keras does, by the name that they have in both. Not
-# hard_sigmoid: clip(0.2 x + 0.5, 0, 1) there is relu6(x + 3) / 6 here.
-_ACTIVATIONS = (
-    "elu",
-    "exponential",
-    "gelu",
-    "leaky_relu",
-    "linear",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "softmax",
-    "softplus",
-    "softsign",
-    "swish",
-    "tanh",
-)
-# Their outputs are some of their inputs, or zero.
-_KEEP_RANGE = (
-    "Cropping1D",
-    "Dropout",
-    "Flatten",
-    "GlobalMaxPooling1D",
-    "Permute",
-    "Reshape",
-    "SpatialDropout1D",
-    "ZeroPadding1D",
-)
 # What quantize_model gives no range, since it is known beforehand (as in TensorFlow Lite).
 _FIXED_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
 
@@ -90,7 +55,7 @@ class _Tensor:
     source: str
 
 
-def from_tfmot(model: Any) -> keras.Model:
+def from_tfmot(model: Any, *, custom_layers: CustomLayers | None = None) -> keras.Model:
     """Imports a model that `tfmot.quantization.keras.quantize_model` made and `fit` has trained.
 
     Needs the packages `tensorflow-model-optimization` and `tf_keras`
@@ -98,23 +63,32 @@ def from_tfmot(model: Any) -> keras.Model:
 
     Args:
         model: A Sequential or Functional `tf_keras` model with quantized layers, or the path of one
-            that was saved. Layers: Dense, Activation, ReLU, LeakyReLU, Softmax, Add, Concatenate,
-            Dropout, Flatten, Reshape, Permute, BatchNormalization, pooling, padding and cropping
-            over one axis, and LayerNormalization (where it was annotated with a `QuantizeConfig` of
-            its own, which quantizes its output). Activations: those of legacy Keras and of `tf.nn`
-            that Keras 3 computes alike; not hard_sigmoid, and no functions of your own.
+            that was saved as `.h5` or SavedModel (tf_keras itself reads no quantized model back
+            from `.keras`); what it has of your own is found in the scope of
+            `tfmot.quantization.keras.quantize_scope`. Layers: Dense, Conv1D, Conv2D,
+            Conv2DTranspose, DepthwiseConv2D, Activation, ReLU, LeakyReLU, Softmax, Add,
+            Concatenate, Dropout, Flatten, Reshape, Permute, BatchNormalization, pooling, padding
+            and cropping over one axis or two, UpSampling2D, and LayerNormalization (where it was
+            annotated with a `QuantizeConfig` of its own, which quantizes its output). Activations:
+            those of legacy Keras and of `tf.nn` that Keras 3 computes alike; not hard_sigmoid, and
+            no functions of your own. A subclass of such a layer that has no `call` and no `build`
+            of its own is taken as that layer.
+        custom_layers: For other layers of your own: by the name of the class, a function of the
+            legacy layer that gives a layer of Keras 3, which gets the weights of the same names. A
+            `QuantDense` gets the range of its input as well.
 
     Returns:
         A Functional Keras 3 model. Each quantized Dense is a `QuantDense` with the range learned
-        for its input as thresholds; what was not quantized is a plain layer. It computes in float,
-        and `convert` makes the INT8 model of it at once. Weights get a scale for each output
-        channel there, and not one for all.
+        for its input as thresholds; everything else is a plain layer. A warning lists the layers
+        that were trained with rounded weights and stay float, such as convolutions: INT8 does not
+        take them. The model computes in float, and `convert` makes the INT8 model of it at once.
+        Weights get a scale for each output channel there, and not one for all.
 
     Raises:
         ImportError: where the packages are not installed.
-        TypeError: if `model` is no model of `tf_keras`.
+        TypeError: if `model` is no model of `tf_keras`, or a custom layer none of Keras 3.
         ValueError: naming all layers that can't be imported and why, those included that read a
-            tensor for which no range was learned.
+            tensor for which no range was learned; a file that can't be read.
 
     Example:
 
@@ -125,8 +99,7 @@ def from_tfmot(model: Any) -> keras.Model:
     """
     tf_keras = _import_packages()
     if isinstance(model, (str, os.PathLike)):
-        with importlib.import_module(_PACKAGE).quantization.keras.quantize_scope():
-            model = tf_keras.models.load_model(os.fspath(model))
+        model = _load(tf_keras, os.fspath(model))
     if not isinstance(model, tf_keras.Model):
         raise TypeError(
             "from_tfmot takes a model of tf_keras (legacy Keras) or the path of one; received "
@@ -138,34 +111,34 @@ def from_tfmot(model: Any) -> keras.Model:
             f"from_tfmot takes a built Sequential or Functional model; {model.name!r} is a "
             f"{type(model).__name__}."
         )
-    _check_layers(model)
-    return _rebuild(model, sequential)
+    custom = custom_layers or {}
+    _check_layers(model, custom)
+    return _rebuild(model, sequential, custom)
+
+
+def _load(tf_keras: Any, path: str) -> Any:
+    try:
+        with importlib.import_module(PACKAGE).quantization.keras.quantize_scope():
+            return tf_keras.models.load_model(path, compile=False)
+    except ValueError as error:
+        hint = ""
+        if path.endswith(".keras"):
+            hint = " Of quantized models tf_keras reads back .h5 and SavedModel, and not .keras."
+        raise ValueError(f"tf_keras can't load {path!r}: {error}{hint}") from error
 
 
 def _import_packages() -> Any:
-    require_packages("from_tfmot", [_PACKAGE, "tf_keras"], "tfmot")
+    require_packages("from_tfmot", [PACKAGE, "tf_keras"], "tfmot")
     # First the package: it decides which Keras it works on.
-    importlib.import_module(_PACKAGE)
+    importlib.import_module(PACKAGE)
     return importlib.import_module("tf_keras")
 
 
-def _kind(layer: Any) -> str:
-    return type(layer).__name__
-
-
-def _is_wrapped(layer: Any) -> bool:
-    return _kind(layer) in ("QuantizeWrapper", "QuantizeWrapperV2")
-
-
-def _inner(layer: Any) -> Any:
-    return layer.layer if _is_wrapped(layer) else layer
-
-
-def _check_layers(model: Any) -> None:
+def _check_layers(model: Any, custom_layers: CustomLayers) -> None:
     wrong = [
-        f"{_inner(layer).name} ({_kind(_inner(layer))}): {reason}"
+        f"{told(layer)}: {reason}"
         for layer in model.layers
-        if (reason := _unsupported_reason(layer))
+        if (reason := unsupported_reason(layer, custom_layers))
     ]
     if wrong:
         raise ValueError(
@@ -173,65 +146,33 @@ def _check_layers(model: Any) -> None:
         )
 
 
-def _unsupported_reason(layer: Any) -> str | None:
-    kind = _kind(_inner(layer))
-    if kind == "InputLayer":
-        return None
-    if kind not in _SETTINGS and kind != "QuantizeLayer":
-        return f"only {', '.join(_SETTINGS)} are known"
-    if _has_activation(kind) and not _is_known_activation(_activation_function(_inner(layer))):
-        name = _name(_activation_function(_inner(layer)))
-        return (
-            f"its activation is {name}; only {', '.join(_ACTIVATIONS)} of tf_keras are the same "
-            "in Keras 3"
-        )
-    bits = {getattr(quantizer, "num_bits", 8) for quantizer in _quantizers(layer)}
-    if bits - {8}:
-        return f"it is quantized to {min(bits)} bits; only 8 are possible"
-    ends = {
-        k: v for k, v in _weights(layer).items() if k.endswith(("activation_max", "output_max"))
-    }
-    if any(np.ndim(value) for value in ends.values()):
-        return "its output has a range for each channel; only one for all is possible"
-    return None
-
-
-def _quantizers(layer: Any) -> list[Any]:
-    """The quantizers of a layer's weights, activations and output."""
-    if _kind(layer) == "QuantizeLayer":
-        return [layer.quantizer] if layer.quantizer else []
-    if not _is_wrapped(layer):
-        return []
-    config, inner = layer.quantize_config, layer.layer
-    pairs = [*config.get_weights_and_quantizers(inner)]
-    pairs += config.get_activations_and_quantizers(inner)
-    return [*(quantizer for _, quantizer in pairs), *config.get_output_quantizers(inner)]
-
-
-def _weights(layer: Any) -> dict[str, np.ndarray]:
-    """The weights of a layer by the last part of their names.
-
-    Of a wrapped layer, whose own attributes are what a call has put there: rounded tensors.
-    """
-    return {w.name.partition(":")[0].rpartition("/")[2]: w.numpy() for w in layer.weights}
-
-
-def _rebuild(model: Any, sequential: bool) -> keras.Model:
+def _rebuild(model: Any, sequential: bool, custom_layers: CustomLayers) -> keras.Model:
     tensors: dict[int, _Tensor] = {}
-    inputs = []
+    inputs, stay_float = [], []
     for given in model.inputs:
         new = keras.Input(given.shape[1:], dtype=given.dtype.name)
         inputs.append(new)
         tensors[id(given)] = last = _Tensor(new, None, "the input")
     for layer in model.layers:
-        if _kind(layer) == "InputLayer":
+        if type_name(layer) == "InputLayer":
             continue
         if sequential:
-            last = _import_layer(layer, last)
-            continue
-        node = _node(layer, tensors)
-        read = [tensors[id(t)] for t in node.keras_inputs]
-        tensors[id(node.outputs)] = _import_layer(layer, read if len(read) > 1 else read[0])
+            read: Any = last
+        else:
+            node = _node(layer, tensors)
+            several = [tensors[id(t)] for t in node.keras_inputs]
+            read = several if len(several) > 1 else several[0]
+        last, quantized = _import_layer(layer, read, custom_layers)
+        if not sequential:
+            tensors[id(node.outputs)] = last
+        if has_quantized_weights(layer) and not quantized:
+            stay_float.append(told(layer))
+    if stay_float:
+        warnings.warn(
+            f"INT8 does not take these layers of {model.name!r}, which were trained with rounded "
+            f"weights; they stay float: {', '.join(stay_float)}.",
+            stacklevel=3,
+        )
     outputs = [last.value] if sequential else [tensors[id(t)].value for t in model.outputs]
     # A model with one input and one output takes and gives tensors, not lists of one.
     return keras.Model(
@@ -246,113 +187,58 @@ def _node(layer: Any, tensors: dict[int, _Tensor]) -> Any:
     nodes = [n for n in layer.inbound_nodes if all(id(t) in tensors for t in n.keras_inputs)]
     if len(nodes) != 1:
         raise ValueError(
-            f"{_inner(layer).name} ({_kind(_inner(layer))}) is called {len(nodes)} times; only "
+            f"{told(layer)} is called {len(nodes)} times; only "
             "layers that are called once can be imported."
         )
     return nodes[0]
 
 
-def _import_layer(layer: Any, read: Any) -> _Tensor:
-    """The new layer on the tensors it reads; its weights and thresholds are set."""
-    if _kind(layer) == "QuantizeLayer":
-        return _Tensor(read.value, _range(layer, layer.name) or read.range, "the input")
-    new = _new_layer(layer)
+def _import_layer(layer: Any, read: Any, custom_layers: CustomLayers) -> tuple[_Tensor, bool]:
+    """What the new layer makes of the tensors it reads, and whether it can become INT8.
+
+    Its weights and thresholds are set.
+    """
+    if type_name(layer) == "QuantizeLayer":
+        return _Tensor(read.value, _range(layer, layer.name) or read.range, "the input"), False
+    new = new_layer(layer, custom_layers)
     value = new([t.value for t in read] if isinstance(read, list) else read.value)
-    weights = _weights(layer)
-    for variable in new.weights:
-        if variable.name in weights:
-            variable.assign(weights[variable.name])
+    set_weights(new, layer, custom_layers)
     if isinstance(new, QuantDense):
         if read.range is None:
             raise ValueError(
-                f"No range was learned for what {new.name} (Dense) reads, the output of "
+                f"No range was learned for what {told(layer)} reads, the output of "
                 f"{read.source}: annotate that layer with a QuantizeConfig for its output."
             )
         new.input_observer.set_thresholds(*read.range)
-    return _Tensor(value, _output_range(layer, read), _inner(layer).name)
-
-
-def _new_layer(layer: Any) -> keras.layers.Layer:
-    inner = _inner(layer)
-    kind, config = _kind(inner), inner.get_config()
-    settings = {_RENAMED.get(key, key): _plain(key, config[key]) for key in _SETTINGS[kind]}
-    if _has_activation(kind):
-        settings["activation"] = _activation(inner)
-    quantized = kind == "Dense" and _is_wrapped(layer)
-    new_class: Any = QuantDense if quantized else getattr(keras.layers, kind)
-    return new_class(name=inner.name, **settings)
-
-
-def _plain(key: str, value: Any) -> Any:
-    # Legacy Keras writes one axis as a list of one, wrapped.
-    return next(iter(value)) if key == "axis" and not isinstance(value, int) else value
-
-
-def _has_activation(kind: str) -> bool:
-    return kind in ("Dense", "Activation")
-
-
-def _activation(inner: Any) -> str | None:
-    """The name of a layer's activation, one of `_ACTIVATIONS`; None where there is none."""
-    name = _name(_activation_function(inner))
-    return None if name in ("linear", "NoOpActivation") else name
-
-
-def _activation_function(inner: Any) -> Any:
-    """A layer's activation; a wrapped layer's is wrapped, too."""
-    function = inner.activation
-    return function.activation if _is_of_package(function, "QuantizeAwareActivation") else function
-
-
-def _is_known_activation(function: Any) -> bool:
-    """Whether it is the function that its name says; a user's own may have any name."""
-    if _is_of_package(function, "NoOpActivation"):
-        return True
-    # Names that legacy Keras has no function for, relu6 and silu, it takes from TensorFlow.
-    modules = (
-        importlib.import_module("tf_keras").activations,
-        importlib.import_module("tensorflow").nn,
-    )
-    name = _name(function)
-    return name in _ACTIVATIONS and any(
-        getattr(module, name, None) is function for module in modules
-    )
-
-
-def _is_of_package(function: Any, name: str) -> bool:
-    kind = type(function)
-    return kind.__name__ == name and kind.__module__.partition(".")[0] == _PACKAGE
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+    output = _Tensor(value, _output_range(layer, read), inner_of(layer).name)
+    return output, isinstance(new, QuantLayer)
 
 
 def _output_range(layer: Any, read: Any) -> Range:
-    inner = _inner(layer)
-    kind = _kind(inner)
-    if not _is_wrapped(layer):
+    inner = inner_of(layer)
+    kind = kind_of(inner)
+    if not is_wrapped(layer):
         # It computes in float, unless it only moves what was rounded before.
-        return read.range if kind in _KEEP_RANGE else None
+        return read.range if kind in KEEP_RANGE else None
     learned = _range(layer, "output") or _range(layer, "post_activation")
     if learned:
         return learned
-    activation = _activation(inner) if _has_activation(kind) else kind.lower()
+    activation = activation_of(inner) if has_activation(kind) else (kind or "").lower()
     if activation in _FIXED_RANGES:
         return _FIXED_RANGES[activation]
-    if kind in _KEEP_RANGE or (kind == "Activation" and activation is None):
+    if kind in KEEP_RANGE or (kind == "Activation" and activation is None):
         return read.range
     return None
 
 
 def _range(layer: Any, name: str) -> Range:
     """The range of this name that a layer has learned, with zero in it."""
-    weights = _weights(layer)
+    weights = weights_of(layer)
     if name + "_min" not in weights:
         return None
     low, high = (np.float32(weights[name + end]) for end in ("_min", "_max"))
     low, high = min(low, np.float32(0)), max(high, np.float32(0))
-    narrow = any(getattr(quantizer, "narrow_range", False) for quantizer in _quantizers(layer))
+    narrow = any(getattr(quantizer, "narrow_range", False) for quantizer in quantizers(layer))
     if low == -high and not narrow and low < 0:
         # All 256 codes: a range with a zero point, and not the 255 codes of equal sides.
         high = np.nextafter(high, np.float32(np.inf))

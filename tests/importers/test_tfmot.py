@@ -211,8 +211,9 @@ def test_a_functional_model_with_annotated_layers(graph):
     np.testing.assert_allclose(int8.predict(SEQUENCES, verbose=0), simulated, atol=0.01 * scale)
 
 
-def test_a_saved_model_is_read_and_trains_on(mlp, tmp_path):
-    path = tmp_path / "mlp.h5"
+@pytest.mark.parametrize("name", ["mlp.h5", "mlp"])
+def test_a_saved_model_is_read_and_trains_on(mlp, tmp_path, name):
+    path = tmp_path / name
     mlp.save(path)
     model = from_tfmot(path)
     np.testing.assert_array_equal(
@@ -225,18 +226,185 @@ def test_a_saved_model_is_read_and_trains_on(mlp, tmp_path):
     assert len(convert(model).conversion_report.rows) == 4
 
 
+def test_a_file_that_tf_keras_itself_does_not_read_back_is_named(mlp, tmp_path):
+    path = tmp_path / "mlp.keras"
+    mlp.save(path)
+    with pytest.raises(ValueError, match=r"can't load '.*mlp\.keras': .*reads back .h5"):
+        from_tfmot(path)
+
+
 def test_layers_that_cannot_be_imported_are_all_named(packages):
     tf_keras, quantization = packages
     layers = tf_keras.layers
-    image = tf_keras.Input((8, 8, 3))
-    x = layers.Conv2D(4, 3, name="first_conv")(image)
-    x = layers.MaxPooling2D(name="pool")(x)
-    x = layers.Dense(4, name="dense")(layers.Flatten()(x))
-    model = quantization.quantize_model(tf_keras.Model(image, x))
-    with pytest.raises(ValueError, match=r"first_conv \(Conv2D\)") as error:
+    given = tf_keras.Input((8, 3))
+    x = layers.GaussianNoise(0.1, name="first_noise")(given)
+    x = layers.LSTM(4, name="memory")(x)
+    x = quantization.quantize_annotate_layer(layers.Dense(4, name="dense"))(x)
+    model = quantization.quantize_apply(tf_keras.Model(given, x))
+    with pytest.raises(ValueError, match=r"first_noise \(GaussianNoise\)") as error:
         from_tfmot(model)
-    assert "pool (MaxPooling2D)" in str(error.value)
+    assert "memory (LSTM)" in str(error.value)
     assert "dense" not in str(error.value).partition("known")[0]
+
+
+IMAGES = RNG.normal(size=(256, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def digits(packages):
+    """The model of the package's own first example, on smaller images; trained."""
+    tf_keras, quantization = packages
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    model = tf_keras.Sequential(
+        [
+            layers.InputLayer(input_shape=(8, 8)),
+            layers.Reshape(target_shape=(8, 8, 1)),
+            layers.Conv2D(filters=6, kernel_size=(3, 3), activation="relu", name="conv"),
+            layers.MaxPooling2D(pool_size=(2, 2)),
+            layers.Flatten(),
+            layers.Dense(4, name="logits"),
+        ],
+        name="digits",
+    )
+    return train(tf_keras, quantization.quantize_model(model), IMAGES)
+
+
+def test_convolutions_stay_float_and_are_listed(digits):
+    with pytest.warns(UserWarning, match=r"'digits'.*they stay float: conv \(Conv2D\)\.$"):
+        model = from_tfmot(digits)
+    kinds = {layer.name: type(layer) for layer in model.layers}
+    assert kinds["conv"] is keras.layers.Conv2D
+    assert kinds["logits"] is QuantDense
+    # The range of the convolution's output, through pooling and flattening.
+    conv = next(layer for layer in digits.layers if layer.name == "quant_conv")
+    ((_, observer),) = observers(model)
+    np.testing.assert_allclose(observer.thresholds(), learned(conv), rtol=1e-6)
+    expected = digits.predict(IMAGES, verbose=0)
+    int8 = convert(model)
+    assert [row.precision for row in int8.conversion_report.rows if "logits" in row.name] == [
+        "int8"
+    ]
+    # The kernel of the convolution is rounded there alone.
+    steps = np.abs(int8.predict(IMAGES, verbose=0) - expected) / output_step(digits.layers[-1])
+    assert np.median(steps) < 1.5
+
+
+def test_a_network_of_convolutions_computes_what_it_did(packages):
+    """Two axes throughout, with the layers that follow a convolution."""
+    tf_keras, quantization = packages
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    given = tf_keras.Input((8, 8, 2))
+    x = layers.ZeroPadding2D(((0, 1), (1, 0)), name="pad")(given)
+    x = layers.Conv2D(4, 3, strides=2, use_bias=False, name="conv")(x)
+    x = layers.BatchNormalization(name="batch_norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.DepthwiseConv2D(2, depth_multiplier=2, activation="relu", name="depthwise")(x)
+    x = layers.UpSampling2D(name="up")(x)
+    x = layers.AveragePooling2D(name="average")(x)
+    x = layers.SpatialDropout2D(0.1, name="drop")(layers.Cropping2D(1, name="crop")(x))
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    model = tf_keras.Model(given, layers.Dense(4, name="last")(x), name="network")
+    for variable in model.variables:
+        variable.assign(RNG.uniform(0.2, 0.8, variable.shape) * RNG.choice([-1, 1], variable.shape))
+    model.get_layer("batch_norm").moving_variance.assign(RNG.uniform(0.5, 2, 4))
+    images = RNG.normal(size=(16, 8, 8, 2)).astype(np.float32)
+    # A plain model, to the last bits: nothing is rounded, and nothing to be listed.
+    found = from_tfmot(model).predict(images, verbose=0)
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
+    quantized = quantization.quantize_model(model)
+    with pytest.warns(UserWarning, match=r"conv \(Conv2D\), depthwise \(DepthwiseConv2D\)"):
+        imported = from_tfmot(quantized)
+    assert isinstance(imported.get_layer("last"), QuantDense)
+    np.testing.assert_allclose(imported.predict(images, verbose=0), found, rtol=1e-4, atol=1e-5)
+
+
+def of_own(tf_keras, quantization):
+    """A subclass of Dense and a layer of one's own, with the configs of the package's guide."""
+
+    class Plainly(tf_keras.layers.Dense):
+        pass
+
+    class Gated(tf_keras.layers.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+
+        def build(self, shape):
+            self.kernel = self.add_weight("kernel", (shape[-1], self.units))
+            self.bias = self.add_weight("bias", (self.units,), initializer="ones")
+
+        def call(self, inputs):
+            import tensorflow as tf
+
+            return tf.nn.relu(inputs @ self.kernel + self.bias)
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    class KernelConfig(type(output_config(quantization))):
+        def get_weights_and_quantizers(self, layer):
+            quantizer = quantization.quantizers.LastValueQuantizer(8, False, True, True)
+            return [(layer.kernel, quantizer)]
+
+        def set_quantize_weights(self, layer, quantize_weights):
+            (layer.kernel,) = quantize_weights
+
+    return Plainly, Gated, KernelConfig
+
+
+def test_layers_of_ones_own_with_a_config(packages):
+    tf_keras, quantization = packages
+    tf_keras.utils.set_random_seed(0)
+    plainly, gated, config = of_own(tf_keras, quantization)
+    annotate = quantization.quantize_annotate_layer
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Input((8,)),
+            annotate(plainly(16, activation="relu", name="plainly"), config()),
+            annotate(gated(8, name="gated"), config()),
+            annotate(tf_keras.layers.Dense(4, name="last")),
+        ],
+        name="own",
+    )
+    with quantization.quantize_scope({"Plainly": plainly, "Gated": gated, "KernelConfig": config}):
+        quantized = train(tf_keras, quantization.quantize_apply(model), X)
+    with pytest.raises(ValueError, match=r"gated \(Gated\): only .* `custom_layers` names"):
+        from_tfmot(quantized)
+
+    def dense(layer):
+        return keras.layers.Dense(layer.units, activation="relu", name=layer.name)
+
+    with pytest.warns(UserWarning, match=r"they stay float: gated \(Gated\)\.$"):
+        imported = from_tfmot(quantized, custom_layers={"Gated": dense})
+    kinds = {layer.name: type(layer) for layer in imported.layers}
+    assert kinds["plainly"] is kinds["last"] is QuantDense
+    # Or one that can become INT8: then the ranges on both sides are thresholds.
+    imported = from_tfmot(
+        quantized,
+        custom_layers={"Gated": lambda layer: QuantDense(8, activation="relu", name="gated")},
+    )
+    assert len(observers(imported)) == 3
+    expected = quantized.predict(X, verbose=0)
+    error = np.abs(convert(imported).predict(X, verbose=0) - expected)
+    assert np.median(error) < 0.03 * np.abs(expected).max()
+    with pytest.raises(ValueError, match=r"gated \(Gated\) has a weight 'kernel' of shape"):
+        from_tfmot(quantized, custom_layers={"Gated": lambda layer: QuantDense(9)})
+    with pytest.raises(TypeError, match="must be a layer of Keras 3"):
+        from_tfmot(quantized, custom_layers={"Gated": lambda layer: layer})
+
+
+def test_a_subclass_that_computes_something_else_is_refused(packages):
+    tf_keras, _ = packages
+
+    class Doubled(tf_keras.layers.Dense):
+        def call(self, inputs):
+            return 2.0 * super().call(inputs)
+
+    model = tf_keras.Sequential([tf_keras.layers.Input((8,)), Doubled(4, name="twice")])
+    with pytest.raises(ValueError, match=r"twice \(Doubled\): only"):
+        from_tfmot(model)
 
 
 def legacy_activations(tf_keras):
