@@ -76,7 +76,7 @@ class Load:
     statuses: Counter[str] = field(default_factory=Counter)
 
     def figures(self) -> dict[str, Any]:
-        cuts = [0.0] * 99
+        cuts = (self.latencies or [0.0])[:1] * 99
         if len(self.latencies) > 1:
             cuts = statistics.quantiles(self.latencies, n=100)
         return {

@@ -37,6 +37,8 @@ def make_app(folder: str, length: int, threads: int) -> Starlette:
         "max_batch_size": _BATCH,
         "batch_type": "examples",
         "length_penalty": 1.0,
+        # With the end token, its length penalty counts as ours does.
+        "return_end_token": True,
         **(limits if length else {"max_decoding_length": 255}),
     }
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
