@@ -34,6 +34,7 @@ _HOMES = {
     "MixedAttention": "layers.inference.mixed_attention",
     "WeightFileError": "layers.plain_files",
     "load_plain_weights": "layers.plain_files",
+    "ranges_in_exports": "layers.exporting",
     "save_plain_weights": "layers.plain_files",
 }
 
@@ -60,10 +61,12 @@ __all__ = [
     "QuantReversibleEmbedding",
     "WeightFileError",
     "load_plain_weights",
+    "ranges_in_exports",
     "save_plain_weights",
 ]
 
 if TYPE_CHECKING:
+    from keras_int8nmt.layers.exporting import ranges_in_exports
     from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
     from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
     from keras_int8nmt.layers.inference.float_dense import FloatDense

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 from keras import ops
+
+_ALWAYS: ContextVar[bool] = ContextVar("always_taken", default=False)
 
 Spec = tuple[tuple[int | None, ...] | None, str]
 
@@ -31,13 +35,23 @@ def traced_once(*signature: Spec) -> Callable[[Callable[..., Any]], Callable[...
 
         @functools.wraps(function)
         def call(*arguments: Any) -> Any:
-            if keras.config.backend() != "tensorflow":
+            if keras.config.backend() != "tensorflow" or _ALWAYS.get():
                 return function(*arguments)
             return tensorflow_function()(*arguments)
 
         return call
 
     return decorate
+
+
+@contextmanager
+def always_taken() -> Iterator[None]:
+    """In this block and thread graphs have no branches: what may be applied is, and none counts."""
+    before = _ALWAYS.set(True)
+    try:
+        yield
+    finally:
+        _ALWAYS.reset(before)
 
 
 def in_tensorflow_graph() -> bool:
@@ -73,6 +87,8 @@ def apply_if(
         *others: More tensors; those of float dtype have gradients.
         straight_through: Whether the gradient of `function` is the one of `x` alone, unchanged.
     """
+    if _ALWAYS.get():
+        return function(x, *others)
     if not in_tensorflow_graph():
         return ops.cond(condition, lambda: function(x, *others), lambda: x)
     tensors = [ops.convert_to_tensor(tensor) for tensor in (x, *others)]
@@ -95,6 +111,9 @@ def assign_if(
         function: One of a module, of `(values of the variables, *arguments)`; gives new values.
         *arguments: Tensors; numbers and None, which are traced as they are.
     """
+
+    if _ALWAYS.get():
+        return
 
     def assign() -> bool:
         values = tuple(ops.convert_to_tensor(variable) for variable in variables)

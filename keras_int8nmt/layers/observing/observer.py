@@ -68,6 +68,8 @@ class Observer(OwnState, keras.layers.Layer):
         self.learned = LearnedThreshold(name="learned")
         # Read while tracing or running eagerly: a function that is shown each tensor, or None.
         self.tap: Callable[[Any], None] | None = None
+        # What a graph that is exported has instead of the variables; see `ranges_in_exports`.
+        self.constant: QuantParams | None = None
 
     def build(self, input_shape: Any = None) -> None:
         def weight(name: str, dtype: str, value: float, shape: tuple[int, ...] = ()) -> Any:
@@ -122,7 +124,12 @@ class Observer(OwnState, keras.layers.Layer):
         """
         if self.tap is not None:
             self.tap(x)
+        constants = [o.constant for o in (self, *stand_ins) if o.constant is not None]
+        if constants:
+            # TensorFlow's, where nothing else is imported of it.
+            from keras_int8nmt.ops.fake_quant import fake_quant
 
+            return fake_quant(x, constants[0])
         return watched(
             self.switch,
             x,
