@@ -1,6 +1,7 @@
 # make demo   translate with the built-in model, INT8 beside float
 # make test   the tests, against the installed package
 # make bench  translation engines side by side; writes docs/benchmarks-translate.*, figures into benchmarks/results
+# make docs   the site of the documents, with the tutorials run, into build/site
 # make wheel  the wheel that is published, for Linux with glibc 2.28 and later, into dist
 # All use one .venv, made if missing.
 PYTHON ?= python3
@@ -15,7 +16,7 @@ TEST_PROCESSES ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find keras_int8nmt -type f \
 	-not -path '*/_native/*' -not -path '*/__pycache__/*')
 
-.PHONY: demo test bench lint wheel native clean
+.PHONY: demo test bench lint docs wheel native clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-int8nmt demo
@@ -34,6 +35,9 @@ lint: $(VENV)/.installed-dev
 	git ls-files '*.cc' '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python scripts/build_docs.py
+
 wheel:
 	PYTHON=$(PYTHON) scripts/build_wheel.sh
 
@@ -51,6 +55,10 @@ $(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 
 $(VENV)/.installed-bench: $(SOURCES) | $(BIN)/python
 	$(PIP) install '$(PACKAGE)[bench]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(SOURCES) | $(BIN)/python
+	$(PIP) install '$(PACKAGE)[docs]'
 	touch $@ $(VENV)/.installed
 
 # Tools only; what is linted need not be built.

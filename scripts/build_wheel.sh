@@ -46,9 +46,16 @@ fi
 pip wheel --no-build-isolation --no-deps --wheel-dir "$work/built" "${options[@]}" .
 unset _PYTHON_HOST_PLATFORM
 
-# TensorFlow's library is whatever TensorFlow the user has.
-auditwheel repair --plat "$platform" --exclude libtensorflow_framework.so.2 \
-  --wheel-dir "$work/repaired" "$work"/built/*.whl
+if [ "$machine" = "$(uname -m)" ]; then
+  # TensorFlow's library is whatever TensorFlow the user has.
+  auditwheel repair --plat "$platform" --exclude libtensorflow_framework.so.2 \
+    --wheel-dir "$work/repaired" "$work"/built/*.whl
+else
+  # auditwheel reads wheels of other machines, and repairs none; there is nothing to repair in this one.
+  mkdir "$work/repaired"
+  cp "$work"/built/*.whl "$work/repaired/"
+  python -m wheel tags --remove --platform-tag "$platform" "$work"/repaired/*.whl
+fi
 auditwheel show "$work"/repaired/*.whl
 "$python" scripts/check_wheel.py "$work"/repaired/*.whl
 mkdir -p "$folder"

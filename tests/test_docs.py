@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import io
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from keras_int8nmt.cli.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "generated" not in path.parts]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
 # Where a page's paths begin.
 BASES = [ROOT, ROOT / "keras_int8nmt", ROOT / "keras_int8nmt" / "cc", ROOT / "docs"]
 SUFFIXES = ("cc", "cmake", "h", "py", "toml")
@@ -77,3 +83,50 @@ def test_the_table_of_costs_names_tests_that_are_there():
     assert not [name for name in functions if f"def {name}(" not in proofs]
     assert not [name for name in classes if f"class {name}:" not in proofs]
     assert not [name for name in files if not (ROOT / name).is_file()]
+
+
+def commands_of(page: Path) -> Iterator[list[str]]:
+    """Indented lines that call the command, without what stands for a choice or may be left out."""
+    for line in re.findall(
+        r"^ {4}keras-int8nmt (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        bare = re.sub(r"\[[^]]*\]", "", re.sub(r"\s#.*", "", line))
+        yield shlex.split(re.sub(r"\|\S+", "", bare).replace(" ...", ""))
+
+
+@by_page
+def test_commands_on_a_page_are_what_the_parser_takes(page):
+    from keras_int8nmt.cli.command_line import make_parser
+
+    for words in commands_of(page):
+        make_parser().parse_args(words)
+
+
+def test_options_that_may_be_left_out_are_there_as_well():
+    from keras_int8nmt.cli.command_line import make_parser
+
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for line in re.findall(r"^ {4}keras-int8nmt (.*)$", text, re.MULTILINE):
+            command = next(word for word in line.split() if not word.startswith("-"))
+            if command not in COMMANDS:
+                continue
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+                make_parser().parse_args([command, "--help"])
+            named = re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)
+            assert not [option for option in named if option not in out.getvalue()], line
+
+
+def test_every_variable_of_the_environment_is_on_its_page():
+    package = ROOT / "keras_int8nmt"
+    sources = [*package.rglob("*.py"), *(package / "cc").rglob("*.cc")]
+    read = r"(?:environ|getenv|VARIABLE|SWITCH|Registry)[^\n]*\n?[^\n]*\"(KERAS_INT8NMT_[A-Z_]+)\""
+    used = {n for path in sources for n in re.findall(read, path.read_text(encoding="utf-8"))}
+    assert len(used) >= 4
+    page = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+    assert not [name for name in sorted(used) if f"`{name}`" not in page]
+
+
+def test_the_readme_is_one_screen():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 600

@@ -1,4 +1,4 @@
-"""README's examples run as they are pasted, one after the other, beside a tiny Marian model."""
+"""The examples of README and docs/start.md run as they are pasted, beside a tiny Marian model."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def make_marian(folder: Path) -> None:
 
 
 @pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
-def test_the_readmes_examples_run_as_they_are_pasted(tmp_path):
+@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/start.md", 3)])
+def test_the_examples_run_as_they_are_pasted(page, least, tmp_path):
     make_marian(tmp_path / "opus-mt-en-de")
-    examples = blocks(ROOT / "README.md")
-    assert len(examples) >= 3
+    examples = blocks(ROOT / page)
+    assert len(examples) >= least
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(examples)],
@@ -57,14 +58,21 @@ def test_the_readmes_examples_run_as_they_are_pasted(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "MatMuls" in done.stdout
-    # Two translations, ids of one sentence, and how far INT8 is from float.
+    assert (tmp_path / "en-de-int8" / "spec.json").is_file()
+    if least == 1:
+        return
+    # How far INT8 is from float, then ids of one sentence.
+    differences = re.findall(r"^\d\.\d+$", done.stdout, re.MULTILINE)
+    assert len(differences) == 1
+    assert 0 < float(differences[0]) < 0.5
     assert (tmp_path / "en-de-served" / "saved_model.pb").is_file()
-    assert 0 < float(done.stdout.splitlines()[-1]) < 0.5
 
 
 @pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
-def test_the_readmes_command_finds_the_library_of_ops():
-    commands = re.findall(r'^    python -c "(.*)"$', (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_pages_command_finds_the_library_of_ops():
+    commands = re.findall(
+        r'^    python -c "(.*)"$', (ROOT / "docs" / "start.md").read_text(), re.MULTILINE
+    )
     assert len(commands) == 1
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(

@@ -228,7 +228,7 @@ class Transformer(keras.Model):
             source_ids: int `[b, s]`, padded with `pad_id`.
 
         Returns:
-            `{"memory": [b, s, d], "lengths": int32 [b]}`.
+            `[b, s, d]` under the name "memory", and int32 `[b]` under "lengths".
         """
         lengths = source_lengths(source_ids, self.pad_id)
         mask = length_mask(lengths, ops.shape(source_ids)[1])
