@@ -71,7 +71,10 @@ def test_products_by_the_own_code_of_an_attention_have_a_row():
     symbol = keras.Input((5, 8))
     model = keras.Model(symbol, RelativeAttention()(symbol))
     report = convert(quantize_model(model), activations="dynamic").conversion_report
-    assert [row.precision for row in report.rows] == ["float32", *["int8"] * 4]
-    assert report.rows[0].name == "relative"
-    assert "RelativeAttention's own code" in report.rows[0].reason
+    kept = [row for row in report.rows if row.precision == "float32"]
+    assert [row.precision for row in report.rows if row not in kept] == ["int8"] * 4
+    assert kept
+    for row in kept:
+        assert row.name.startswith("relative")
+        assert "RelativeAttention's own code" in row.reason
     np.testing.assert_allclose(quantize_model(model)(x), model(x), atol=1e-6)
