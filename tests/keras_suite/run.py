@@ -28,6 +28,7 @@ DIFFERENCES = Path(__file__).with_name("differences.toml")
 # Of Keras' source distribution.
 TESTS = (
     "keras/src/layers/core/dense_test.py",
+    "keras/src/layers/core/einsum_dense_test.py",
     "keras/src/layers/core/embedding_test.py",
     "keras/src/layers/attention/multi_head_attention_test.py",
 )
@@ -37,9 +38,14 @@ LARGEST = 1 << 20
 
 def replaced() -> dict[str, type]:
     """Ours, by the names of Keras' layers."""
-    from keras_int8nmt import Int8Gather, QuantAttention, QuantDense
+    from keras_int8nmt.layers import Int8Gather, QuantAttention, QuantDense, QuantEinsumDense
 
-    return {"Dense": QuantDense, "Embedding": Int8Gather, "MultiHeadAttention": QuantAttention}
+    return {
+        "Dense": QuantDense,
+        "EinsumDense": QuantEinsumDense,
+        "Embedding": Int8Gather,
+        "MultiHeadAttention": QuantAttention,
+    }
 
 
 def main() -> int:
