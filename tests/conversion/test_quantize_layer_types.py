@@ -75,6 +75,6 @@ def test_products_by_the_own_code_of_an_attention_have_a_row():
     assert [row.precision for row in report.rows if row not in kept] == ["int8"] * 4
     assert kept
     for row in kept:
-        assert row.name.startswith("relative")
+        assert "relative" in row.name
         assert "RelativeAttention's own code" in row.reason
     np.testing.assert_allclose(quantize_model(model)(x), model(x), atol=1e-6)
