@@ -10,6 +10,7 @@ import pytest
 from keras_int8nmt import cli
 from keras_int8nmt.bench.any_keras import engines, report, run
 from keras_int8nmt.bench.any_keras.cases import CASES, NANO, Case
+from keras_int8nmt.bench.any_keras.products import int8_model
 from keras_int8nmt.bench.any_keras.worker import relative_error
 
 
@@ -22,6 +23,7 @@ def test_a_model_goes_all_the_way_and_the_page_is_written(tmp_path, capsys):
     model = found["models"]["nano-mlp"]["threads"]["1"]
     assert model["products"]["int8"] == 3
     assert model["products"]["float32"] == 0
+    assert model["products"]["share"] == 1
     assert 0 < model["errors"]["ours"] < 0.05
     assert model["errors"]["keras"] == 0
     assert set(model["seconds"]["1"]) == {"ours", "keras", "keras-int8"}
@@ -33,8 +35,24 @@ def test_a_model_goes_all_the_way_and_the_page_is_written(tmp_path, capsys):
     ]
     assert "3 of 3 products in INT8" in capsys.readouterr().out
     written = (page / f"{report.NAME}.md").read_text(encoding="utf-8")
-    assert "| nano-mlp | 3 / 0 |" in written
+    assert "| nano-mlp | 3 / 0 | 100.0 % |" in written
     assert "bench keras: end" in written
+
+
+def test_products_in_float_are_counted_with_the_reason_and_a_calibrated_model_is_used_again(
+    tmp_path, monkeypatch
+):
+    subject = NANO["nano-vision-transformer"].make()
+    calibration = subject.inputs(2, np.random.default_rng(0))
+    model, found = int8_model(subject, calibration, tmp_path)
+    # The patches are cut by a convolution of ones and zeros.
+    assert found["float32"] == sum(found["reasons"].values()) == 1
+    assert 0 < found["share"] < 1
+    assert found["uncounted"] == 0
+    monkeypatch.setattr(type(subject.model), "predict", None)  # calibrates no more
+    again, same = int8_model(subject, calibration, tmp_path)
+    assert same == found
+    np.testing.assert_array_equal(again(calibration), model(calibration))
 
 
 def test_what_cannot_be_measured_is_a_row_with_the_reason(tmp_path, monkeypatch):

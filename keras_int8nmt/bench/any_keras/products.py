@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
 from keras_int8nmt.conversion.converter import convert
+from keras_int8nmt.conversion.float_products import with_float_products
 from keras_int8nmt.conversion.quantize import quantize_model
 
 
@@ -33,7 +34,10 @@ def int8_model(subject: Any, calibration: Any, folder: Path) -> tuple[Any, dict[
         quant.save_weights(calibrated)
     model = convert(quant)
     report = model.conversion_report
-    counted: Any = getattr(report, "multiplications", None)
+    if report.multiplications is None or report.multiplications.uncounted:
+        # Of a model whose lengths vary, or that is subclassed, inputs tell them.
+        report = with_float_products(report, model, calibration)
+    counted = report.multiplications
     rows = [row for row in report.rows if row.precision != "int8"]
     return model, {
         "int8": len(report.rows) - len(rows),
