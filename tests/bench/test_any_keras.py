@@ -80,7 +80,7 @@ def test_models_and_engines_that_are_not_known_are_named(capsys):
 
 def test_an_engine_of_a_library_that_is_not_installed_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-    setting = engines.Setting(NANO["nano-mlp"].make, None, 1, tmp_path)
+    setting = engines.Setting(None, NANO["nano-mlp"].make, None, 1, tmp_path)
     with pytest.raises(
         engines.MissingError, match="onnxruntime and onnx and tf2onnx not installed"
     ):

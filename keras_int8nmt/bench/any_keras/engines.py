@@ -29,12 +29,14 @@ class Setting:
     """What an engine is made of.
 
     Attributes:
-        make: Gives the `Subject` anew, with the same weights.
+        subject: A `Subject`, not to be changed.
+        make: Gives it anew, with the same weights.
         calibration: A batch to calibrate on.
         threads: That it may take.
         folder: For exports; those of this model that are there already are taken.
     """
 
+    subject: Any
     make: Callable[[], Any]
     calibration: Any
     threads: int
@@ -55,13 +57,11 @@ def traced(subject: Any, model: Any, **settings: Any) -> Call:
 
 
 def _keras(setting: Setting) -> Call:
-    subject = setting.make()
-    return traced(subject, subject.model)
+    return traced(setting.subject, setting.subject.model)
 
 
 def _keras_xla(setting: Setting) -> Call:
-    subject = setting.make()
-    return traced(subject, subject.model, jit_compile=True)
+    return traced(setting.subject, setting.subject.model, jit_compile=True)
 
 
 def _keras_int8(setting: Setting) -> Call:
@@ -134,11 +134,10 @@ def _exported(setting: Setting) -> Path:
     if failed.exists():
         raise MissingError(failed.read_text(encoding="utf-8"))
     if not path.exists():
-        subject = setting.make()
-        if subject.generate is not None:
+        if setting.subject.generate is not None:
             raise MissingError("an export has no generate")
         try:
-            export(subject.model, setting.calibration, path)
+            export(setting.subject.model, setting.calibration, path)
         except Exception as error:  # of two libraries that are not ours
             reason = f"no ONNX export: {first_line(error)}"
             failed.write_text(reason, encoding="utf-8")

@@ -26,9 +26,10 @@ _SPEEDS = """\
 Milliseconds of ours for one call of a traced function on a fixed batch (`generate` as a whole), and
 how many times as long each peer takes: above 1, ours is faster. Engines take turns in one process
 for each number of threads, which is kept on as many cores; medians, and "spread" is (slowest -
-fastest) / median of the side that varied most. `keras-xla`: `jit_compile=True`, as in `predict`
-after `compile`. `keras-int8`: Keras' `quantize("int8")`. ONNX Runtime (dynamic) and OpenVINO with
-NNCF (static) have Keras' own ONNX export of the float model.
+fastest) / median of the side that varied most; five turns, three of what takes over half a second.
+`keras-xla`: `jit_compile=True`, as in `predict` after `compile`. `keras-int8`: Keras'
+`quantize("int8")`. ONNX Runtime (dynamic) and OpenVINO with NNCF (static) have Keras' own ONNX
+export of the float model.
 """
 
 

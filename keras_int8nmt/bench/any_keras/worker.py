@@ -17,6 +17,8 @@ from typing import Any
 # So long one turn of an engine lasts at least, in seconds.
 _TURN = 0.1
 _MOST_CALLS = 50
+# An engine of which a call lasts longer has three turns at most.
+_LONG = 0.5
 _CALIBRATION_BATCH = 8
 
 
@@ -51,7 +53,7 @@ def measure(case: str, threads: int, peers: list[str], turns: int, folder: str) 
     given = {batch: subject.inputs(batch, rng) for batch in chosen.batches}
     ours, products = int8_model(subject, calibration, Path(folder))
     calls = {"ours": engines.traced(subject, ours)}
-    setting = engines.Setting(make, calibration, threads, Path(folder))
+    setting = engines.Setting(subject, make, calibration, threads, Path(folder))
     reasons: dict[str, str] = {}
     for name in peers:
         try:
@@ -61,9 +63,11 @@ def measure(case: str, threads: int, peers: list[str], turns: int, folder: str) 
             known = isinstance(error, engines.MissingError)
             reasons[name] = str(error) if known else engines.first_line(error)
             calls.pop(name, None)
-    right = engines.traced(subject, subject.model)(calibration)
+    # Of a batch that is measured, so that nothing is traced or compiled for another.
+    compared = given[chosen.batches[-1]]
+    right = (calls.get("keras") or engines.traced(subject, subject.model))(compared)
     distance = relative_error if subject.generate is None else differing_tokens
-    errors = {name: distance(call(calibration), right) for name, call in calls.items()}
+    errors = {name: distance(call(compared), right) for name, call in calls.items()}
     seconds = {b: _turns(calls, given[b], turns) for b in chosen.batches}
     return {"products": products, "errors": errors, "reasons": reasons, "seconds": seconds}
 
@@ -98,14 +102,17 @@ def _turns(calls: dict[str, Any], given: Any, turns: int) -> dict[str, list[floa
             call(given)
         return (time.perf_counter() - start) / count
 
-    counts = {}
+    counts, most = {}, {}
     for name, call in calls.items():
         call(given)
-        counts[name] = max(1, min(_MOST_CALLS, round(_TURN / lasting(call, 1))))
+        seconds = lasting(call, 1)
+        counts[name] = max(1, min(_MOST_CALLS, round(_TURN / seconds)))
+        most[name] = turns if seconds < _LONG else min(turns, 3)
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(turns):
+    for turn in range(turns):
         for name, call in calls.items():
-            found[name].append(lasting(call, counts[name]))
+            if turn < most[name]:
+                found[name].append(lasting(call, counts[name]))
     return found
 
 
