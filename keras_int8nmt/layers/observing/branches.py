@@ -63,6 +63,20 @@ def in_tensorflow_graph() -> bool:
     return not tf.executing_eagerly()
 
 
+def known_on_jax(scalar: Any) -> int | None:
+    """What a scalar of JAX is; None while a function is traced, and on other back ends.
+
+    Outside of traces JAX would compile both branches of a `cond` anew for each call.
+    """
+    if keras.config.backend() != "jax":
+        return None
+    try:
+        return int(scalar)
+    except TypeError:
+        # JAX's refusal to tell the value of what is traced.
+        return None
+
+
 def apply_if(
     condition: Any,
     function: Callable[..., Any],
@@ -90,6 +104,9 @@ def apply_if(
     if _ALWAYS.get():
         return function(x, *others)
     if not in_tensorflow_graph():
+        known = known_on_jax(condition)
+        if known is not None:
+            return function(x, *others) if known else x
         return ops.cond(condition, lambda: function(x, *others), lambda: x)
     tensors = [ops.convert_to_tensor(tensor) for tensor in (x, *others)]
     y = _either(function, straight_through, *map(spec_of, tensors))(condition, *tensors)

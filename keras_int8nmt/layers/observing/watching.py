@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_int8nmt.layers.observing.branches import apply_if
+from keras_int8nmt.layers.observing.branches import apply_if, known_on_jax
 from keras_int8nmt.layers.observing.seen import Seen
 from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
 
@@ -37,6 +37,11 @@ def watched(
         # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
         seen.add_if(observing, x, mask)
         return apply_if(ops.equal(switch.value, SIMULATING), simulate, x, *numbers)
+    known = known_on_jax(switch.value)
+    if known == OFF:
+        return x
+    if known == SIMULATING:
+        return simulate(x, *numbers)
     # Other back ends carry the state out of the branch: an assignment inside would leak.
     state = seen.state()
     output, new_state = ops.cond(
