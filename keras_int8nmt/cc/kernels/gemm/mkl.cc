@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <vector>
 
 #include "gemm/backends.h"
 
@@ -114,11 +115,12 @@ size_t PackedSize(int64_t k, int64_t n) {
 }
 
 void PackBody(const int8_t* weights, int64_t k, int64_t n, void* body) {
-  auto* sums = static_cast<int32_t*>(body);
-  std::fill(sums, sums + n, 0);
+  // The body may lie anywhere; only when it is multiplied it must be aligned.
+  std::vector<int32_t> sums(n);
   for (int64_t i = 0; i < k; ++i) {
     for (int64_t j = 0; j < n; ++j) sums[j] += weights[i * n + j];
   }
+  std::memcpy(body, sums.data(), n * sizeof(int32_t));
   char* target = static_cast<char*>(body) + SumsBytes(n);
   if (!Library().packs) {
     std::memcpy(target, weights, k * n);
