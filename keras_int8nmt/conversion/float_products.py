@@ -22,7 +22,7 @@ from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.layers.model_state import layers_of
 from keras_int8nmt.layers.projections import PROJECTIONS, TENSOR_PRODUCTS
-from keras_int8nmt.ops.graphs import current_scope, graph_of
+from keras_int8nmt.ops.graphs import are_scopes, current_scope, graph_of
 
 # The layers in which something is called, outermost first; none in the model's own graph.
 Layers = tuple[Any, ...]
@@ -87,6 +87,10 @@ def with_float_products(
 
 def _placed_products(model: keras.Model, sample: Any) -> list[_Placed] | None:
     if keras.config.backend() != "tensorflow":
+        return None
+    called = [x for x in layers_of(model) if not isinstance(x, keras.layers.InputLayer)]
+    if not are_scopes(model.name, [layer.name for layer in called]):
+        # Keras would not close the scope that TensorFlow refused, and later layers lie in it.
         return None
     given = sample
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -32,3 +32,15 @@ def graph_of(function: Callable[[Any], Any], like: Any) -> Any:
 def current_scope() -> str:
     """The name scope of what is made now, as it begins the names of operations."""
     return str(tf.get_current_name_scope())
+
+
+def are_scopes(outer: str, inner: Iterable[str]) -> bool:
+    """Whether a graph may have the name scope `outer`, and in it one of each name in `inner`."""
+    try:
+        with tf.Graph().as_default(), tf.name_scope(outer):
+            for name in inner:
+                with tf.name_scope(name):
+                    pass
+    except ValueError:
+        return False
+    return True

@@ -198,6 +198,26 @@ def test_a_nested_model_is_looked_into():
     assert floats[0].multiplications == 6 * 64
 
 
+@pytest.mark.parametrize("names", [("model", "my dense"), ("my model", "dense")])
+def test_names_that_no_graph_takes_leave_rows_of_layers_and_no_scope_open(names):
+    x = keras.Input((6, 8), name="source tokens")
+    y = QuantDense(3, name="last")(L.Dense(8, name=names[1])(x))
+    model = keras.Model(x, y, name=names[0])
+    report = convert(model, activations="dynamic").conversion_report
+    assert [row.name for row in report.rows] == [names[1], "last"]
+    assert report.multiplications is None
+    later = L.Dense(1, name="later")
+    later.build((None, 8))
+    assert later.path == "later"
+
+
+def test_the_name_of_an_input_is_no_scope():
+    x = keras.Input((6, 8), name="source tokens")
+    model = keras.Model(x, QuantDense(3, name="last")(x))
+    report = convert(model, activations="dynamic").conversion_report
+    assert report.multiplications.int8 == 6 * 24
+
+
 @pytest.mark.parametrize(
     "content", ["[]", '{"int8": 1}', '{"int8": -1, "float32": 0, "uncounted": 0}']
 )
