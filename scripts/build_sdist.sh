@@ -24,9 +24,9 @@ with open("pyproject.toml", "rb") as file:
 PROGRAM
 "$work/venv/bin/python" -m pip download --quiet --disable-pip-version-check --dest "$work/needed" \
   --requirement "$work/requirements.txt"
-offline=()
-if unshare --net true 2>/dev/null; then offline=(unshare --net); fi
-echo "building from $(basename "$archive") ${offline:+with no network}"
+offline=() network="where pip is told of no index; the network can't be taken away here"
+if unshare --net true 2>/dev/null; then offline=(unshare --net) network="with no network"; fi
+echo "building from $(basename "$archive") $network"
 "${offline[@]}" "$work/venv/bin/python" -m pip wheel --quiet --no-deps --no-index \
   --find-links "$work/needed" --wheel-dir "$work/wheels" "$archive"
 "$python" -m zipfile -l "$(echo "$work"/wheels/*.whl)" >"$work/files"

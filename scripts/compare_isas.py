@@ -33,7 +33,11 @@ json.dump(found, sys.stdout)
 
 
 def answers(folder: str, sentences: list[str], isa: str, back_end: str) -> list | str:
-    """What the pair gives; its last words where it can't run here."""
+    """What the pair gives; its last words where it can't run here.
+
+    Raises:
+        RuntimeError: where a signal ended it, which is no refusal.
+    """
     environment = {**os.environ, **forced(isa), "KERAS_INT8NMT_GEMM": back_end}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -43,6 +47,8 @@ def answers(folder: str, sentences: list[str], isa: str, back_end: str) -> list 
         text=True,
         check=False,
     )
+    if done.returncode < 0:
+        raise RuntimeError(f"{isa}, {back_end}: ended by signal {-done.returncode}")
     if done.returncode:
         return (done.stderr.strip() or "no reason given").splitlines()[-1]
     return json.loads(done.stdout)

@@ -32,6 +32,12 @@ def test_every_difference_has_a_reason_and_stands_once():
         assert {name.partition("::")[0] for name in group["tests"]} <= files
 
 
+def test_a_process_that_a_signal_ended_is_a_failure_as_one_that_found_something():
+    assert run.status([0, 0]) == 0
+    assert run.status([-11, 0]) == 1
+    assert run.status([0, 1]) == 1
+
+
 def test_an_unlisted_failure_is_an_error_and_so_is_a_listed_test_that_passes():
     outcomes = run.Outcomes()
     outcomes.seen = {"a", "b", "c", "d"}

@@ -71,7 +71,12 @@ def main() -> int:
         ]
         for process in processes:
             print(process.communicate()[0], flush=True)
-    return max(process.returncode for process in processes)
+    return status([process.returncode for process in processes])
+
+
+def status(returncodes: Collection[int]) -> int:
+    """1 where any process failed; one that a signal ended has a number below 0."""
+    return int(any(returncodes))
 
 
 def fetch(folder: Path) -> None:
