@@ -60,27 +60,15 @@ def save_keras_file(model: Any, path: Path) -> None:
             raise
         cause = error
     path.unlink(missing_ok=True)
+    from keras_int8nmt.conversion.structural_copy import StructuralCopy
+
     try:
-        _bare(model).save(path)
+        # Copies are not compiled.
+        StructuralCopy(model).made().save(path)
     except Exception:
         # It was not that.
         raise cause from None
     _warn_not_compiled(model, "saved", cause)
-
-
-def _bare(model: Any) -> Any:
-    """The same model, as one that nobody has compiled."""
-    import keras
-
-    from keras_int8nmt.conversion.copying import copied, copy_weights, is_graph
-
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    if is_graph(model):
-        return keras.Model(model.input, model.output, name=model.name)
-    copy = copied(model)
-    copy_weights(model, copy)
-    return copy
 
 
 def _warn_not_compiled(model: Any, done: str, cause: Exception) -> None:

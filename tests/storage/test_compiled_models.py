@@ -49,6 +49,7 @@ def test_the_model_comes_back_and_is_not_compiled(make, what, tmp_path):
     assert sum("without what it was compiled with" in str(one.message) for one in told) == 1
     assert model.compiled
     assert model.loss is loss
+    assert type(loaded) is type(model)
     assert not loaded.compiled
     np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(model(x)))
 
