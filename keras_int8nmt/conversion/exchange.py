@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.copying import is_graph
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.structural_copy import StructuralCopy
 from keras_int8nmt.layers.model_state import layers_of
@@ -41,6 +40,13 @@ def exchange(model: keras.Model, pairs: Sequence[Pair]) -> Any:
     made = StructuralCopy(model, pairs).made()
     _ask_configurations(made, [new for _, new in pairs])
     return made
+
+
+def is_graph(model: Any) -> bool:
+    """Whether a model is Sequential or Functional, so that its layers tell all that it computes."""
+    # The class Functional has no public name; it is the model among the functions.
+    functional = isinstance(model, keras.Function) and isinstance(model, keras.Model)
+    return functional or isinstance(model, keras.Sequential)
 
 
 def unique_paths(layers: Sequence[keras.layers.Layer]) -> list[str]:

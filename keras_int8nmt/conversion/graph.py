@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.copying import is_graph
-from keras_int8nmt.conversion.exchange import Pair, exchange, unique_paths
+from keras_int8nmt.conversion.exchange import Pair, exchange, is_graph, unique_paths
 from keras_int8nmt.conversion.layers import report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.report import MatMulRow

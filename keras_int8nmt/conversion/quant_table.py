@@ -18,8 +18,8 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.copying import copied
 from keras_int8nmt.conversion.errors import ConversionError
+from keras_int8nmt.conversion.same_settings import same_settings
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.model_state import layers_of
 from keras_int8nmt.layers.quant_attention import QuantAttention
@@ -100,22 +100,6 @@ def quant_layer_of(layer: keras.layers.Layer) -> keras.layers.Layer:
     reasons = new.unsupported_reasons() if isinstance(new, QuantLayer) else []
     if reasons:
         raise ConversionError("; ".join(reasons))
-    return new
-
-
-def same_settings(layer: keras.layers.Layer, quant_class: Any) -> keras.layers.Layer:
-    """A `quant_class` of the configuration and weights of `layer`, built as that was."""
-    new: Any = copied(layer, quant_class)
-    try:
-        new.build_from_config(layer.get_build_config() or {})
-        for variable, given in zip(new.weights, layer.weights, strict=True):
-            # A buffer of its own: on JAX training gives away that of a variable.
-            variable.assign(keras.ops.copy(given))
-            variable.trainable = given.trainable
-    except Exception as error:  # of a build() that may be the user's own
-        raise ConversionError(
-            f"a {quant_class.__name__} of its settings has other weights: {error}"
-        ) from error
     return new
 
 

@@ -61,11 +61,6 @@ def quant_layers(model: keras.layers.Layer) -> list[QuantLayer]:
     ]
 
 
-def every_observer(model: keras.layers.Layer) -> list[Observer]:
-    """The observers of a model, built or not, those of layers that INT8 can't do as well."""
-    return [layer for layer in _walk(model, set()) if isinstance(layer, Observer)]
-
-
 def _able_observers(model: keras.layers.Layer) -> list[Observer]:
     """The observers, without those of layers that stay float."""
     excluded: set[int] = set()
