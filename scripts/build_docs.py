@@ -33,7 +33,8 @@ GENERATED, SITE = DOCS / "generated", ROOT / "build" / "site"
 # The faces whose names are public, after those of the package itself.
 ROOMS = [
     "layers", "callbacks", "calibration", "conversion", "training", "importers", "tokenizers",
-    "translation", "evaluation", "storage", "autotuning", "report", "ops",
+    "translation", "clusters", "evaluation", "serving", "models", "storage", "autotuning", "report",
+    "ops",
 ]  # fmt: skip
 CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
 

@@ -128,5 +128,22 @@ def test_every_variable_of_the_environment_is_on_its_page():
     assert not [name for name in sorted(used) if f"`{name}`" not in page]
 
 
+def test_the_reference_has_every_face():
+    text = (ROOT / "scripts" / "build_docs.py").read_text(encoding="utf-8")
+    assigned = [
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    ]
+    rooms = ast.literal_eval(assigned[0])
+    faces = {
+        path.parent.name
+        for path in (ROOT / "keras_int8nmt").glob("*/__init__.py")
+        if "__all__" in path.read_text(encoding="utf-8")
+    }
+    # The command has a page of its own.
+    assert sorted(rooms) == sorted(faces - {"cli"})
+
+
 def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 600
