@@ -102,15 +102,11 @@ class FrozenCachedAttention(FrozenAttention):
         if cache is None:
             keys, values = projected["key"], projected["value"]
         else:
-            parts = [cache[:, 0], cache[:, 1]]
             if cache_update_index is not None:
-                start = [0, cache_update_index, 0, 0]
-                parts = [
-                    keras.ops.slice_update(part, start, self._values(name, projected[name], part))
-                    for name, part in zip(_CACHED, parts, strict=True)
-                ]
-                cache = tf.stack(parts, axis=1)
-            keys, values = (self._heads(n, part) for n, part in zip(_CACHED, parts, strict=True))
+                # Both at once: a step by step search copies the cache here.
+                new = tf.stack([self._values(n, projected[n], cache) for n in _CACHED], axis=1)
+                cache = keras.ops.slice_update(cache, [0, 0, cache_update_index, 0, 0], new)
+            keys, values = (self._heads(n, cache[:, i]) for i, n in enumerate(_CACHED))
         output = core.attend(
             projected["query"],
             keys,
@@ -139,14 +135,14 @@ class FrozenCachedAttention(FrozenAttention):
             cache_update_index=cache_update_index,
         )
 
-    def _values(self, name: str, projected: Projected, part: tf.Tensor) -> tf.Tensor:
-        """Projected keys or values as a part of the cache holds them, `[b, t, heads, dim]`."""
+    def _values(self, name: str, projected: Projected, cache: tf.Tensor) -> tf.Tensor:
+        """Projected keys or values as the cache holds them, `[b, t, heads, dim]`."""
         x = self.core.cut(name, projected)
         params = self.plan.written(name)
         if params is not None:
             x = ops.dequantize(x, float(params.scale), params.zero_point)
-        x = tf.reshape(x, (tf.shape(x)[0], tf.shape(x)[1], *part.shape[2:]))
-        return tf.cast(x, part.dtype)
+        x = tf.reshape(x, (tf.shape(x)[0], tf.shape(x)[1], *cache.shape[3:]))
+        return tf.cast(x, cache.dtype)
 
     def _heads(self, name: str, part: tf.Tensor) -> Projected:
         """A part of the cache as the products read it, `[b, capacity, heads * dim]`."""
