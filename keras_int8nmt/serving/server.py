@@ -111,8 +111,6 @@ def _run(
     """
     import uvicorn
 
-    # When it has stopped, uvicorn raises the signal that told it to once more.
-    before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -125,23 +123,26 @@ def _run(
     )
     server = uvicorn.Server(config)
 
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+
     async def serving() -> None:
         if parent is not None:
             loop = asyncio.get_running_loop()
 
-            def stop() -> None:
+            def parent_is_gone() -> None:
                 loop.remove_reader(parent)
-                server.should_exit = True
+                stop()
 
-            loop.add_reader(parent, stop)
+            loop.add_reader(parent, parent_is_gone)
         await server.serve(sockets=[listening])
 
+    # For a signal that comes before uvicorn takes them. When it has stopped, it raises the one that
+    # told it to once more.
+    before = {number: signal.signal(number, stop) for number in _STOPS}
     try:
         # uvloop's, where it is installed.
-        with (
-            suppress(KeyboardInterrupt),
-            asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-        ):
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(serving())
     finally:
         for number, handler in before.items():
@@ -179,7 +180,8 @@ class _Workers:
         before = {number: signal.signal(number, self._stop) for number in _STOPS}
         try:
             for number in range(self._count):
-                self._begin(number)
+                if not self._stopping:
+                    self._begin(number)
             while self._workers:
                 self._wait()
         finally:
@@ -191,13 +193,18 @@ class _Workers:
     def _begin(self, number: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        process = os.fork()
-        if process == 0:
-            self._work(number)
-        self._workers[process] = number, time.monotonic()
+        # One that told the worker to stop before it has handlers of its own would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            process = os.fork()
+            if process == 0:
+                self._work(number)
+            self._workers[process] = number, time.monotonic()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         say("worker", number=number, pid=process)
         if self._stopping:
-            # The signal came before this one was known.
+            # The signal came after the last one was told and before this one was begun.
             self._tell(process)
 
     def _wait(self) -> None:
@@ -230,6 +237,7 @@ class _Workers:
         try:
             for stop in _STOPS:
                 signal.signal(stop, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
             os.close(self._writing)
             _take_cores(number, self._threads)
             _run(self._app, self._listening, self._settings, self._reading)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -79,6 +80,38 @@ def test_what_was_accepted_is_finished_when_it_is_told_to_stop(folders):
         assert service.stop() == 0
         assert answer.result() == [expected] * 200
     assert service.events("stopped")
+
+
+def test_a_signal_that_comes_before_the_server_looks_at_them_stops_it(monkeypatch):
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from keras_int8nmt.serving import ServingSettings, server
+
+    loop_factory = uvicorn.Config.get_loop_factory
+
+    def told_to_stop(config):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loop_factory(config)
+
+    monkeypatch.setattr(uvicorn.Config, "get_loop_factory", told_to_stop)
+    before = signal.getsignal(signal.SIGTERM)
+    reading, writing = os.pipe()
+    # Where it does not stop, it is stopped as by the end of a parent.
+    late = threading.Timer(20, os.close, [writing])
+    late.start()
+    with server._listen("127.0.0.1", 0) as listening:
+        server._run(Starlette(), listening, ServingSettings(), reading)
+    late.cancel()
+    os.close(reading)
+    os.close(writing)  # an OSError where it was too late
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_workers_that_are_told_to_stop_as_they_begin_stop(folders):
+    with serving(str(folders / "int8"), *SEARCH, "--workers", "8") as service:
+        _until(lambda: service.events("worker"))
+        assert service.stop() == 0
 
 
 def test_a_worker_that_is_killed_is_begun_anew_and_the_others_go_on(folders):
