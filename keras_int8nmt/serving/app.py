@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,8 +47,7 @@ def make_app(catalogue: Catalogue, settings: ServingSettings) -> Starlette:
     """The application of models that are loaded; see `create_app`."""
     metrics = Metrics()
     service = Service(catalogue, settings, metrics)
-    folder = settings.file_folder or tempfile.mkdtemp(prefix="keras-int8nmt-files-")
-    own_folder = None if settings.file_folder else folder
+    folder, remove = _file_folder(settings)
     downloads = Downloads(folder, settings.file_bytes, settings.file_seconds)
     endpoints = Endpoints(service, settings, downloads)
 
@@ -57,8 +58,7 @@ def make_app(catalogue: Catalogue, settings: ServingSettings) -> Starlette:
         yield
         # The server has answered all that it took by now.
         await asyncio.to_thread(service.close)
-        if own_folder is not None:
-            shutil.rmtree(own_folder, ignore_errors=True)
+        remove()
         say("stopped")
 
     routes = endpoints.routes()
@@ -81,6 +81,22 @@ def make_app(catalogue: Catalogue, settings: ServingSettings) -> Starlette:
             Exception: _failed,
         },
     )
+
+
+def _file_folder(settings: ServingSettings) -> tuple[str, Callable[[], None]]:
+    """Where translated files lie, and what removes it where it is this application's own."""
+    if settings.file_folder is not None:
+        return settings.file_folder, lambda: None
+    folder, maker = tempfile.mkdtemp(prefix="keras-int8nmt-files-"), os.getpid()
+
+    def remove() -> None:
+        # Workers that were forked after it was made share it; each of them ends by itself.
+        if os.getpid() == maker:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # The parent of such workers does not serve itself.
+    atexit.register(remove)
+    return folder, remove
 
 
 class Endpoints:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,6 +139,26 @@ def test_files_are_translated_and_fetched(client, translators):
         fetched = client.get(response.json()["translatedFileUrl"])
         assert fetched.text == expected
         assert fetched.headers["content-disposition"] == "attachment"
+
+
+def test_the_folder_of_files_is_removed_by_the_process_that_made_it_alone(
+    folders, tmp_path, monkeypatch
+):
+    from starlette.testclient import TestClient
+
+    from keras_int8nmt.serving import app as module
+    from keras_int8nmt.serving import create_app
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for process, left in ((-1, 1), (os.getpid(), 0)):
+        served = create_app([str(folders / "int8")], streams=1)
+        (folder,) = tmp_path.iterdir()
+        with monkeypatch.context() as forked:
+            forked.setattr(module, "os", SimpleNamespace(getpid=lambda process=process: process))
+            with TestClient(served) as client:
+                assert client.get("/ready").status_code == 200
+        assert len(list(tmp_path.iterdir())) == left
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_languages_and_settings_say_what_can_be_translated(client):
