@@ -153,24 +153,18 @@ class Catalogue:
                 raise ServingError(f"No model has the language {pivot!r} to translate through.")
         self._pivots = tuple(pivots)
 
-    def sources(self) -> list[str]:
-        """Languages from which something can be translated."""
-        return [code for code in self.codes if self.targets(code)]
-
-    def targets(self, source: str) -> list[str]:
-        """Languages that `source` can be translated into."""
-        return [code for code in self.codes if code != source and self._way(source, code, "")]
-
-    def precisions(self, pair: Pair) -> list[str]:
-        """Those of the models of two languages, the one that is taken by itself first."""
-        return list(self._by_pair.get(pair, {}))
+    def first_source(self, target: str) -> str:
+        """The first language from which `target` is reached; `target` where there is none."""
+        return next((code for code in self.codes if self._goes(code, target)), target)
 
     def languages(self) -> list[dict[str, Any]]:
-        """As `/languages` answers."""
-        return [
-            {"code": code, "name": language_name(code), "targets": self.targets(code)}
-            for code in self.sources()
-        ]
+        """As `/languages` answers: the languages from which something can be translated."""
+        found = []
+        for code in self.codes:
+            targets = [target for target in self.codes if self._goes(code, target)]
+            if targets:
+                found.append({"code": code, "name": language_name(code), "targets": targets})
+        return found
 
     def way(self, source: str, target: str, precision: str = "") -> list[ServedModel]:
         """The models to translate with, one after the other.
@@ -198,7 +192,10 @@ class Catalogue:
             )
         return found
 
-    def _way(self, source: str, target: str, precision: str) -> list[ServedModel]:
+    def _goes(self, source: str, target: str) -> bool:
+        return source != target and bool(self._way(source, target))
+
+    def _way(self, source: str, target: str, precision: str = "") -> list[ServedModel]:
         direct = self._model(Pair(source, target), precision)
         if direct is not None:
             return [direct]

@@ -174,11 +174,13 @@ class Service:
     def _source(self, text: str, query: Query) -> Source:
         language, detected = query.source, None
         if language == AUTO:
-            # A text without a letter is in any language.
-            unknown = Detected(self._first_source(query.target), 0.0)
             # What can be translated, or need not be, is expected.
             ranked = self._detector.rank(text, self.catalogue.codes)
-            detected = next(iter(ranked), unknown)
+            if ranked:
+                detected = ranked[0]
+            else:
+                # A text without a letter is in any language.
+                detected = Detected(self.catalogue.first_source(query.target), 0.0)
             language = detected.language
         way = self.catalogue.way(language, query.target, query.precision)
         if not way:
@@ -188,12 +190,6 @@ class Service:
         for number, sentence in enumerate(passage.sentences, 1):
             way[0].check(sentence, f"Sentence {number}")
         return Source(passage, way, detected)
-
-    def _first_source(self, target: str) -> str:
-        return next(
-            (code for code in self.catalogue.sources() if target in self.catalogue.targets(code)),
-            target,
-        )
 
     # ---- from sentences to translations
 
