@@ -9,8 +9,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -158,20 +158,19 @@ class Endpoints:
             await lines.aclose()
             return Response(status_code=_GONE)
 
-        async def content() -> AsyncIterator[bytes]:
-            async with aclosing(lines):
-                try:
-                    found: Any = first
-                    while True:
-                        yield _line(query, found)
-                        if isinstance(found, Answer):
-                            _note(request, found)
-                            return
-                        found = await anext(lines)
-                except RefusalError as refusal:
-                    yield json.dumps({"error": refusal.reason}).encode() + b"\n"
+        async def content() -> AsyncGenerator[bytes]:
+            try:
+                found: Any = first
+                while True:
+                    yield _line(query, found)
+                    if isinstance(found, Answer):
+                        _note(request, found)
+                        return
+                    found = await anext(lines)
+            except RefusalError as refusal:
+                yield json.dumps({"error": refusal.reason}).encode() + b"\n"
 
-        return _Lines(content(), self._settings.seconds)
+        return _Lines(content(), lines, self._settings.seconds)
 
     async def translate_file(self, request: Request) -> Response:
         fields, name, content = await read_file(request, self._settings)
@@ -280,12 +279,15 @@ class _Lines(StreamingResponse):
 
     Args:
         content: The lines.
+        source: What they are made of; closed with them.
         seconds: For all of them.
     """
 
-    def __init__(self, content: AsyncIterator[bytes], seconds: float) -> None:
+    def __init__(
+        self, content: AsyncGenerator[bytes], source: AsyncGenerator[Any], seconds: float
+    ) -> None:
         super().__init__(content, media_type="application/x-ndjson")
-        self._seconds = seconds
+        self._content, self._source, self._seconds = content, source, seconds
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -294,6 +296,9 @@ class _Lines(StreamingResponse):
         except TimeoutError:
             # The server closes a connection whose answer has no end.
             say("left", path=scope["path"])
+        finally:
+            await self._content.aclose()
+            await self._source.aclose()
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

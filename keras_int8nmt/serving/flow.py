@@ -24,7 +24,7 @@ class Flow:
 
     Args:
         steps: At least one; a second one translates what the first has given.
-        sentences: To translate.
+        sentences: To translate, at least one.
         piece: Sentences that are handed over together.
         hypotheses: Translations that the last step gives of each.
         seconds: After which what is not finished is dropped.
@@ -57,8 +57,7 @@ class Flow:
         self.tokens = 0
         gate.enter(self._inside)
         try:
-            if sentences:
-                self._submit(steps, range(len(sentences)), sentences)
+            self._submit(steps, range(len(sentences)), sentences)
         except RuntimeError as error:
             self._leave(self._inside)
             raise RefusalError(503, "The service is closing, or has failed.") from error

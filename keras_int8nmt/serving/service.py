@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from keras_int8nmt.serving.access import Gate
 from keras_int8nmt.serving.catalogue import Catalogue, ServedModel
@@ -71,13 +72,17 @@ class Service:
         self.gate = Gate(settings.queue)
         self.closing = False
         self._detector = Detector()
-        self._schedulers: dict[int, Scheduler] = {}
+        self._schedulers = {
+            model: Scheduler(
+                model.translator, partial(metrics.filled, str(model.pair), model.precision)
+            )
+            for model in catalogue.models
+        }
 
     def start(self) -> None:
         """Begins the models' threads: where it was forked, after that."""
         for model in self.catalogue.models:
             model.translator.native_engine.decoder()
-            self._scheduler(model)
 
     def close(self) -> None:
         """Finishes what was accepted, then ends the threads."""
@@ -107,35 +112,20 @@ class Service:
         Raises:
             RefusalError: beyond a limit, without a way, or for a sentence that can't be translated.
         """
-        sources = await self._sources(query)
-        found: dict[tuple[int, int], Translation] = {}
-        answer = Answer([], [], [source.detected for source in sources])
-        async for place, translation in self._translations(sources, query, PIECE, answer):
-            found[place] = translation
-        for t, source in enumerate(sources):
-            best, others = _filled(source, [found[t, s] for s in _numbers(source)], query)
-            answer.texts.append(best)
-            answer.alternatives.append(others)
-        return answer
+        async with aclosing(self._translated(query, PIECE)) as found:
+            async for each in found:
+                last = each
+        assert isinstance(last, Answer)
+        return last
 
-    async def stream(self, query: Query) -> AsyncGenerator[tuple[int, int, Translation] | Answer]:
+    def stream(self, query: Query) -> AsyncGenerator[tuple[int, int, Translation] | Answer]:
         """Yields each sentence as it is finished: the number of its text, its own, and its
         translation; then the answer to all.
 
         Raises:
             RefusalError: as `translate`, mostly before anything is yielded.
         """
-        sources = await self._sources(query)
-        found: dict[tuple[int, int], Translation] = {}
-        answer = Answer([], [], [source.detected for source in sources])
-        async for place, translation in self._translations(sources, query, 1, answer):
-            found[place] = translation
-            yield (*place, translation)
-        for t, source in enumerate(sources):
-            best, others = _filled(source, [found[t, s] for s in _numbers(source)], query)
-            answer.texts.append(best)
-            answer.alternatives.append(others)
-        yield answer
+        return self._translated(query, 1)
 
     async def translate_file(self, query: Query, text: str) -> Answer:
         """Translates a long text slice by slice, each as soon as there is room for it."""
@@ -148,8 +138,10 @@ class Service:
             if start:
                 await self._room(_SLICE * len(source.way))
             found = [""] * len(part.passage.sentences)
-            async for (_, s), translation in self._translations([part], query, PIECE, answer):
-                found[s] = translation.text
+            outcomes = self._translations([part], query, PIECE, answer)
+            async with aclosing(outcomes):
+                async for (_, s), translation in outcomes:
+                    found[s] = translation.text
             translations += found
         answer.texts.append(source.passage.filled(translations))
         return answer
@@ -193,15 +185,33 @@ class Service:
 
     # ---- from sentences to translations
 
+    async def _translated(
+        self, query: Query, piece: int
+    ) -> AsyncGenerator[tuple[int, int, Translation] | Answer]:
+        """See `stream`; `piece` sentences are handed over and finished together."""
+        sources = await self._sources(query)
+        found: dict[tuple[int, int], Translation] = {}
+        answer = Answer([], [], [source.detected for source in sources])
+        # Closed at once where the client goes, not when somebody clears away what is left.
+        async with aclosing(self._translations(sources, query, piece, answer)) as translations:
+            async for place, translation in translations:
+                found[place] = translation
+                yield (*place, translation)
+        for t, source in enumerate(sources):
+            best, others = _filled(source, [found[t, s] for s in _numbers(source)], query)
+            answer.texts.append(best)
+            answer.alternatives.append(others)
+        yield answer
+
     async def _translations(
         self, sources: Sequence[Source], query: Query, piece: int, answer: Answer
-    ) -> AsyncIterator[tuple[tuple[int, int], Translation]]:
+    ) -> AsyncGenerator[tuple[tuple[int, int], Translation]]:
         """Yields the translations of all sentences, with the numbers of text and sentence."""
         flows: list[tuple[Flow, list[tuple[int, int]]]] = []
         try:
-            for way, places in _ways(sources):
+            for way, places in _ways(sources).items():
                 flow = Flow(
-                    [(model, self._scheduler(model)) for model in way],
+                    [(model, self._schedulers[model]) for model in way],
                     [sources[t].passage.sentences[s] for t, s in places],
                     piece=piece,
                     hypotheses=1 + query.alternatives,
@@ -237,13 +247,6 @@ class Service:
             {"Retry-After": str(self.gate.wait())},
         )
 
-    def _scheduler(self, model: ServedModel) -> Scheduler:
-        found = self._schedulers.get(id(model))
-        if found is None:
-            filled = functools.partial(self.metrics.filled, str(model.pair), model.precision)
-            found = self._schedulers[id(model)] = Scheduler(model.translator, filled)
-        return found
-
 
 def _numbers(source: Source) -> range:
     return range(len(source.passage.sentences))
@@ -260,16 +263,14 @@ def _checked(outcome: Outcome, number: int) -> Translation:
     raise RefusalError(500, f"The model failed on sentence {number + 1}.")
 
 
-def _ways(
-    sources: Sequence[Source],
-) -> list[tuple[list[ServedModel], list[tuple[int, int]]]]:
+def _ways(sources: Sequence[Source]) -> dict[tuple[ServedModel, ...], list[tuple[int, int]]]:
     """The sentences of all texts by their way: those of a list may be of different languages."""
-    found: dict[tuple[int, ...], tuple[list[ServedModel], list[tuple[int, int]]]] = {}
+    found: dict[tuple[ServedModel, ...], list[tuple[int, int]]] = {}
     for t, source in enumerate(sources):
-        if source.way:
-            _, places = found.setdefault(tuple(map(id, source.way)), (source.way, []))
-            places += [(t, s) for s in _numbers(source)]
-    return list(found.values())
+        places = [(t, s) for s in _numbers(source)]
+        if source.way and places:
+            found.setdefault(tuple(source.way), []).extend(places)
+    return found
 
 
 def _filled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -138,6 +139,30 @@ def test_an_engine_that_is_closed_meanwhile_is_an_error_of_each_sentence(schedul
     assert client.done.wait(60)
     kinds = {type(outcome) for outcome in client.outcomes}
     assert kinds <= {Translation} | {kind for kind in kinds if issubclass(kind, RuntimeError)}
+
+
+def test_what_a_stream_has_accepted_is_dropped_as_it_is_closed(folders):
+    from keras_int8nmt.serving import ServingSettings
+    from keras_int8nmt.serving.catalogue import Catalogue, load_model
+    from keras_int8nmt.serving.metrics import Metrics
+    from keras_int8nmt.serving.queries import Query
+    from keras_int8nmt.serving.service import Service
+
+    model = load_model(str(folders / "int8"), {"beam_size": 1, "max_length": 8, "streams": 1})
+    service = Service(Catalogue([model]), ServingSettings(), Metrics())
+
+    async def close_early():
+        stream = service.stream(Query(["It rains. " * 500], False, "en", "de"))
+        await anext(stream)
+        assert service.gate.inside > 0
+        await stream.aclose()
+        assert service.gate.inside == 0
+
+    service.start()
+    try:
+        asyncio.run(close_early())
+    finally:
+        service.close()
 
 
 def test_a_thread_that_fails_is_told_by_the_health(folders, monkeypatch):
