@@ -71,6 +71,14 @@ def test_what_cannot_be_measured_is_a_row_with_the_reason(tmp_path, monkeypatch)
     assert "no_such_package is not installed" in (tmp_path / f"{report.NAME}.md").read_text()
 
 
+def test_an_engine_that_is_missing_with_some_threads_alone_is_a_row_too():
+    found = {"errors": {"ours": 0.01}, "seconds": {}}
+    found["products"] = {"int8": 1, "float32": 0, "reasons": {}, "share": 1, "uncounted": 0}
+    by_threads = {"1": {**found, "reasons": {}}, "2": {**found, "reasons": {"keras-xla": "no"}}}
+    row = run.rows_of("some", by_threads)[-1]
+    assert (row["name"], row["reason"]) == ("call vs keras-xla", "no")
+
+
 def test_models_and_engines_that_are_not_known_are_named(capsys):
     assert cli.main(["bench", "keras", "--case", "nonsense"]) == 2
     assert "There is no model 'nonsense'; choose of mlp" in capsys.readouterr().err

@@ -112,7 +112,9 @@ def rows_of(name: str, by_threads: dict[str, Any]) -> list[dict[str, Any]]:
                 spread = max(ours.spread, time.spread)
                 timed = (1e3 * ours.median, 1e3 * time.median)
                 rows.append(row(f"call vs {peer}", case, *timed, "ms", spread=spread))
-    for engine, reason in (done[0]["reasons"] if done else {}).items():
+    # Of the first number of threads with which an engine is missing.
+    reasons = {engine: why for found in done[::-1] for engine, why in found["reasons"].items()}
+    for engine, reason in reasons.items():
         rows.append(_missing(f"call vs {engine}", name, reason))
     return rows
 
