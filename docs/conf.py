@@ -1,7 +1,7 @@
 """The site of the pages in this folder; `make docs` builds it (scripts/build_docs.py).
 
 The pages stay plain Markdown. What a site needs besides, the tables of contents, is added to
-index.md here: a new page is in the last of the parts that it fits, with nothing to be told of it.
+index.md here: a new page is in the first of the parts that it fits, and where it fits none a guide.
 """
 
 from __future__ import annotations
