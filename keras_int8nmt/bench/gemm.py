@@ -26,7 +26,7 @@ SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))
 # Distinct inputs of a shape, and how many multiplications a timed run has at least.
 _INPUTS = 8
 _WORK = 1e9
-# The mean that the README quotes is over these row counts; at one row memory bounds both.
+# The mean in docs/benchmarks.md is over these row counts; at one row memory bounds both.
 _MANY_ROWS = 8
 
 
