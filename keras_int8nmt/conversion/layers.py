@@ -12,6 +12,7 @@ from keras_int8nmt.conversion.policy import Assignment
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.layers.inference.dynamic_attention import DynamicAttention
 from keras_int8nmt.layers.inference.dynamic_dense import DynamicDense
+from keras_int8nmt.layers.inference.dynamic_matmul import Weights
 from keras_int8nmt.layers.inference.float_dense import FloatDense
 from keras_int8nmt.layers.inference.float_embedding import FloatEmbedding
 from keras_int8nmt.layers.inference.frozen_cached_attention import FrozenCachedAttention
@@ -185,34 +186,37 @@ def convert_attention(
     `inputs` tells which projections read the same tensor, where no calibration has seen it. `dtype`
     as in `convert_dense`.
     """
-    precision, weights, output, rule = _attention_parts(layer, assignment)
-    given = {"name": layer.name, "dtype": dtype or layer.dtype_policy, **rule}
-    given.update((n, getattr(layer, n)) for n in ("num_heads", "key_dim", "value_dim"))
+    weights, output, settings = _attention_parts(layer, assignment, dtype)
+    settings["num_heads"] = layer.num_heads
     if assignment.options.dynamic:
         groups = [str(group) for group in inputs]
-        return DynamicAttention.from_kernels(
-            weights, output, inputs=groups, precision=precision, **given
-        )
-    mixed = "float32" in precision.values()
-    attention_class: Any = MixedAttention if mixed else Int8Attention
-    scales = _attention_scales(layer, assignment)
-    return attention_class.from_kernels(
-        weights, output, **scales, **given, **({"precision": precision} if mixed else {})
-    )
+        return DynamicAttention.from_kernels(weights, output, inputs=groups, **settings)
+    settings.update(_attention_scales(layer, assignment))
+    if "float32" in settings["precision"].values():
+        return MixedAttention.from_kernels(weights, output, **settings)
+    del settings["precision"]
+    return Int8Attention.from_kernels(weights, output, **settings)
 
 
 def _attention_parts(
-    layer: Any, assignment: Assignment
-) -> tuple[dict[str, str], dict[str, Any], Any, dict[str, Any]]:
-    """Of an attention: precisions, weights of the projections, those of the output, their rule."""
+    layer: Any, assignment: Assignment, dtype: Any
+) -> tuple[dict[str, Weights], Weights, dict[str, Any]]:
+    """Weights of the projections, those of the output, and what else any attention is told."""
     matmuls = matmuls_of(layer)
-    precision = {matmul.part: assignment[matmul.name].precision for matmul in matmuls}
     weights = {
         matmul.part: (matmul.kernel(), product_bias(matmul, assignment))
         for matmul in matmuls
         if isinstance(matmul, WeightMatMul)
     }
-    return precision, weights, weights.pop("attention_output"), assignment.options.weight_rule
+    settings = {
+        "key_dim": layer.key_dim,
+        "value_dim": layer.value_dim,
+        "precision": {matmul.part: assignment[matmul.name].precision for matmul in matmuls},
+        "name": layer.name,
+        "dtype": dtype or layer.dtype_policy,
+        **assignment.options.weight_rule,
+    }
+    return weights, weights.pop("attention_output"), settings
 
 
 def _attention_scales(layer: Any, assignment: Assignment) -> dict[str, Any]:
@@ -233,23 +237,20 @@ def convert_group_query_attention(
     layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
 ) -> FrozenGroupQueryAttention:
     """`QuantGroupQueryAttention` to its frozen form. `dtype` as in `convert_dense`."""
-    precision, weights, (kernel, bias), rule = _attention_parts(layer, assignment)
+    weights, (kernel, bias), settings = _attention_parts(layer, assignment, dtype)
     groups, repeats = layer.num_key_value_heads, layer.num_repeats
-    weights["query"] = tuple(
-        None if each is None else by_repeats(each, groups, repeats) for each in weights["query"]
+    query, query_bias = weights["query"]
+    weights["query"] = (
+        by_repeats(query, groups, repeats),
+        None if query_bias is None else by_repeats(query_bias, groups, repeats),
     )
     return FrozenGroupQueryAttention.from_kernels(
         weights,
         (by_repeats(kernel.T, groups, repeats).T, bias),
         num_heads=groups,
         repeats=repeats,
-        key_dim=layer.head_dim,
-        value_dim=layer.head_dim,
-        precision=precision,
-        name=layer.name,
-        dtype=dtype or layer.dtype_policy,
+        **settings,
         **_attention_scales(layer, assignment),
-        **rule,
     )
 
 
@@ -257,18 +258,10 @@ def convert_cached_attention(
     layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
 ) -> FrozenCachedAttention:
     """`QuantCachedMultiHeadAttention` to its frozen form. `dtype` as in `convert_dense`."""
-    precision, weights, output, rule = _attention_parts(layer, assignment)
+    weights, output, settings = _attention_parts(layer, assignment, dtype)
+    scales = _attention_scales(layer, assignment)
     return FrozenCachedAttention.from_kernels(
-        weights,
-        output,
-        num_heads=layer.num_heads,
-        key_dim=layer.key_dim,
-        value_dim=layer.value_dim,
-        precision=precision,
-        name=layer.name,
-        dtype=dtype or layer.dtype_policy,
-        **_attention_scales(layer, assignment),
-        **rule,
+        weights, output, num_heads=layer.num_heads, **settings, **scales
     )
 
 
