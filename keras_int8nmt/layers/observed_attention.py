@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,6 +33,7 @@ from keras_int8nmt.layers.quant_layer import QuantLayer
 from keras_int8nmt.quantization import QuantParams
 
 Cache = tuple[Any, Any]
+SCORES_REASON = "return_attention_scores is computed in float"
 PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
 
 
@@ -53,6 +56,23 @@ class ObservedAttention(QuantLayer):
     key_dim: int
     value_dim: int
     dropout: float
+
+    @staticmethod
+    def reasons_of_arguments(
+        parent: type[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> list[str]:
+        """What a layer of the arguments of its Keras parent computes in float."""
+        given = inspect.signature(parent.__init__).bind(None, *args, **kwargs).arguments
+        # Those that the installed Keras has not named.
+        given = {**given.get("kwargs", {}), **given}
+        reasons = [
+            f"{name} is computed in float"
+            for name in ("use_gate", "sliding_window", "flash_attention")
+            if given.get(name)
+        ]
+        if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
+            reasons.append("flash_attention is computed in float")
+        return reasons
 
     def add_observers(self, seed: Any, dtype: Any) -> None:
         """In `__init__`: makes the observers, and the dropout of a layer that has one.
@@ -146,6 +166,15 @@ class ObservedAttention(QuantLayer):
     def layer_reasons(self) -> list[str]:
         """What of that does not depend on how the layer is called."""
         return []
+
+    def note_call(self, attention_mask: Any, return_attention_scores: bool) -> bool:
+        """Notes what a call asks for that INT8 can't do; whether it has a mask for each head."""
+        for_each_head = attention_mask is not None and len(attention_mask.shape) == 4
+        if return_attention_scores:
+            self._call_reasons.add(SCORES_REASON)
+        if for_each_head:
+            self._call_reasons.add("an attention_mask for each head is computed in float")
+        return for_each_head
 
     def dense_layers(self) -> tuple[Any, ...]:
         """The four projections."""

@@ -19,7 +19,7 @@ from keras_int8nmt.layers.attention_math import (
     write_cache,
 )
 from keras_int8nmt.layers.keras_masks import take_masks, with_mask
-from keras_int8nmt.layers.observed_attention import Cache, ObservedAttention
+from keras_int8nmt.layers.observed_attention import SCORES_REASON, Cache, ObservedAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -76,18 +76,11 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        signature = inspect.signature(keras.layers.MultiHeadAttention.__init__)
-        given = signature.bind(self, *args, **kwargs).arguments
-        self._static_reasons = [
-            f"{name} is computed in float"
-            for name in ("use_gate", "sliding_window", "flash_attention")
-            if given.get(name)
-        ]
+        parent = keras.layers.MultiHeadAttention
+        self._static_reasons = self.reasons_of_arguments(parent, args, kwargs)
         if type(self)._compute_attention is not QuantAttention._compute_attention:
             # Where Keras documents that a subclass may compute in another way.
             self._static_reasons.append("a _compute_attention of its own is computed in float")
-        if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
-            self._static_reasons.append("flash_attention is computed in float")
         self.add_observers(self.seed, self.dtype_policy)
 
     # The arguments of the installed Keras, which differ from version to version.
@@ -203,10 +196,7 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
     def _check_call(
         self, value: Any, attention_mask: Any, scores: bool, cache: Any, cache_index: Any
     ) -> None:
-        if scores:
-            self._call_reasons.add("return_attention_scores is computed in float")
-        if attention_mask is not None and len(attention_mask.shape) == 4:
-            self._call_reasons.add("an attention_mask for each head is computed in float")
+        self.note_call(attention_mask, scores)
         if cache is None and cache_index is not None:
             raise ValueError("`cache_index` needs `cache`: the keys and values to write into.")
         if value is None and (cache is None or cache_index is not None):
@@ -215,7 +205,7 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
             return
         reasons = self.layer_reasons()
         if scores:
-            reasons = [*reasons, "return_attention_scores is computed in float"]
+            reasons = [*reasons, SCORES_REASON]
         if reasons:
             raise ValueError(f"{self.name} can't use a cache: {'; '.join(reasons)}.")
 

@@ -70,10 +70,7 @@ class QuantCachedMultiHeadAttention(QuantAttention):
     ) -> Any:
         if cache is None and cache_update_index is not None:
             raise ValueError("`cache_update_index` needs `cache`: the keys and values to write to.")
-        if return_attention_scores:
-            self._call_reasons.add("return_attention_scores is computed in float")
-        if attention_mask is not None and len(attention_mask.shape) == 4:
-            self._call_reasons.add("an attention_mask for each head is computed in float")
+        self.note_call(attention_mask, return_attention_scores)
         # The mask over the new keys, made only where something observes.
         seen = None if cache is not None else attention_mask
         new_keys = partial(known_keys, seen, None, None, value)

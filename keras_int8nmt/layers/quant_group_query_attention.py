@@ -45,16 +45,8 @@ class QuantGroupQueryAttention(ObservedAttention, keras.layers.GroupQueryAttenti
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        signature = inspect.signature(keras.layers.GroupQueryAttention.__init__)
-        given = signature.bind(self, *args, **kwargs).arguments
-        given = {**given.get("kwargs", {}), **given}
-        self._static_reasons = [
-            f"{name} is computed in float"
-            for name in ("use_gate", "sliding_window", "flash_attention")
-            if given.get(name)
-        ]
-        if keras.config.is_flash_attention_enabled() and not given.get("flash_attention"):
-            self._static_reasons.append("flash_attention is computed in float")
+        parent = keras.layers.GroupQueryAttention
+        self._static_reasons = self.reasons_of_arguments(parent, args, kwargs)
         self.num_heads = self.num_query_heads
         self.key_dim = self.value_dim = self.head_dim
         self.add_observers(self.seed, self.dtype_policy)
@@ -110,11 +102,7 @@ class QuantGroupQueryAttention(ObservedAttention, keras.layers.GroupQueryAttenti
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        for_each_head = attention_mask is not None and len(attention_mask.shape) == 4
-        if return_attention_scores:
-            self._call_reasons.add("return_attention_scores is computed in float")
-        if for_each_head:
-            self._call_reasons.add("an attention_mask for each head is computed in float")
+        for_each_head = self.note_call(attention_mask, return_attention_scores)
         if return_attention_scores or for_each_head or self.layer_reasons():
             return super().call(
                 query,
