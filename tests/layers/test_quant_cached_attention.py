@@ -26,6 +26,7 @@ MASKS = {
 
 
 def layer_of(*inputs, **options):
+    keras.utils.set_random_seed(0)
     layer = QuantCachedMultiHeadAttention(HEADS, DIM, bias_initializer="normal", **options)
     layer(*inputs)
     return layer
@@ -68,6 +69,7 @@ def test_passes_the_layer_contract(tmp_path):
 
 @pytest.mark.parametrize("name", MASKS)
 def test_without_a_cache_it_is_multi_head_attention(name):
+    keras.utils.set_random_seed(1)
     parent = keras.layers.MultiHeadAttention(HEADS, DIM, bias_initializer="normal")
     parent(X, V)
     layer, model = calibrated(X, V, mask=MASKS[name])
