@@ -55,8 +55,7 @@ def translate_on_cluster(
     with closing(NodePool(ray, folder, fingerprint(folder), asked)) as pool:
 
         def begin(window: Window) -> PieceTranslations:
-            lines = [record.text for record in window.records]
-            return pool.begin(Piece(source.name, window.first, lines))
+            return pool.begin(Piece(source.name, window.first, window.lines))
 
         return translate_windows(
             begin,

@@ -11,7 +11,7 @@ from keras_int8nmt.clusters.answers import PackedOutcomes
 from keras_int8nmt.runtime.cores import usable_cores
 from keras_int8nmt.storage.card import fingerprint
 from keras_int8nmt.storage.folders import ModelFolderError
-from keras_int8nmt.translation.careful import CarefulTranslations
+from keras_int8nmt.translation.careful import begin_lines
 from keras_int8nmt.translation.translator import Translator, load_translator
 
 
@@ -27,10 +27,6 @@ class Piece(NamedTuple):
     name: str
     first: int
     lines: list[str | None]
-
-    @property
-    def texts(self) -> list[str]:
-        return [line for line in self.lines if line is not None]
 
 
 class Answer(NamedTuple):
@@ -73,12 +69,9 @@ class NodeTranslator:
     def translate(self, piece: Piece) -> Answer:
         """Translates a piece; while its last sentences end, those of the next are begun."""
         assert self._translator is not None
-        numbers = [i for i, line in enumerate(piece.lines, piece.first) if line is not None]
         # Python's warnings can be caught by one thread at a time.
         with self._beginning, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            careful = CarefulTranslations(
-                self._translator, piece.texts, lambda i: f"{piece.name}, line {numbers[i]},"
-            )
+            careful = begin_lines(self._translator, *piece)
         told = [str(each.message) for each in caught]
         return Answer(PackedOutcomes.of(careful.results()), told)

@@ -52,14 +52,9 @@ class Window:
         return self.first + len(self.records) - 1
 
     @property
-    def texts(self) -> list[str]:
-        """What is to be translated of its lines, in their order."""
-        return [record.text for record in self.records if record.text is not None]
-
-    @property
-    def numbers(self) -> list[int]:
-        """Numbers of the lines that `texts` are of."""
-        return [i for i, record in enumerate(self.records, self.first) if record.text is not None]
+    def lines(self) -> list[str | None]:
+        """Of each line what is to be translated, None where there is nothing."""
+        return [record.text for record in self.records]
 
 
 class Source(Protocol):

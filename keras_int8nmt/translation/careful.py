@@ -44,6 +44,22 @@ class CarefulTranslations:
         self._pending.cancel()
 
 
+def begin_lines(
+    translator: Translator, name: str, first: int, lines: Sequence[str | None]
+) -> CarefulTranslations:
+    """Lines of a file under way, those that have a text; warnings call them by their numbers.
+
+    Args:
+        translator: With its tokenizer.
+        name: Of the file.
+        first: Number of the first line.
+        lines: Texts; None where there is nothing to translate.
+    """
+    present = [(number, line) for number, line in enumerate(lines, first) if line is not None]
+    texts = [line for _, line in present]
+    return CarefulTranslations(translator, texts, lambda i: f"{name}, line {present[i][0]},")
+
+
 def _in_halves(translator: Translator, texts: list[str]) -> list[Translation | str]:
     """Translates what can be translated, in ever smaller parts."""
     try:

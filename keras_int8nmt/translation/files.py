@@ -18,7 +18,7 @@ from keras_int8nmt.files.output import Output
 from keras_int8nmt.files.records import LineFormat, Marks, Record
 from keras_int8nmt.files.source import Source, Window
 from keras_int8nmt.runtime.results import AsyncResult
-from keras_int8nmt.translation.careful import CarefulTranslations
+from keras_int8nmt.translation.careful import CarefulTranslations, begin_lines
 from keras_int8nmt.translation.results import Translation
 from keras_int8nmt.translation.translator import Translator
 from keras_int8nmt.translation.windows import UNDER_WAY, overlapped
@@ -130,10 +130,7 @@ def translate_lines(
     """
 
     def begin(window: Window) -> CarefulTranslations:
-        numbers = window.numbers
-        return CarefulTranslations(
-            translator, window.texts, lambda i: f"{source.name}, line {numbers[i]},"
-        )
+        return begin_lines(translator, source.name, window.first, window.lines)
 
     return translate_windows(begin, source, output, form, path=path, on_error=on_error, bar=bar)
 

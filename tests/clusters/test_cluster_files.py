@@ -182,7 +182,7 @@ class Poisoned(NodeTranslator):
     """Dies of one text."""
 
     def translate(self, piece):
-        if "POISON" in piece.texts:
+        if "POISON" in piece.lines:
             os._exit(1)
         return super().translate(piece)
 
