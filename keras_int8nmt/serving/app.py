@@ -175,16 +175,15 @@ class Endpoints:
     async def translate_file(self, request: Request) -> Response:
         fields, name, content = await read_file(request, self._settings)
         self._check(request, fields)
-        query = checked_file(fields, self._settings)
         suffix = suffix_of(name)
-        query = Query([], False, query.source, query.target, FORMATS[suffix], 0, query.precision)
         try:
             # A mark of the order of bytes is no character of the text.
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise RefusalError(400, "The file is not UTF-8.") from error
+        query = checked_file(fields, text, FORMATS[suffix])
         answer = await _unless_gone(
-            request, self._service.translate_file(query, text), self._service.metrics
+            request, self._service.translate_file(query), self._service.metrics
         )
         if answer is None:
             return Response(status_code=_GONE)

@@ -46,7 +46,14 @@ class Query:
             RefusalError: naming a field that is missing, wrong or beyond a limit.
         """
         texts, is_list = _texts(fields, settings)
-        return cls(texts, is_list, *_languages(fields), **_options(fields, settings))
+        return cls(
+            texts,
+            is_list,
+            *_languages(fields),
+            format=_choice(fields, "format", FORMATS),
+            alternatives=_alternatives(fields, settings.alternatives),
+            precision=_choice(fields, "precision", PRECISIONS),
+        )
 
 
 def checked_text(fields: Mapping[str, Any], settings: ServingSettings) -> str:
@@ -57,10 +64,10 @@ def checked_text(fields: Mapping[str, Any], settings: ServingSettings) -> str:
     return texts[0]
 
 
-def checked_file(fields: Mapping[str, Any], settings: ServingSettings) -> Query:
-    """The request to translate a file, without its text."""
-    options = _options({**fields, "alternatives": 0, "format": FORMATS[0]}, settings)
-    return Query([], False, *_languages(fields), **options)
+def checked_file(fields: Mapping[str, Any], text: str, format: str) -> Query:
+    """The request to translate the text of a file; `format` is what its name says."""
+    precision = _choice(fields, "precision", PRECISIONS)
+    return Query([text], False, *_languages(fields), format=format, precision=precision)
 
 
 def key_of(fields: Mapping[str, Any], authorization: str) -> str:
@@ -98,14 +105,6 @@ def _languages(fields: Mapping[str, Any]) -> tuple[str, str]:
         missing = "target" if source else "source"
         raise RefusalError(400, f"`{missing}` is missing: the code of a language, see /languages.")
     return source, target
-
-
-def _options(fields: Mapping[str, Any], settings: ServingSettings) -> dict[str, Any]:
-    return {
-        "format": _choice(fields, "format", FORMATS),
-        "alternatives": _alternatives(fields, settings.alternatives),
-        "precision": _choice(fields, "precision", PRECISIONS),
-    }
 
 
 def _word(fields: Mapping[str, Any], name: str, default: str = "") -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from keras_int8nmt.serving.access import Gate
@@ -127,9 +127,9 @@ class Service:
         """
         return self._translated(query, 1)
 
-    async def translate_file(self, query: Query, text: str) -> Answer:
+    async def translate_file(self, query: Query) -> Answer:
         """Translates a long text slice by slice, each as soon as there is room for it."""
-        (source,) = await self._sources(replace(query, texts=[text]), of_file=True)
+        (source,) = await self._sources(query, of_file=True)
         answer = Answer([], [[]], [source.detected])
         translations: list[str] = []
         sentences = source.passage.sentences
