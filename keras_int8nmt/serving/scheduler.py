@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_int8nmt._threads import Task
+from keras_int8nmt.serving.errors import RefusalError
 from keras_int8nmt.serving.logs import say
 from keras_int8nmt.translation.results import AsyncTranslations, SentenceError, Translation
 
@@ -144,10 +145,21 @@ class Scheduler:
             self._run()
         except BaseException:
             # None that is known of. Whoever asks for the process' health has it begun anew.
-            with self._changed:
-                self._failed = self._closing = True
             say("scheduler failed", logging.ERROR, error=True)
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        """Tells all that is not finished that it will not be."""
+        with self._changed:
+            self._failed = self._closing = True
+            left = [(piece.job, piece.places) for piece in self._begun]
+            left += [(job, range(job.handed_over, len(job.sentences))) for job in self._waiting]
+            self._begun.clear()
+            self._waiting.clear()
+        for job, places in left:
+            if not job.cancelled:
+                job.told(places, [RefusalError(503, "The service has failed.")] * len(places))
 
     def _run(self) -> None:
         while True:

@@ -165,17 +165,22 @@ def test_what_a_stream_has_accepted_is_dropped_as_it_is_closed(folders):
         service.close()
 
 
-def test_a_thread_that_fails_is_told_by_the_health(folders, monkeypatch):
+def test_a_thread_that_fails_is_told_at_once_and_by_the_health(folders, monkeypatch):
     from starlette.testclient import TestClient
 
     from keras_int8nmt.serving import ServingSettings, create_app
 
-    app = create_app([str(folders / "int8")], ServingSettings(seconds=1), streams=1)
+    app = create_app([str(folders / "int8")], ServingSettings(), streams=1)
     with TestClient(app) as client:
         assert client.get("/health").status_code == 200
         monkeypatch.setattr(Scheduler, "_take", lambda self: 1 / 0)
         fields = {"q": "It rains.", "source": "en", "target": "de"}
-        assert client.post("/translate", json=fields).status_code == 503
+        response = client.post("/translate", json=fields)
+        assert (response.status_code, response.json()) == (
+            503,
+            {"error": "The service has failed."},
+        )
+        assert "keras_int8nmt_queue_sentences 0.0" in client.get("/metrics").text
         response = client.get("/health")
         assert response.status_code == 503
         assert "thread has failed" in response.json()["error"]
