@@ -111,6 +111,8 @@ class Endpoints:
     def __init__(self, service: Service, settings: ServingSettings, downloads: Downloads) -> None:
         self._service, self._settings, self._downloads = service, settings, downloads
         self._access = Access(settings)
+        # That are being read and translated.
+        self._files = 0
         self._schema = openapi(service.catalogue, settings)
 
     def routes(self) -> list[Route]:
@@ -173,6 +175,19 @@ class Endpoints:
         return _Lines(content(), lines, self._settings.seconds)
 
     async def translate_file(self, request: Request) -> Response:
+        if self._files == self._settings.files:
+            raise RefusalError(
+                429,
+                f"{self._files} files are being translated; no more are at a time.",
+                {"Retry-After": str(self._service.gate.wait())},
+            )
+        self._files += 1
+        try:
+            return await self._translated_file(request)
+        finally:
+            self._files -= 1
+
+    async def _translated_file(self, request: Request) -> Response:
         fields, name, content = await read_file(request, self._settings)
         self._check(request, fields)
         suffix = suffix_of(name)

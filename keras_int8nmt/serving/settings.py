@@ -27,13 +27,14 @@ class ServingSettings:
     Attributes:
         body_bytes: Bytes of a request's body.
         file_bytes: Bytes of a file to translate.
+        files: Files that a process translates at a time, each of which is in memory as a whole.
         texts: Texts of one request.
         characters: Characters of all texts of a request.
         sentences: Sentences of a request.
         alternatives: Further translations of a text that a request may ask for.
         queue: Sentences of all requests that are accepted and not finished; a request that would
             exceed them is told when to come again.
-        seconds: For which a request is worked at.
+        seconds: For which a request is worked at, or some 256 sentences of a file.
         body_seconds: In which a request's body must have come.
         file_seconds: After which a translated file is no longer kept.
         rate: Requests a minute of one API key, or of one address where there are no keys; 0: any
@@ -50,6 +51,7 @@ class ServingSettings:
 
     body_bytes: int = _limit(1 << 20, "bytes of a request")
     file_bytes: int = _limit(8 << 20, "bytes of a file")
+    files: int = _limit(8, "files that a worker translates at a time")
     texts: int = _limit(512, "texts of a request")
     characters: int = _limit(100_000, "characters of a request")
     sentences: int = _limit(2_000, "sentences of a request")

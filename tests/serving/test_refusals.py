@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -166,6 +167,28 @@ def test_what_takes_too_long_is_dropped(make_client, monkeypatch):
     response = client.post("/translate", json=GOOD)
     assert "more than 1 seconds" in refused(response, 503)
     assert "keras_int8nmt_queue_sentences 0.0" in client.get("/metrics").text
+
+
+def test_no_more_files_are_translated_at_a_time_than_may_be(make_client, monkeypatch):
+    from keras_int8nmt.serving.scheduler import Scheduler
+
+    client = make_client(files=1, seconds=2)
+
+    def send():
+        fields = {"source": "en", "target": "de"}
+        return client.post("/translate_file", data=fields, files={"file": ("a.txt", b"It rains.")})
+
+    with monkeypatch.context() as stuck, ThreadPoolExecutor(1) as pool:
+        stuck.setattr(Scheduler, "_begin", lambda self, piece: self._drop(piece))
+        first = pool.submit(send)
+        while "keras_int8nmt_queue_sentences 1.0" not in client.get("/metrics").text:
+            assert not first.done()
+        second = send()
+        assert not first.done()
+        assert "1 files are being translated" in refused(second, 429)
+        assert int(second.headers["retry-after"]) >= 1
+        refused(first.result(), 503)
+    assert send().status_code == 200
 
 
 def mutated(rng):
