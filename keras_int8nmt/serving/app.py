@@ -24,7 +24,7 @@ from starlette.routing import Route
 from keras_int8nmt.serving.access import Access
 from keras_int8nmt.serving.bodies import read_fields, read_file
 from keras_int8nmt.serving.catalogue import Catalogue
-from keras_int8nmt.serving.downloads import FORMATS, Downloads, suffix_of
+from keras_int8nmt.serving.downloads import FILE_FORMATS, Downloads, suffix_of
 from keras_int8nmt.serving.errors import RefusalError
 from keras_int8nmt.serving.languages import Detected, language_name
 from keras_int8nmt.serving.logs import say
@@ -196,7 +196,7 @@ class Endpoints:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise RefusalError(400, "The file is not UTF-8.") from error
-        query = checked_file(fields, text, FORMATS[suffix])
+        query = checked_file(fields, text, FILE_FORMATS[suffix])
         answer = await _unless_gone(
             request, self._service.translate_file(query), self._service.metrics
         )
@@ -236,7 +236,7 @@ class Endpoints:
                 "charLimit": settings.characters,
                 "frontendTimeout": 300,
                 "filesTranslation": True,
-                "supportedFilesFormat": list(FORMATS),
+                "supportedFilesFormat": list(FILE_FORMATS),
                 "suggestions": False,
                 "alternatives": settings.alternatives,
                 "language": {

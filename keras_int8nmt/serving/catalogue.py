@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_int8nmt.serving.errors import RefusalError, ServingError
+from keras_int8nmt.serving.errors import RefusalError, ServingError, shown
 from keras_int8nmt.serving.languages import CODE, language_name
 from keras_int8nmt.storage.card import read_card
 from keras_int8nmt.translation.translator import Translator, load_translator
@@ -209,8 +209,3 @@ class Catalogue:
     def _model(self, pair: Pair, precision: str) -> ServedModel | None:
         models = self._by_pair.get(pair, {})
         return models.get(precision) if precision else next(iter(models.values()), None)
-
-
-def shown(word: str) -> str:
-    """A word of a request as a reason may show it: short, and of ASCII's letters."""
-    return ascii(word if len(word) <= 20 else word[:20] + "...")

@@ -15,7 +15,7 @@ from keras_int8nmt.serving.errors import RefusalError
 _MOST_FILES = 64
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 # What can be translated, by the end of a file's name, and how.
-FORMATS = {".txt": "text", ".html": "html", ".htm": "html"}
+FILE_FORMATS = {".txt": "text", ".html": "html", ".htm": "html"}
 TYPES = {".txt": "text/plain; charset=utf-8", ".html": "text/html; charset=utf-8"}
 
 
@@ -26,8 +26,8 @@ def suffix_of(name: str) -> str:
         RefusalError: for any other.
     """
     suffix = os.path.splitext(name)[1].lower()
-    if suffix not in FORMATS:
-        raise RefusalError(400, f"A file's name must end with one of {', '.join(FORMATS)}.")
+    if suffix not in FILE_FORMATS:
+        raise RefusalError(400, f"A file's name must end with one of {', '.join(FILE_FORMATS)}.")
     return ".html" if suffix == ".htm" else suffix
 
 

@@ -16,10 +16,15 @@ class RefusalError(KerasInt8nmtError, ValueError):
 
     Args:
         status: Of HTTP, such as 400.
-        reason: One sentence. Nothing of the request stands in it but what was checked.
+        reason: One sentence. Of the request stands in it what was checked, and what is `shown`.
         headers: Further ones of the answer.
     """
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
         self.status, self.reason, self.headers = status, reason, dict(headers or {})
+
+
+def shown(word: str) -> str:
+    """A word of a request as a reason may show it: short, and of ASCII's letters."""
+    return ascii(word if len(word) <= 20 else word[:20] + "...")

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_int8nmt._version import __version__
 from keras_int8nmt.serving.catalogue import Catalogue
-from keras_int8nmt.serving.downloads import FORMATS as FILES
+from keras_int8nmt.serving.downloads import FILE_FORMATS
 from keras_int8nmt.serving.queries import AUTO, FORMATS, PRECISIONS
 from keras_int8nmt.serving.settings import ServingSettings
 
@@ -85,7 +85,7 @@ def openapi(catalogue: Catalogue, settings: ServingSettings) -> Schema:
     )
     file = _object(
         {
-            "file": {"type": "string", "format": "binary", "description": ", ".join(FILES)},
+            "file": {"type": "string", "format": "binary", "description": ", ".join(FILE_FORMATS)},
             **languages,
         },
         "file",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keras_int8nmt.serving.catalogue import shown
-from keras_int8nmt.serving.errors import RefusalError
+from keras_int8nmt.serving.errors import RefusalError, shown
 from keras_int8nmt.serving.settings import ServingSettings
 
 AUTO = "auto"
