@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -99,17 +100,29 @@ def cells(script: str) -> Iterator[tuple[bool, str]]:
 def write_tutorial(name: str) -> None:
     """Runs the cells of a script in turn, in an empty folder, and writes what they print.
 
+    A link in the text to a file that the cells before it made, such as a picture, takes the file to
+    the page; other links are those of docs/.
+
     Raises:
         Exception: whatever a cell raises.
     """
     script = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
-    page, names = "", {"__name__": "__main__"}
+    page, names, stem = "", {"__name__": "__main__"}, name.replace("_", "-")
+
+    def target(link: re.Match[str]) -> str:
+        if "://" in link[1]:
+            return link[0]
+        if not Path(link[1]).is_file():
+            return f"](../{link[1]})"
+        shutil.copy(link[1], GENERATED / f"{stem}-{link[1]}")
+        return f"]({stem}-{link[1]})"
+
     sys.path.insert(0, str(EXAMPLES))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for number, (is_text, cell) in enumerate(cells(script)):
             if is_text:
                 text = re.sub(r"^# ?", "", cell, flags=re.MULTILINE)
-                page += text.replace("](", "](../") + "\n\n"
+                page += re.sub(r"\]\(([^)]+)\)", target, text) + "\n\n"
                 continue
             page += f"```python\n{cell}\n```\n\n"
             out = io.StringIO()
@@ -118,19 +131,23 @@ def write_tutorial(name: str) -> None:
             if out.getvalue().strip():
                 page += f"```text\n{out.getvalue().rstrip()}\n```\n\n"
     page += f"The script is `examples/{name}.py`, in cells that open as a notebook.\n"
-    target = GENERATED / f"{name.replace('_', '-')}.md"
-    target.write_text(page, encoding="utf-8")
+    (GENERATED / f"{stem}.md").write_text(page, encoding="utf-8")
 
 
 def run_tutorials() -> None:
-    """Each in a process of its own, side by side."""
+    """Each in a process of its own, as many side by side as there are cores."""
     names = sorted(path.stem for path in EXAMPLES.glob("tutorial_*.py"))
     # The commands of this Python's environment, whether or not it is activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, __file__, "--tutorial"]
-    running = [subprocess.Popen([*command, name], env=environment) for name in names]
-    failed = [n for n, process in zip(names, running, strict=True) if process.wait() != 0]
+
+    def run(name: str) -> int:
+        command = [sys.executable, __file__, "--tutorial", name]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        codes = list(pool.map(run, names))
+    failed = [name for name, code in zip(names, codes, strict=True) if code != 0]
     if failed:
         raise SystemExit(f"tutorials that failed: {', '.join(failed)}")
 
