@@ -9,10 +9,11 @@ from typing import Any
 from keras_int8nmt.bench.corpus.end_to_end import end_to_end_row
 from keras_int8nmt.bench.corpus.memory import memory_rows
 from keras_int8nmt.bench.corpus.options import LINES
-from keras_int8nmt.bench.corpus.report import kept_rows, write_docs
+from keras_int8nmt.bench.corpus.report import NAME, kept_rows, write_docs
 from keras_int8nmt.bench.corpus.sorting import order_rows
 from keras_int8nmt.bench.corpus.streams import stream_rows
 from keras_int8nmt.bench.corpus.text import read_sentences, varied
+from keras_int8nmt.bench.documents import commit_of_figures
 from keras_int8nmt.bench.timing import machine
 from keras_int8nmt.bench.translation.cases import Case
 from keras_int8nmt.bench.translation.client import available_cores
@@ -48,7 +49,9 @@ def run_corpus(
     if docs is not None:
         kept = kept_rows(Path(docs), figures)
         both = sorted([*kept, *rows], key=lambda made: list(PARTS).index(made["part"]))
-        write_docs(Path(docs), {**figures, "rows": both})
+        # Figures are as old as the oldest of them.
+        earlier = {"commit": commit_of_figures(Path(docs), NAME)} if kept else {}
+        write_docs(Path(docs), {**earlier, **figures, "rows": both})
     return figures
 
 
