@@ -31,6 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of translate, keras, startup, corpus and accuracy: write tables, JSON, plots there",
     )
     parser.add_argument(
+        "--redraw",
+        action="store_true",
+        help="measure nothing: write what --docs writes anew, of the figures that are kept there",
+    )
+    parser.add_argument(
         "--state",
         metavar="PATH",
         help="what was measured, to go on later: a file of translate, a folder of accuracy "
@@ -104,7 +109,7 @@ def _add_repeated(
     )
 
 
-def run(benchmark: str, **options: Any) -> dict[str, Any]:
+def run(benchmark: str, redraw: bool = False, **options: Any) -> dict[str, Any]:
     """Measures speed on this machine, or accuracy; each benchmark has options of its own."""
     from keras_int8nmt.bench.benchmarks import BENCHMARKS
     from keras_int8nmt.bench.rows import format_rows
@@ -121,7 +126,14 @@ def run(benchmark: str, **options: Any) -> dict[str, Any]:
     docs = given.get("docs")
     if docs is not None and Path(docs).exists() and not Path(docs).is_dir():
         raise UsageError(f"--docs: {docs!r} is no folder.")
+    if redraw:
+        _check_redraw(given)
     given = chosen.checked(given)
+    if redraw:
+        start_keras()
+        figures = chosen.redraw(given["docs"], given.get("isa"))
+        print(f"written anew: the documents of {benchmark} in {given['docs']}")
+        return figures
     if "isa" in given:
         from keras_int8nmt.bench.translation.isa import force
 
@@ -132,3 +144,13 @@ def run(benchmark: str, **options: Any) -> dict[str, Any]:
     print("\n".join(f"{key}: {value}" for key, value in figures["machine"].items()))
     print(format_rows(figures["rows"]))
     return figures
+
+
+def _check_redraw(given: dict[str, Any]) -> None:
+    others = [name for name in given if name not in ("docs", "isa")]
+    if "docs" not in given:
+        raise UsageError("--redraw writes what --docs says: give --docs DIR.")
+    if others:
+        raise UsageError(
+            f"--redraw measures nothing: --{_WORDS.get(others[0], others[0])} is for what does."
+        )

@@ -41,6 +41,7 @@ COMMANDS = {
     "bench": "Measure speed on this machine, or what INT8 costs in BLEU.",
     "report": "Say what conversion or calibration did to each MatMul.",
     "info": "Tell what a model folder holds, and what would run it here.",
+    "export": "Write a model and its search as a TensorFlow SavedModel.",
     "resave": "Save a model folder anew: with a model spec, so that translating needs no Keras.",
 }
 

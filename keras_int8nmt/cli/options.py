@@ -48,7 +48,16 @@ def check_output_folder(path: str, force: bool) -> None:
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Those of `SearchOptions`, and how sentences share the work."""
+    add_search_options(parser)
+    parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
+
+
+def add_search_options(parser: argparse.ArgumentParser, token_filters: bool = True) -> None:
+    """Those of `SearchOptions`, without those that stand for token filters if need be; and
+    `--batch-size`."""
     for option in command_line_options():
+        if option.is_filter and not token_filters:
+            continue
         kind: Any = partial(_number, option.most)
         if option.least is not None:
             kind = partial(whole, option.least, int(option.most))
@@ -61,7 +70,6 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=partial(whole, 1, MOST_BATCH), default=32, help="default: 32"
     )
-    parser.add_argument("--streams", type=streams, default="auto", help="default: auto")
 
 
 def add_verbose(parser: argparse.ArgumentParser) -> None:

@@ -156,6 +156,7 @@ class CommandLineOption(NamedTuple):
         least: The least whole number; None of an option that is no whole number.
         most: The most.
         help: A few words, without the default.
+        is_filter: Whether it stands for a token filter, which a SavedModel can't have.
     """
 
     flag: str
@@ -163,6 +164,7 @@ class CommandLineOption(NamedTuple):
     least: int | None
     most: float
     help: str
+    is_filter: bool
 
 
 def command_line_options() -> list[CommandLineOption]:
@@ -173,6 +175,7 @@ def command_line_options() -> list[CommandLineOption]:
         word = "--" + one.name.replace("_", "-")
         most = MOST_LENGTH_PENALTY if one.metadata["least"] is None else one.metadata["most"]
         known = one.metadata
-        return CommandLineOption(word, one.default, known["least"], most, known["help"])
+        is_filter = known["makes"] is not None
+        return CommandLineOption(word, one.default, known["least"], most, known["help"], is_filter)
 
     return [option(one) for one in fields(SearchOptions) if one.metadata["help"] is not None]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from keras_int8nmt.errors import KerasInt8nmtError
 
+# By which a SavedModel is known.
+SAVED_MODEL_FILE = "saved_model.pb"
 # Of a folder that is being replaced, where that takes two steps.
 _OLD, _REPLACED = ".old.", "replaced"
 # Of Linux: <fcntl.h>, <linux/fs.h>.

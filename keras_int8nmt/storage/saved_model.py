@@ -29,12 +29,16 @@ from keras_int8nmt.runtime.gemm_choice import recall_gemm
 from keras_int8nmt.runtime.model_spec import ModelSpec
 from keras_int8nmt.runtime.search_defaults import of_model
 from keras_int8nmt.runtime.search_options import SearchOptions
-from keras_int8nmt.storage.folders import ModelFolderError, check_writable, new_folder
+from keras_int8nmt.storage.folders import (
+    SAVED_MODEL_FILE,
+    ModelFolderError,
+    check_writable,
+    new_folder,
+)
 from keras_int8nmt.storage.stock_search import StockSearch, stock_search
 from keras_int8nmt.translation.model import check_model
 from keras_int8nmt.translation.translator import Translator
 
-_MARK = "saved_model.pb"
 _CHECKPOINT = "weights"
 # What the names of the native library's ops begin with.
 _OPS = b"KerasInt8nmt"
@@ -118,7 +122,7 @@ def export_saved_model(
     path = "fast" if native else "layers"
     translator = Translator(model, None, path=path, batch_size=batch_size, **search)
     folder = Path(folder)
-    check_writable(folder, force, _MARK)
+    check_writable(folder, force, SAVED_MODEL_FILE)
     options = translator.options
     with new_folder(folder) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as assets:
         if native:
@@ -150,9 +154,11 @@ def load_saved_model(folder: str | os.PathLike[str]) -> Any:
         ModelFolderError: when there is no SavedModel, a damaged one, or one of something else.
         RuntimeError: without the native library, where it is needed.
     """
-    graph = Path(folder) / _MARK
+    graph = Path(folder) / SAVED_MODEL_FILE
     if not graph.is_file():
-        raise ModelFolderError(f"{str(folder)!r} is no SavedModel: it has no file {_MARK}.")
+        raise ModelFolderError(
+            f"{str(folder)!r} is no SavedModel: it has no file {SAVED_MODEL_FILE}."
+        )
     _check_regular(Path(folder))
     if _OPS in graph.read_bytes():
         require()

@@ -115,8 +115,8 @@ def test_documents_are_written(content, tmp_path):
 
 
 def test_without_matplotlib_there_is_a_reason_instead_of_a_plot(content, tmp_path, monkeypatch):
-    monkeypatch.setattr(plot.importlib.util, "find_spec", lambda name: None)
-    reason = plot.draw(content["rows"], tmp_path / "a.png")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    reason = plot.draw(content, tmp_path / "a.png")
     assert "matplotlib is not installed" in reason
     assert "benchmarks-translate.png" not in report.markdown(content)
 

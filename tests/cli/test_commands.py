@@ -102,6 +102,14 @@ def test_what_is_asked_wrongly_is_told_before_tensorflow_is_imported(tmp_path):
         (["evaluate", no, "--src", text], "either --src and --ref"),
         (["bench", "gemm", "--full"], "only the benchmark translate has the option --full"),
         (["bench", "translate", "--engine", "x"], "no engine 'x'"),
+        (["export", no, *out], "There is no model folder"),
+        (["export", text, *out], "There is no model folder"),
+        (["export", tmp_path / "no.keras", *out], "no.keras"),
+        (["export", empty, "-o", empty], "--force replaces it"),
+        (
+            ["export", no, *out, "--beam-size", "2", "--num-hypotheses", "3"],
+            "more than `beam_size`",
+        ),
         (["report", no], "There is no model folder"),
         (["report", no, *pair], "is for the page that -o writes"),
         (["demo", "--json", no / "f"], "There is no folder"),
@@ -180,7 +188,8 @@ def test_each_benchmark_is_there_and_has_the_options_that_its_row_names():
     bench = options_of("bench")
     assert bench["benchmark"].choices == tuple(BENCHMARKS)
     assert tuple(PARTS) == bench["parts"].choices == corpus_options.PARTS
-    known = set(bench) - {"help", "benchmark"}
+    # --redraw is of all that have --docs.
+    known = set(bench) - {"help", "benchmark", "redraw"}
     assert known == {name for row in BENCHMARKS.values() for name in row.options}
     for row in BENCHMARKS.values():
         code = row.load().__code__

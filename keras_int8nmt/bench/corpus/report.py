@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.bench import plots
 from keras_int8nmt.bench.documents import read_figures, write_figures, write_section
 from keras_int8nmt.bench.translation.report import table
 from keras_int8nmt.bench.translation.session import say
@@ -27,7 +27,7 @@ _SORTING_HEAD = (*_HEAD[:5], "padded tokens, ratio", "time, ratio", "the paper's
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
     """Writes a section of `corpus.md` in `folder`, a plot where matplotlib is, and the figures."""
     named = write_figures(folder, NAME, figures)
-    reason = draw(figures["rows"], folder / f"{NAME}.png")
+    reason = draw(figures, folder / f"{NAME}.png")
     if reason is not None:
         say(f"no plot: {reason}")
     content = markdown(figures, None if reason else NAME + ".png")
@@ -60,31 +60,48 @@ def markdown(figures: dict[str, Any], plot: str | None) -> str:
     return "\n".join(parts)
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> str | None:
+def draw(figures: dict[str, Any], path: Path) -> str | None:
     """Draws memory and lines over time into the file `path`; returns why not, if it can't."""
-    found = [row["samples"] for row in rows if "samples" in row]
+    found = [row for row in figures["rows"] if "samples" in row]
     if not found:
         return "memory was not measured"
-    if importlib.util.find_spec("matplotlib") is None:
-        return "matplotlib is not installed (pip install keras-int8nmt[bench])"
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    seconds, rss, lines = zip(*found[0], strict=True)
+    if not plots.available():
+        return plots.NO_MATPLOTLIB
+    row = found[0]
+    seconds, rss, lines = zip(*row["samples"], strict=True)
     minutes = [s / 60 for s in seconds]
-    figure = Figure(figsize=(8, 4))
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(minutes, rss, color="C0")
-    axes.set_ylim(0, 1.25 * max(rss))
-    axes.set_xlabel("minutes")
-    axes.set_ylabel("resident memory, MB", color="C0")
-    right = axes.twinx()
-    right.plot(minutes, lines, color="C1", linestyle="--")
-    right.set_ylim(0)
-    right.set_ylabel("lines written", color="C1")
-    figure.savefig(path, bbox_inches="tight", dpi=120)
+    figure = plots.new_figure(8, 5)
+    memory, written = figure.subplots(2, 1, sharex=True)
+    memory.plot(minutes, rss, color=plots.COLOURS[0])
+    memory.set_ylim(0, 1.25 * max(rss))
+    memory.set_ylabel("resident memory, MB")
+    memory.annotate(f"at most {max(rss):.0f} MB", (minutes[-1], max(rss)), (0, 6),
+                    textcoords="offset points", ha="right")  # fmt: skip
+    written.plot(minutes, [count / 1000 for count in lines], color=plots.COLOURS[5])
+    written.set_ylim(0)
+    written.set_ylabel("lines written, thousands")
+    written.set_xlabel("time, minutes")
+    for axes in (memory, written):
+        plots.bare(axes)
+    title = f"Translating a file of {row['lines']:,} lines ({row['input_mb']:.0f} MB)"
+    note = f"One run: {_words(row['case'])}."
+    plots.save(figure, path, title, figures["machine"], note)
     return None
+
+
+def _words(case: str) -> str:
+    """A case for people.
+
+    Example:
+
+        >>> _words("tiny beam1 b32, 1000000 lines")
+        'built-in model, greedy, batches of 32, 1000000 lines'
+    """
+    model, _, rest = case.partition(" ")
+    rest = re.sub(r"\bbeam1\b", "greedy,", rest)
+    rest = re.sub(r"\bbeam(\d+)", r"beam \1,", rest)
+    rest = re.sub(r"\bb(\d+)\b", r"batches of \1", rest)
+    return ", ".join(filter(None, [plots.model_name(model), rest]))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

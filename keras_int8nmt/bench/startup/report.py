@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_int8nmt.bench import plots
 from keras_int8nmt.bench.documents import write_figures, write_section
 from keras_int8nmt.bench.startup.loads import slope_kb
 from keras_int8nmt.bench.translation.report import table
@@ -27,7 +27,7 @@ _HEAD = ("what", "case", "ours", "peer", "unit", "ratio", "spread")
 def write_docs(folder: Path, figures: dict[str, Any]) -> None:
     """Writes a section of `deploy.md` in `folder`, a plot where matplotlib is, and the figures."""
     named = write_figures(folder, NAME, figures)
-    reason = draw(figures["loads"], folder / f"{NAME}.png")
+    reason = draw(figures, folder / f"{NAME}.png")
     if reason is not None:
         say(f"no plot: {reason}")
     content = markdown(figures, None if reason else NAME + ".png")
@@ -42,30 +42,78 @@ def markdown(figures: dict[str, Any], plot: str | None) -> str:
     parts += [_growth_text(name, *growth) for name, growth in figures["growth"].items()]
     parts += [_loads_text(name, sides) for name, sides in figures["loads"].items()]
     if plot is not None:
-        parts.append(f"![Resident memory after each load]({plot})\n")
+        parts.append(f"![Time and memory of one sentence, memory after each load]({plot})\n")
     return "\n".join(parts)
 
 
-def draw(loads: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> str | None:
-    """Draws memory after each load into the file `path`; returns why not, if it can't."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return "matplotlib is not installed (pip install keras-int8nmt[bench])"
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4))
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for model, sides in loads.items():
-        for name, resident in sides.items():
-            axes.plot(range(1, len(resident) + 1), resident, label=f"{name}, {model}")
-    axes.set_ylim(0)
-    axes.set_xlabel("loads and frees in one process")
-    axes.set_ylabel("resident memory, MB")
-    axes.set_title("Memory after each load of an INT8 model")
-    axes.legend()
-    figure.savefig(path, bbox_inches="tight", dpi=120)
+def draw(figures: dict[str, Any], path: Path) -> str | None:
+    """Draws time, memory and memory after each load into `path`; returns why not, if it can't."""
+    if not plots.available():
+        return plots.NO_MATPLOTLIB
+    figure = plots.new_figure(10, 6.5)
+    grid = figure.add_gridspec(2, 2)
+    seconds, megabytes = (figure.add_subplot(grid[0, column]) for column in (0, 1))
+    _draw_rows(seconds, [row for row in figures["rows"] if row["unit"] == "s"])
+    seconds.set_title("From the start of a process to its end, one sentence", fontsize=9)
+    seconds.set_xlabel("seconds (less is better)")
+    _draw_rows(megabytes, [row for row in figures["rows"] if row["unit"] == "MB"])
+    megabytes.set_title("Its peak memory", fontsize=9)
+    megabytes.set_xlabel("MB (less is better)")
+    _draw_loads(figure.add_subplot(grid[1, :]), figures["loads"])
+    note = "Bars: medians of fresh processes that took turns; lines: spread, slowest to fastest."
+    plots.save(figure, path, "Starting to translate", figures["machine"], note)
     return None
+
+
+def _draw_rows(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """A group of bars for each model: what needs no Keras, and the peer."""
+    ticks: list[tuple[float, str]] = []
+    place = 0.0
+    for case in dict.fromkeys(row["case"] for row in rows):
+        # Where Keras is imported it takes thirty times as long: the table tells it.
+        of_case = [r for r in rows if r["case"] == case and "Keras" not in r["name"]]
+        sides = {}
+        for row in of_case:
+            names = row["name"].split(" vs ")
+            sides |= dict(zip(names, (row["ours"], row["peer"]), strict=True))
+        for name, value in sides.items():
+            bars = plots.error_bars(of_case, name)
+            axes.barh(
+                place,
+                value,
+                0.8,
+                xerr=None if bars is None else [[bars[0]], [bars[1]]],
+                color=plots.COLOURS[1 if name == "CTranslate2" else 0],
+                error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1},
+            )
+            end = value + (bars[1] if bars else 0.0)
+            axes.annotate(f"  {value:.3g}", (end, place), va="center", fontsize=8)
+            ticks.append((place, f"{name}, {plots.model_name(case.partition(',')[0])}"))
+            place += 1
+        place += 0.5
+    axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=8)
+    axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
+    axes.invert_yaxis()
+    plots.bare(axes)
+
+
+def _draw_loads(axes: Any, loads: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    for model, dashes in zip(loads, ("-", "--", ":", "-."), strict=False):
+        for name, resident in loads[model].items():
+            axes.plot(
+                range(1, len(resident) + 1),
+                resident,
+                dashes,
+                color=plots.COLOURS[1 if name == "CTranslate2" else 0],
+                label=f"{plots.engine_name(name)}, {plots.model_name(model)}",
+            )
+    axes.set_ylim(0)
+    axes.set_xlabel("loads of an INT8 model in one process, each freed before the next")
+    axes.set_ylabel("resident memory, MB")
+    axes.set_title("Memory after each load", fontsize=9)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22), "ncol": 2}
+    axes.legend(fontsize=8, frameon=False, **below)
+    plots.bare(axes)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -196,9 +196,10 @@ def _rows(name: str, commands: Mapping[str, list[Any]], turns: int) -> list[dict
         for label, ours in found.items():
             case = f"{name}, {'one sentence' if unit == 's' else 'peak memory'}"
             spread = max(ours.spread, peer.spread)
-            rows.append(
-                row(f"{label} vs {_PEER}", case, ours.median, peer.median, unit, spread=spread)
-            )
+            made = row(f"{label} vs {_PEER}", case, ours.median, peer.median, unit, spread=spread)
+            sides = {"ours": ours, "peer": peer}
+            made["ranges"] = {name: [m.fastest, m.slowest] for name, m in sides.items()}
+            rows.append(made)
     return rows
 
 

@@ -101,7 +101,7 @@ def compare(
         spread=spread,
         smaller_is_better=False,
     )
-    return {**made, **extra}
+    return {**made, "ranges": {"ours": first.speeds, "peer": second.speeds}, **extra}
 
 
 def figures_of(

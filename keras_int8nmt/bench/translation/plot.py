@@ -1,11 +1,13 @@
-"""The plot: target tokens/s of the engines, a group of bars for each case."""
+"""The plot: target tokens/s of the engines, a panel for each case."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from keras_int8nmt.bench import plots
+from keras_int8nmt.bench.translation.cases import Case
 
 # More would not be told apart; the headline cases come first.
 _MOST_CASES = 6
@@ -23,35 +25,68 @@ def speeds(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> str | None:
-    """Draws into the file `path`; returns why not, if it can't."""
+def case_name(name: str) -> str:
+    """A case for people.
+
+    Example:
+
+        >>> case_name("base beam4 b32 s2 27tok")
+        'Transformer base, beam 4, batches of 32 on 2 cores, sources of 27 tokens'
+    """
+    case = Case.parse(name)
+    search = "greedy" if case.beam == 1 else f"beam {case.beam}"
+    cores = "1 core" if case.streams == 1 else f"{case.streams} cores"
+    batches = "one sentence at a time" if case.batch == 1 else f"batches of {case.batch}"
+    sources = f"sources of {case.source_tokens} tokens" if case.forced else "real sentences"
+    return f"{plots.model_name(case.model)}, {search}, {batches} on {cores}, {sources}"
+
+
+def draw(figures: dict[str, Any], path: Path) -> str | None:
+    """Draws the figures of a run into the file `path`; returns why not, if it can't."""
+    rows = figures["rows"]
     found = dict(list(speeds(rows).items())[:_MOST_CASES])
     if not found:
         return "no case has a speed"
-    if importlib.util.find_spec("matplotlib") is None:
-        return "matplotlib is not installed (pip install keras-int8nmt[bench])"
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    if not plots.available():
+        return plots.NO_MATPLOTLIB
     engines = list(dict.fromkeys(name for case in found.values() for name in case))
-    figure = Figure(figsize=(9, 1.5 + 0.28 * sum(len(case) + 1 for case in found.values())))
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    y, ticks, names = 0.0, [], []
-    for case, engines_of_case in found.items():
-        top = y
-        for engine in engines:
-            if engine in engines_of_case:
-                value = engines_of_case[engine]
-                axes.barh(y, value, 0.9, color=f"C{engines.index(engine)}")
-                axes.annotate(f" {engine} {value:.0f}", (value, y), va="center", fontsize=8)
-                y += 1
-        ticks.append((top + y - 1) / 2)
-        names.append(case)
-        y += 1
-    axes.set_yticks(ticks, names)
-    axes.invert_yaxis()
-    axes.set_xlabel("target tokens/s")
-    axes.set_xlim(0, 1.3 * max(value for case in found.values() for value in case.values()))
-    figure.savefig(path, bbox_inches="tight", dpi=120)
+    heights = [len(case) + 1.6 for case in found.values()]
+    figure = plots.new_figure(9, 1.1 + 0.3 * sum(heights))
+    panels = figure.subplots(len(found), 1, height_ratios=heights, squeeze=False, sharex=True)[:, 0]
+    for axes, (case, speed) in zip(panels, found.items(), strict=True):
+        of_case = [row for row in rows if row["case"] == case]
+        for place, (engine, value) in enumerate(speed.items()):
+            bars = plots.error_bars(of_case, engine)
+            axes.barh(
+                place,
+                value,
+                0.8,
+                xerr=None if bars is None else [[bars[0]], [bars[1]]],
+                color=plots.COLOURS[engines.index(engine) % len(plots.COLOURS)],
+                error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1},
+            )
+            end = value + (bars[1] if bars else 0.0)
+            axes.annotate(f"  {value:,.0f}", (end, place), va="center", fontsize=9)
+        axes.set_yticks(range(len(speed)), map(plots.engine_name, speed), fontsize=9)
+        axes.invert_yaxis()
+        axes.set_title(case_name(case), fontsize=9, loc="left")
+        plots.bare(axes)
+    longest = max(value for case in found.values() for value in case.values())
+    panels[-1].set_xlim(0, 1.2 * longest)
+    panels[-1].set_xlabel("target tokens a second (more is better)")
+    turns = [count for row in rows for count in row.get("turns", {}).values()]
+    plots.save(
+        figure,
+        path,
+        "Speed of translation engines on a CPU",
+        figures["machine"],
+        _note(rows, max(turns, default=1)),
+    )
     return None
+
+
+def _note(rows: Sequence[dict[str, Any]], turns: int) -> str:
+    note = f"Bars: medians of {turns} turns that engines took in turns."
+    if all("ranges" in row for row in rows if row["spread"] is not None):
+        return note + " Lines: slowest to fastest turn."
+    return note + " Lines: spread, at most so far from slowest to fastest."

@@ -50,7 +50,7 @@ def write_docs(folder: Path, figures: dict[str, Any], isa: str | None = None) ->
     name = NAME if isa is None else f"{NAME}-{isa}"
     named = write_figures(folder, name, figures)
     path = folder / name
-    reason = draw(figures["rows"], path.with_suffix(".png"))
+    reason = draw(figures, path.with_suffix(".png"))
     if reason is not None:
         say(f"no plot: {reason}")
     content = markdown(figures, plot=None if reason else name + ".png")

@@ -72,6 +72,11 @@ class Result:
         """(slowest - fastest) / median."""
         return Measurement.of(self.seconds).spread
 
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """Target tokens/s of the slowest and of the fastest turn."""
+        return self.tokens / max(self.seconds), self.tokens / min(self.seconds)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
