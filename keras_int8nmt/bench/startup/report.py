@@ -72,7 +72,7 @@ def _draw_rows(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     for case in dict.fromkeys(row["case"] for row in rows):
         # Where Keras is imported it takes thirty times as long: the table tells it.
         of_case = [r for r in rows if r["case"] == case and "Keras" not in r["name"]]
-        sides = {}
+        sides: dict[str, float] = {}
         for row in of_case:
             names = row["name"].split(" vs ")
             sides |= dict(zip(names, (row["ours"], row["peer"]), strict=True))
