@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_int8nmt.bench.accuracy.options import checked_options as accuracy_options
 from keras_int8nmt.bench.any_keras.cases import checked_options as keras_options
-from keras_int8nmt.bench.documents import figures_path, read_figures
+from keras_int8nmt.bench.documents import commit_of_figures, figures_path, read_figures
 from keras_int8nmt.bench.errors import BenchError
 from keras_int8nmt.bench.translation.options import checked_options
 
@@ -66,6 +66,9 @@ class Benchmark:
                 f"There are no figures {str(figures_path(Path(docs), name))!r} to draw; without "
                 "--redraw they are measured."
             )
+        if commit := commit_of_figures(Path(docs), name):
+            # Drawn now, but measured then.
+            figures = {"commit": commit, **figures}
         report.write_docs(Path(docs), figures, **held)
         return figures
 

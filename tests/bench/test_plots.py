@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_int8nmt.bench import plots
+from keras_int8nmt.bench import benchmarks, documents, plots
 from keras_int8nmt.bench.benchmarks import BENCHMARKS
 from keras_int8nmt.bench.corpus import report as corpus
 from keras_int8nmt.bench.startup import report as startup
@@ -129,6 +129,17 @@ def test_documents_are_written_anew_without_measuring(tmp_path, capsys, monkeypa
     assert (docs / "benchmarks-translate-avx2.png").is_file()
     again = (tmp_path / "benchmarks" / "results" / "benchmarks-translate-avx2.json").read_bytes()
     assert again == (RESULTS / "benchmarks-translate-avx2.json").read_bytes()
+
+
+def test_what_is_drawn_anew_tells_the_commit_that_it_was_measured_at(tmp_path, monkeypatch):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    shutil.copytree(RESULTS, tmp_path / "benchmarks" / "results")
+    monkeypatch.setattr(benchmarks, "commit_of_figures", lambda folder, name: "then")
+    monkeypatch.setattr(documents, "commit_of", lambda folder: "now")
+    figures = BENCHMARKS["corpus"].redraw(str(docs))
+    path = tmp_path / "benchmarks" / "results" / "benchmarks-corpus.json"
+    assert figures["commit"] == json.loads(path.read_text(encoding="utf-8"))["commit"] == "then"
 
 
 @pytest.mark.parametrize(
