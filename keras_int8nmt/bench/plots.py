@@ -28,7 +28,6 @@ _ENGINES = {
     "marian": "Marian",
 }
 _PRECISIONS = {"int8": "INT8", "int16": "INT16", "float32": "float32", "bfloat16": "bfloat16"}
-_SETS = {"avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI", "avx512": "AVX-512", "avx2": "AVX2"}
 _MODELS = {
     "base": "Transformer base",
     "base7": "Transformer base, 7-bit weights",
@@ -95,7 +94,7 @@ def machine_name(machine: Mapping[str, Any]) -> str:
         parts.append(f"{machine['cores']} cores")
     if "isa" in machine:
         held = " (held to it)" if "forced" in machine else ""
-        parts.append(_SETS.get(str(machine["isa"]), str(machine["isa"])) + held)
+        parts.append(str(machine["isa"]).upper().replace("_", "-") + held)
     versions = {"keras-int8nmt": "keras-int8nmt", "tensorflow": "TensorFlow"}
     versions["ctranslate2"] = "CTranslate2"
     parts += [f"{name} {machine[key]}" for key, name in versions.items() if key in machine]

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from keras_int8nmt.conversion.graph_products import GraphProduct, products_of
+from keras_int8nmt.conversion.quant_table import float_since_plain
 from keras_int8nmt.conversion.report import ConversionReport, MatMulRow, Multiplications
 from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
@@ -205,7 +206,7 @@ def _reason(placed: _Placed, told: list[MatMulRow]) -> str:
     outer = next((x for x in placed.layers if not isinstance(x, keras.Model)), None)
     if outer is None:
         return f"{placed.product.operation} in the graph has no INT8 form"
-    return f"{type(outer).__name__} has no INT8 form"
+    return float_since_plain(outer)
 
 
 def _merged(told: list[MatMulRow], found: dict[str, MatMulRow]) -> list[MatMulRow]:

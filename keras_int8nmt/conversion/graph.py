@@ -11,6 +11,7 @@ import keras
 from keras_int8nmt.conversion.exchange import Pair, exchange, is_graph, unique_paths
 from keras_int8nmt.conversion.layers import report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
+from keras_int8nmt.conversion.quant_table import float_since_plain
 from keras_int8nmt.conversion.report import MatMulRow
 from keras_int8nmt.conversion.table import converter_of, float_reasons
 from keras_int8nmt.layers.matmuls import MatMul
@@ -123,7 +124,7 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
     kernel = getattr(layer, "kernel", None)
     # A wrapper may hold the kernel of the layer inside it, which answers for itself.
     if kernel is not None and not any(kernel is v for part in parts for v in part.variables):
-        yield layer, f"{type(layer).__name__} has no INT8 form"
+        yield layer, float_since_plain(layer)
     elif _is_own_attention(layer):
         yield layer, f"QK^T and AV are {type(layer).__name__}'s own code, in float"
     for part in parts:
@@ -152,7 +153,7 @@ def _float_reason(layer: keras.layers.Layer) -> str:
     kernels = any(hasattr(part, "kernel") for part in layers_of(layer))
     if not (multiplies or kernels or observers(layer)):
         return ""
-    return f"{type(layer).__name__} has no INT8 form"
+    return float_since_plain(layer)
 
 
 def _after_relu(model: keras.Model) -> set[int]:

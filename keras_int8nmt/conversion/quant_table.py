@@ -80,6 +80,14 @@ def has_quant_layer(layer: keras.layers.Layer) -> bool:
     return _row(type(layer)) is not None
 
 
+def float_since_plain(layer: keras.layers.Layer) -> str:
+    """Why a layer that multiplies and was not made a Quant layer stays float."""
+    name = type(layer).__name__
+    if not has_quant_layer(layer):
+        return f"{name} has no INT8 form"
+    return f"{name} is plain: filters of quantize_model left it out, or it never was given to it"
+
+
 def plain_parent(layer: keras.layers.Layer) -> type | None:
     """The class with a row that the class of `layer` inherits from, where it has none itself."""
     return next((base for base in type(layer).__mro__[1:] if _row(base) is not None), None)

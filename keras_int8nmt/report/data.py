@@ -6,15 +6,18 @@ Only collected here; `html` and `figures` draw it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from keras_int8nmt.conversion.report import MatMulRow
+from keras_int8nmt import native
+from keras_int8nmt.conversion.report import MatMulRow, Multiplications
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.report.quality import Quality
+from keras_int8nmt.runtime.gemm_cache import cpu_name
 from keras_int8nmt.thresholds.distribution import classify, clipped_mass, sqnr_db
 from keras_int8nmt.thresholds.histogram import HALF, Histogram
 
@@ -75,6 +78,24 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """Where a report was made.
+
+    Attributes:
+        cpu: The name of the CPU.
+        cores: How many this process may use.
+        isa: The instruction set of INT8 products, such as "avx512_vnni"; None without the native
+            library.
+        gemm: What multiplies INT8 matrices: a back end, or "tensorflow".
+    """
+
+    cpu: str
+    cores: int
+    isa: str | None
+    gemm: str
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a report shows.
 
@@ -88,6 +109,11 @@ class ReportData:
         matmuls: The rows of the conversion report.
         quality: Float and INT8 translations compared.
         missing: What the report can't show, and how to come by it; a sentence each.
+        weight_bits: Of INT8 weights, 8 or 7; None without a conversion report.
+        multiplications: How many are in INT8, where conversion counted them.
+        float_bytes, int8_bytes: Of all weights, as they are saved, before and after conversion;
+            the first is None for a converted model.
+        machine: Where the report was made.
     """
 
     title: str
@@ -99,6 +125,11 @@ class ReportData:
     matmuls: tuple[MatMulRow, ...] = ()
     quality: Quality | None = None
     missing: tuple[str, ...] = field(default=())
+    weight_bits: int | None = None
+    multiplications: Multiplications | None = None
+    float_bytes: int | None = None
+    int8_bytes: int | None = None
+    machine: Machine | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As values of JSON; figures that are infinite or not a number become None."""
@@ -158,6 +189,7 @@ def collect(
                 "after calibration."
             )
     rows = _rows(result, missing)
+    told = result.conversion_report
     missing.extend(_missing_figures(rows, state, quality))
     return ReportData(
         title=title or model.name,
@@ -169,7 +201,33 @@ def collect(
         matmuls=rows,
         quality=quality,
         missing=tuple(missing),
+        weight_bits=None if told is None else told.weight_bits,
+        multiplications=None if told is None else told.multiplications,
+        float_bytes=None if state == "converted" else _float_bytes(model),
+        int8_bytes=_saved_bytes(result.weights),
+        machine=this_machine(),
     )
+
+
+def this_machine() -> Machine:
+    """What a model would run on here."""
+    found = native.info()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    isa, gemm = found.get("isa"), found.get("gemm", "tensorflow")
+    return Machine(cpu_name(), cores or 1, isa, gemm)
+
+
+def _float_bytes(model: Any) -> int:
+    """Of a calibrated model without what its observers keep."""
+    from keras_int8nmt.layers.model_state import observers
+
+    kept = {id(weight) for _, observer in observers(model) for weight in observer.weights}
+    return _saved_bytes(weight for weight in model.weights if id(weight) not in kept)
+
+
+def _saved_bytes(weights: Iterable[Any]) -> int:
+    """Of weights, those of converted layers in the plain form in which they are saved."""
+    return sum(math.prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
 
 
 def reduce_histogram(histogram: Histogram, most: int = MOST_BARS) -> Bars:

@@ -10,7 +10,7 @@ from html import escape
 from keras_int8nmt.evaluation.significance import SIGNIFICANT, is_significant
 from keras_int8nmt.report.quality import Example, Interval, Metric, Quality
 from keras_int8nmt.report.svg import intervals_svg
-from keras_int8nmt.report.text import signed
+from keras_int8nmt.report.text import p_text, signed
 
 
 def quality_section(quality: Quality | None) -> Iterator[str]:
@@ -52,11 +52,12 @@ def _scores(quality: Quality) -> Iterator[str]:
     compared = quality.differing is not None
     heads = ["Metric", *(["Float"] if compared else []), "INT8"]
     heads += ["Difference", "p"] if compared else []
-    yield '<div class="scroll" tabindex="0" role="region" aria-label="Scores"><table><thead><tr>'
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="Scores">'
+    yield '<table class="narrow"><thead><tr>'
     yield "".join(
         f'<th scope="col"{" class=n" if i else ""}>{head}</th>' for i, head in enumerate(heads)
     )
-    yield '<th scope="col">95 % intervals</th></tr></thead><tbody>'
+    yield "</tr></thead><tbody>"
     for metric in quality.metrics:
         yield _score_row(metric)
     yield "</tbody></table></div>"
@@ -69,6 +70,7 @@ def _scores(quality: Quality) -> Iterator[str]:
                 f"BLEU of INT8 minus that of float: 95 % of resamples in [{low}, {high}]."
             )
         yield f"<p>{escape(' '.join(verdicts))}</p>"
+    yield from _pictures(quality)
     yield (
         '<p class="small">Intervals and p by sacreBLEU&#x27;s bootstrap; p by its paired one: how '
         "likely a difference at least as large is by chance. "
@@ -80,15 +82,34 @@ def _scores(quality: Quality) -> Iterator[str]:
 
 
 def _score_row(metric: Metric) -> str:
-    systems = [("INT8", metric.after)]
     cells = [f'<td class="n">{_interval(metric.after)}</td>']
     if metric.before is not None:
-        systems.insert(0, ("float", metric.before))
         cells.insert(0, f'<td class="n">{_interval(metric.before)}</td>')
         change = signed(metric.after.score - metric.before.score)
-        cells.append(f'<td class="n">{change}</td><td class="n">{metric.p_value:.3g}</td>')
-    picture = intervals_svg(metric.name, systems)
-    return f'<tr><th scope="row">{escape(metric.name)}</th>{"".join(cells)}<td>{picture}</td></tr>'
+        cells.append(f'<td class="n">{change}</td><td class="n">{escape(p_text(metric.p_value))}')
+        cells.append("</td>")
+    return f'<tr><th scope="row">{escape(metric.name)}</th>{"".join(cells)}</tr>'
+
+
+def _pictures(quality: Quality) -> Iterator[str]:
+    """The intervals of each metric on an axis of its own, and that of the difference in BLEU."""
+    yield '<div class="intervals">'
+    for metric in quality.metrics:
+        systems = [("INT8", metric.after)]
+        if metric.before is not None:
+            systems.insert(0, ("Float", metric.before))
+        yield intervals_svg(f"{metric.name}, with 95 % intervals", systems)
+    bleu = quality.metrics[0]
+    if quality.bleu_difference_interval is not None and bleu.before is not None:
+        low, high = quality.bleu_difference_interval
+        change = bleu.after.score - bleu.before.score
+        interval = Interval(change, (low + high) / 2, (high - low) / 2)
+        yield intervals_svg(
+            "BLEU of INT8 minus that of float, 95 % of resamples",
+            [("Difference", interval)],
+            zero=True,
+        )
+    yield "</div>"
 
 
 def _interval(interval: Interval) -> str:

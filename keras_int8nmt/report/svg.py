@@ -11,13 +11,17 @@ from html import escape
 
 from keras_int8nmt.report.data import Tensor
 from keras_int8nmt.report.quality import Interval
-from keras_int8nmt.report.text import number_text, short_count
+from keras_int8nmt.report.text import MINUS, number_text, short_count
 
 _Scale = Callable[[float], float]
 
 _WIDTH, _HEIGHT = 320, 132
 # The plot inside it: room for numbers of counts, of thresholds above and of values below.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30, 316, 16, 112
+# Of scores: its width, room for labels on the left and half a number on the right, a line's height.
+_SCORE_WIDTH, _SCORE_LEFT, _SCORE_RIGHT, _SCORE_ROW = 340, 64, 322, 20
+# Scores that are closer are drawn as if they were that far apart.
+_LEAST_RANGE = 0.02
 # A single value must be seen above the base line.
 _LEAST = math.log10(0.5)
 
@@ -57,39 +61,74 @@ def histogram_svg(tensor: Tensor) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def intervals_svg(name: str, intervals: list[tuple[str, Interval]]) -> str:
-    """Scores with their 95 % intervals, one line each, on one scale."""
-    low = min(i.mean - i.half_width for _, i in intervals)
-    high = max(i.mean + i.half_width for _, i in intervals)
-    low, high = (
-        min(low, *(i.score for _, i in intervals)),
-        max(high, *(i.score for _, i in intervals)),
-    )
-    length = (high - low) or 1.0
-    left, right, step = 38, 232, 16
+def intervals_svg(name: str, intervals: list[tuple[str, Interval]], zero: bool = False) -> str:
+    """Scores with their 95 % intervals, one line each, above an axis with numbers.
 
-    def x(value: float) -> str:
-        return _short(left + (value - low) / length * (right - left))
+    Args:
+        name: What is on the axis.
+        intervals: A label and an interval a line.
+        zero: Whether the axis has a mark at zero, as differences have.
+    """
+    ends = [end for _, i in intervals for end in (i.mean - i.half_width, i.mean + i.half_width)]
+    ends += [i.score for _, i in intervals] + ([0.0] if zero else [])
+    ticks = axis_ticks(min(ends), max(ends))
+    first, last = ticks[0], ticks[-1]
+
+    def x(value: float) -> float:
+        return _SCORE_LEFT + (value - first) / (last - first) * (_SCORE_RIGHT - _SCORE_LEFT)
 
     words = "; ".join(
         f"{label} {i.score:.2f}, 95 % interval {i.mean - i.half_width:.2f} to "
         f"{i.mean + i.half_width:.2f}"
         for label, i in intervals
     )
-    height = step * len(intervals)
+    axis = _SCORE_ROW * len(intervals) + 4
     parts = [
-        f'<svg class="interval" viewBox="0 0 240 {height}" role="img" '
+        f'<svg class="interval" viewBox="0 0 {_SCORE_WIDTH} {axis + 32}" role="img" '
         f'aria-label="{escape(f"{name}: {words}")}">'
     ]
+    for tick in ticks:
+        at = _short(x(tick))
+        named = tick_text(tick, ticks[1] - ticks[0])
+        line = "zero" if zero and tick == 0 else "grid"
+        parts.append(f'<path class="{line}" d="M{at} 0V{axis + 4}"/>')
+        parts.append(f'<text x="{at}" y="{axis + 15}" text-anchor="middle">{named}</text>')
+    parts.append(f'<path class="axis" d="M{_SCORE_LEFT} {axis}H{_SCORE_RIGHT}"/>')
+    middle = _short((_SCORE_LEFT + _SCORE_RIGHT) / 2)
+    parts.append(f'<text x="{middle}" y="{axis + 28}" text-anchor="middle">{escape(name)}</text>')
     for row, (label, i) in enumerate(intervals):
-        middle = step * row + step / 2
+        y = _short(_SCORE_ROW * (row + 0.5) + 2)
+        low, high = (_short(x(end)) for end in (i.mean - i.half_width, i.mean + i.half_width))
         parts.append(
-            f'<text x="0" y="{middle + 3}">{escape(label)}</text>'
-            f'<line x1="{x(i.mean - i.half_width)}" x2="{x(i.mean + i.half_width)}" '
-            f'y1="{middle}" y2="{middle}"/>'
-            f'<circle cx="{x(i.score)}" cy="{middle}" r="3"/>'
+            f'<text x="0" y="{_short(float(y) + 3.5)}">{escape(label)}</text>'
+            f'<path class="range" d="M{low} {y}H{high}M{low} {_short(float(y) - 3)}v6'
+            f'M{high} {_short(float(y) - 3)}v6"/>'
+            f'<circle cx="{_short(x(i.score))}" cy="{y}" r="3"/>'
         )
     return "".join([*parts, "</svg>"])
+
+
+def axis_ticks(low: float, high: float) -> list[float]:
+    """Round numbers in equal steps, three to seven of them, that hold both ends between them.
+
+    Example:
+
+        >>> axis_ticks(31.7, 34.2)
+        [31.0, 32.0, 33.0, 34.0, 35.0]
+    """
+    if high - low < _LEAST_RANGE:
+        low, high = low - _LEAST_RANGE / 2, high + _LEAST_RANGE / 2
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(n * step, 10) for n in range(first, max(last, first + 1) + 1)]
+
+
+def tick_text(tick: float, step: float) -> str:
+    """A number of an axis with as many decimals as its step has."""
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return f"{tick:.{digits}f}".replace("-", MINUS)
 
 
 def _short(value: float) -> str:
@@ -138,7 +177,7 @@ def _value_axis(first: float, last: float, x: _Scale) -> Iterator[str]:
     for value, at, anchor in ((first, _LEFT, "start"), (last, _RIGHT, "end")):
         # Not on top of the zero.
         if value and abs(zero - at) > 30:
-            text = number_text(float(f"{value:.3g}"))
+            text = number_text(value, 3)
             yield f'<text x="{at}" y="{y}" text-anchor="{anchor}">{text}</text>'
     anchor = "start" if zero < _LEFT + 8 else "end" if zero > _RIGHT - 8 else "middle"
     yield f'<path class="grid" d="M{_short(zero)} {_BOTTOM}v4"/>'

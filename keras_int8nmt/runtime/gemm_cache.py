@@ -214,6 +214,11 @@ def _name(name: str) -> str:
     return name
 
 
+def cpu_name() -> str:
+    """The name of this machine's CPU, as its system tells it."""
+    return _cpu().get("model name", platform.machine()) or "unknown"
+
+
 def _cpu() -> dict[str, str]:
     """What /proc tells of the first core; of a large machine it takes long to read all of it."""
     found: dict[str, str] = {}

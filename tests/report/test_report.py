@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from helpers.models import make_data, make_transformer
+from helpers.models import calibrate_eagerly, make_data, make_transformer
 
-from keras_int8nmt import convert, write_report
+from keras_int8nmt import convert, quantize_model, write_report
 from keras_int8nmt.calibration import Histogram, observers
 from keras_int8nmt.conversion.report import ConversionReport, MatMulRow
+from keras_int8nmt.evaluation.measure import Evaluation
 from keras_int8nmt.files.lines import TextFileError
 from keras_int8nmt.quantization import QuantParams, params_from_thresholds
 from keras_int8nmt.report import collect, compare_translations, render
 from keras_int8nmt.report.data import MOST_BARS, ReportData, describe_tensor, reduce_histogram
-from keras_int8nmt.report.text import between, decibels, group_of, percent, short_count, signed
+from keras_int8nmt.report.quality import Interval
+from keras_int8nmt.report.reasons import reasons_of
+from keras_int8nmt.report.svg import axis_ticks, intervals_svg, tick_text
+from keras_int8nmt.report.text import (
+    between,
+    decibels,
+    group_of,
+    megabytes,
+    number_text,
+    p_text,
+    percent,
+    short_count,
+    signed,
+)
 
 HOSTILE = """<script>document.documentElement.dataset.hacked = "yes"</script>"""
 ATTRIBUTE = """"><img src="http://example.org/x.png" onerror='alert(1)'>"""
@@ -36,7 +53,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "wbr", "link", "img"):
+        if tag not in ("meta", "br", "wbr", "link", "img", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -111,11 +128,148 @@ def test_every_matmul_is_in_the_page(data, page):
 
 def test_floats_and_their_reasons_are_in_the_page(model):
     text = Page(render(collect(model, converted=convert(model, policy="paper")))).words
-    assert "policy: paper, product of two tensors" in text
-    assert "policy: paper, sparse input" in text
+    assert 'policy="paper": products of two tensors (QK, AV) stay float' in text
+    assert 'policy="paper": stays float, since its input comes out of a ReLU' in text
     # Not measured without a sample, and the page says so.
     assert "Output SQNR" not in text
     assert "SQNR of the MatMuls' outputs" in text
+
+
+def cards(page_data):
+    """The figures at the top of a page, by their names."""
+    text = render(page_data)
+    found = re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)(?:<small>(.*?)</small>)?</dd></div>", text)
+    return {unescape(name): (value, unescape(remark)) for name, value, remark in found}
+
+
+def test_bits_cpu_speed_and_size_are_cards_at_the_top(model, data):
+    top = cards(data)
+    assert top["Weight bits"][0] == str(data.weight_bits) == "8"
+    assert top["CPU that this was made on"][0] == data.machine.cpu
+    assert f"{data.machine.cores} core" in top["CPU that this was made on"][1]
+    # Float weights take four bytes each, without what observers keep.
+    trainable = sum(math.prod(w.shape) for w in model.trainable_weights)
+    assert data.float_bytes == 4 * trainable
+    assert data.int8_bytes < data.float_bytes / 2
+    name = "Size of the weights, float to INT8"
+    assert top[name][0] == f"{megabytes(data.float_bytes)} → {megabytes(data.int8_bytes)}"
+    # What was not measured says how to.
+    assert "--src and --ref" in top["Speed"][1]
+    measured = {"bleu": 1.0, "chrf": 1.0, "signature": "", "sentences": 2, "target_tokens": 9}
+    measured |= {"seconds": 1.0, "peak_rss_mb": 1.0, "precision": "int8", "gemm": "vnni"}
+    before, after = (Evaluation(**measured, tokens_per_second=n) for n in (1000.0, 2500.0))
+    compared = replace(data.quality, before=before, after=after)
+    speed = cards(replace(data, quality=compared))["Speed, float to INT8"]
+    assert speed == ("1,000 → 2,500 tokens/s", "2.50 times as fast; one run")
+    alone = cards(replace(data, quality=replace(compared, before=None)))
+    assert alone["Speed, INT8"][0] == "2,500 tokens/s"
+
+
+def test_a_converted_model_tells_its_bits_and_its_size(model):
+    seven = convert(model, weight_bits=7)
+    top = cards(collect(seven))
+    assert top["Weight bits"] == ("7", "made for CPUs without VNNI")
+    assert top["Size of the weights, INT8"][0] == megabytes(collect(seven).int8_bytes)
+    # A conversion report of Keras alone says nothing of bits.
+    seven.conversion_report = None
+    assert "Weight bits" not in cards(collect(seven))
+
+
+def test_contents_lead_to_every_section(data, page):
+    text = render(data)
+    contents = re.search(r'<nav class="contents".*?</nav>', text)[0]
+    assert re.findall(r'href="#(\w+)"', contents) == re.findall(r'<h2 id="(\w+)">', text)
+    assert len(page.all("h2")) >= 4
+    empty = render(ReportData("m", "converted", "int8", {}, missing=("Everything.",)))
+    assert "Find layers" not in empty
+    assert 'href="#matmuls"' not in empty
+
+
+@pytest.mark.parametrize(
+    ("precision", "reason", "expected"),
+    [
+        ("int8", "", [("default", "INT8, as every MatMul")]),
+        ("int8", "policy: paper", [("policy", 'policy="paper": weights')]),
+        ("float32", "policy: paper, sparse input", [("policy", "comes out of a ReLU")]),
+        ("float32", "policy: float32", [("policy", 'policy="float32"')]),
+        ("float32", "policy: by name", [("policy", "the file of autotune")]),
+        ("float32", "policy: by function", [("policy", "function")]),
+        (
+            "int8",
+            "policy: by name; dynamic scales",
+            [("policy", "named"), ("option", 'activations="dynamic"')],
+        ),
+        ("float32", "dynamic scales, product of two tensors", [("option", "stay float")]),
+        ("float32", "LSTM has no INT8 form", [("layer", "LSTM has no INT8 form")]),
+        ("float32", "", [("layer", "no reason was kept")]),
+    ],
+)
+def test_reasons_say_which_rule_option_or_layer_decided(precision, reason, expected):
+    found = reasons_of(MatMulRow("a", "weights", precision, reason))
+    assert [source for source, _ in found] == [source for source, _ in expected]
+    for (_, text), (_, part) in zip(found, expected, strict=True):
+        assert part in text
+
+
+def test_a_layer_that_filters_left_out_says_so():
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(4, name="one")(inputs)
+    plain = keras.Model(inputs, keras.layers.Dense(2, name="two")(x))
+    quant = quantize_model(plain, filters="one")
+    calibrate_eagerly(quant, np.ones((2, 4), np.float32), mode="naive")
+    rows = {row.name: row for row in convert(quant).conversion_report.rows}
+    (float_row,) = (row for name, row in rows.items() if "two" in name)
+    ((source, text),) = reasons_of(float_row)
+    assert (source, float_row.precision) == ("filter", "float32")
+    assert "`filters` of quantize_model left it out" in text
+
+
+def test_every_policy_of_conversion_has_its_meaning(model):
+    names = [row.name for row in convert(model).conversion_report.rows]
+    policies = ["paper", "float32", {names[0]: "float32"}, lambda name: "int8"]
+    for policy in policies:
+        for row in convert(model, policy=policy).conversion_report.rows:
+            assert all(source in ("policy", "default") for source, _ in reasons_of(row)), row
+    for row in convert(model, activations="dynamic").conversion_report.rows:
+        assert [source for source, _ in reasons_of(row)][-1] == "option"
+
+
+def test_classes_are_explained_and_counted(data, page):
+    for kind in ("sparse", "narrow", "gaussian"):
+        count = sum(t.kind == kind for t in data.tensors)
+        assert f"{kind.capitalize()} {count} of {len(data.tensors)}" in page.words
+    assert "section 4.2" in page.words
+    assert "At least half of the values are zero" in page.words
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(31.7, 34.2), (-0.68, 0.25), (50.0, 50.0), (0.0, 100.0), (-1e-3, 2e-3)]
+)
+def test_an_axis_has_round_numbers_around_what_it_shows(low, high):
+    ticks = axis_ticks(low, high)
+    assert 3 <= len(ticks) <= 7
+    assert ticks[0] <= low
+    assert ticks[-1] >= high
+    steps = np.diff(ticks)
+    assert steps == pytest.approx([steps[0]] * len(steps))
+    texts = [tick_text(tick, steps[0]) for tick in ticks]
+    assert len(set(texts)) == len(texts)
+    numbers = [float(text.replace("\N{MINUS SIGN}", "-")) for text in texts]
+    assert numbers == pytest.approx(ticks)
+
+
+def test_intervals_lie_inside_their_picture_above_an_axis_with_numbers():
+    for zero in (False, True):
+        text = intervals_svg("BLEU", [("INT8", Interval(31.0, 30.9, 0.8))], zero)
+        (box,) = re.findall(r'viewBox="0 0 (\d+) (\d+)"', text)
+        width, height = map(float, box)
+        circles = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', text)
+        assert all(0 < float(x) < width and 0 < float(y) < height for x, y in circles)
+        for path in re.findall(r'class="range" d="M([\d.]+) [\d.]+H([\d.]+)', text):
+            assert all(0 < float(x) < width for x in path)
+        numbers = re.findall(r'text-anchor="middle">([\d.]+)<', text)
+        assert len(numbers) >= 3
+        assert ('class="zero"' in text) is zero
 
 
 def test_the_page_loads_nothing(page):
@@ -310,6 +464,19 @@ def test_numbers_are_written_for_people():
     assert decibels(None) == "\N{EN DASH}"
     assert percent(0.0) == "0 %"
     assert percent(0.00012345) == "0.0123 %"
+    assert percent(1.0) == "100 %"
+    assert percent(1e-9) == "under 0.0001 %"
+    assert [number_text(n) for n in (0.0, 0.5, -4.34, 1234.5, 98765.4)] == [
+        "0", "0.5000", "\N{MINUS SIGN}4.340", "1,234", "98,765",
+    ]  # fmt: skip
+    assert number_text(-1.5e-7) == "\N{MINUS SIGN}1.500\N{MULTIPLICATION SIGN}10⁻⁷"
+    assert number_text(2e12, 2) == "2.0\N{MULTIPLICATION SIGN}10¹²"
+    assert [p_text(p) for p in (0.0321, 0.0004, 1.0, None)] == [
+        "0.032", "< 0.001", "1.000", "\N{EN DASH}",
+    ]  # fmt: skip
+    assert [megabytes(n) for n in (2_048, 7_234_567, 1_234_567_890)] == [
+        "2.0 kB", "7.2 MB", "1,234.6 MB",
+    ]  # fmt: skip
     assert [short_count(n) for n in (1, 999, 10_000, 2_500_000)] == ["1", "999", "10k", "2.5M"]
     assert group_of("m/block/a/b") == ("block", "a/b")
     assert group_of("m/output_observer") == ("model", "m/output_observer")
