@@ -85,7 +85,7 @@ def float_since_plain(layer: keras.layers.Layer) -> str:
     name = type(layer).__name__
     if not has_quant_layer(layer):
         return f"{name} has no INT8 form"
-    return f"{name} is plain: filters of quantize_model left it out, or it never was given to it"
+    return f"{name} is plain: quantize_model did not replace it"
 
 
 def plain_parent(layer: keras.layers.Layer) -> type | None:

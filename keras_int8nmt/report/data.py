@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -188,7 +188,7 @@ def collect(
                 f"Histograms of {len(tensors) - kept} of {len(tensors)} tensors: they were reset "
                 "after calibration."
             )
-    rows = _rows(result, missing)
+    rows = _with_reasons_of(model, _rows(result, missing))
     told = result.conversion_report
     missing.extend(_missing_figures(rows, state, quality))
     return ReportData(
@@ -326,6 +326,23 @@ def _rows(result: Any, missing: list[str]) -> tuple[MatMulRow, ...]:
         )
         return ()
     return tuple(result.conversion_report.rows)
+
+
+def _with_reasons_of(model: Any, rows: tuple[MatMulRow, ...]) -> tuple[MatMulRow, ...]:
+    """The rows; of layers that `quantize_model` left as they were with what it said of them."""
+    told = getattr(model, "quantization_report", None)
+    if told is None:
+        return rows
+    left = {row.path: row.reason for row in told.left}
+
+    def reason(row: MatMulRow) -> str:
+        parts = row.name.split("/")
+        paths = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
+        return next((left[path] for path in paths if path in left), row.reason)
+
+    return tuple(
+        replace(row, reason=reason(row)) if row.precision != "int8" else row for row in rows
+    )
 
 
 def _missing_figures(rows: tuple[MatMulRow, ...], state: str, quality: Quality | None) -> list[str]:

@@ -37,8 +37,9 @@ _MEANINGS = (
      "option", 'activations="dynamic": products of two tensors stay float'),
     (r"dynamic scales",
      "option", 'activations="dynamic": each row of the input has a scale computed as it runs'),
-    (r"\w+ is plain: ",
-     "filter", "`filters` of quantize_model left it out, or it never was given to quantize_model"),
+    (r"filtered out", "filter", "left as it was by `filters` of quantize_model"),
+    (r"\w+ is plain: ", "layer",
+     "a plain layer: quantize_model did not replace it, by its filters or for a reason it told"),
 )  # fmt: skip
 _DEFAULT = Reason("default", "INT8, as every MatMul that can be and that nothing names otherwise")
 

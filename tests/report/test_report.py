@@ -211,17 +211,27 @@ def test_reasons_say_which_rule_option_or_layer_decided(precision, reason, expec
         assert part in text
 
 
-def test_a_layer_that_filters_left_out_says_so():
+class Odd(keras.layers.Dense):
+    """What nobody knows to compute what a Dense does."""
+
+
+def test_a_layer_that_quantize_model_left_out_says_why():
     inputs = keras.Input((4,))
     x = keras.layers.Dense(4, name="one")(inputs)
-    plain = keras.Model(inputs, keras.layers.Dense(2, name="two")(x))
-    quant = quantize_model(plain, filters="one")
+    x = keras.layers.Dense(4, name="two")(x)
+    plain = keras.Model(inputs, Odd(2, name="three")(x))
+    quant = quantize_model(plain, filters="one|three")
     calibrate_eagerly(quant, np.ones((2, 4), np.float32), mode="naive")
-    rows = {row.name: row for row in convert(quant).conversion_report.rows}
-    (float_row,) = (row for name, row in rows.items() if "two" in name)
-    ((source, text),) = reasons_of(float_row)
-    assert (source, float_row.precision) == ("filter", "float32")
-    assert "`filters` of quantize_model left it out" in text
+    rows = {row.name: reasons_of(row) for row in collect(quant).matmuls}
+    assert rows["one"][0].source == "default"
+    assert rows["two"] == [("filter", "left as it was by `filters` of quantize_model")]
+    # What quantize_model says of the layer itself.
+    assert rows["three"] == [("layer", "Odd is a Dense that its class may have changed")]
+    # A model that was loaded does not know of its filters any more.
+    del quant.quantization_report
+    (source, text) = reasons_of({r.name: r for r in collect(quant).matmuls}["two"])[0]
+    assert source == "layer"
+    assert "quantize_model did not replace it" in text
 
 
 def test_every_policy_of_conversion_has_its_meaning(model):
