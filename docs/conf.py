@@ -39,7 +39,14 @@ html_copy_source = False
 GUIDES = "Guides"
 PARTS = {
     "Start": ["start"],
-    "Tutorials": ["generated/tutorial-*"],
+    "Tutorials": [
+        "generated/tutorial-from-text",
+        "generated/tutorial-opus-mt",
+        "generated/tutorial-corpus",
+        "generated/tutorial-serve",
+        "generated/tutorial-paper",
+        "generated/tutorial-*",
+    ],
     "How-to": ["how-to/*"],
     GUIDES: ["importers", "training", "calibration", "qat"],
     "Explained": [
