@@ -357,7 +357,10 @@ class NativeResult:
         request = self._request
         if request is None or self._decoder.is_of_another_process:
             return True
-        finished: int = self._functions.keras_int8nmt_request_wait(request, milliseconds)
+        functions = self._functions
+        # One that does not wait keeps the interpreter: to get it back takes longer than the call.
+        wait = functions.keras_int8nmt_request_wait if milliseconds else functions.poll_request
+        finished: int = wait(request, milliseconds)
         return finished == self._count
 
     def cancel(self) -> None:
@@ -474,6 +477,9 @@ def _prepared(functions: Any) -> Any:
     for name, (result, arguments) in signatures.items():
         function = getattr(functions, "keras_int8nmt_" + name)
         function.restype, function.argtypes = result, arguments
+    # The same function, called without letting go of the interpreter.
+    polling = ctypes.PYFUNCTYPE(number, pointer, ctypes.c_int)
+    functions.poll_request = polling(("keras_int8nmt_request_wait", functions))
     _Pool.give_back = functions.keras_int8nmt_pool_destroy
     _Request.give_back = functions.keras_int8nmt_request_free
     return functions

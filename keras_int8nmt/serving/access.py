@@ -46,12 +46,14 @@ class Access:
             key: What the client sent; empty: none.
             address: Of the client.
         """
-        who, rate = _digest(address), self._rate
+        rate = self._rate
         if self._keys:
             who = _digest(key)
             if who not in self._keys:
                 raise RefusalError(403, "An API key of this service is needed, as `api_key`.")
             rate = self._keys[who] or rate
+        elif rate:
+            who = _digest(address)
         if rate:
             self._take(who, rate)
 

@@ -353,26 +353,30 @@ def _note(request: Request, answer: Answer) -> None:
 
 async def _unless_gone(request: Request, work: Awaitable[T], metrics: Metrics) -> T | None:
     """What the work gives; None where the client goes before, which cancels it."""
+    working = asyncio.current_task()
+    assert working is not None
+    is_gone = False
 
-    async def gone() -> None:
+    async def watch() -> None:
+        nonlocal is_gone
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        is_gone = True
+        working.cancel()
 
-    async def worked() -> T:
-        return await work
-
-    working, leaving = asyncio.ensure_future(worked()), asyncio.ensure_future(gone())
-    both = {working, leaving}
+    # The work stays in the request's own task: to begin a second one and wait for both costs more
+    # than all that is done with a short request.
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
+        return await work
+    except asyncio.CancelledError:
+        if not is_gone or working.uncancel():
+            # Something else cancels the request, too.
+            raise
         metrics.dropped()
         return None
     finally:
-        for task in both:
-            task.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+        watching.cancel()
 
 
 async def _refused(_: Request, error: RefusalError) -> Response:

@@ -58,20 +58,28 @@ class Metrics:
             buckets=_SHARES,
             **where,
         )
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
+
+    def _of(self, family: Any, *labels: str) -> Any:
+        """The counter of some labels; to look it up in the family takes a lock and longer."""
+        found = self._children.get((family, labels))
+        if found is None:
+            found = self._children[family, labels] = family.labels(*labels)
+        return found
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        self._of(self._requests, path, str(status)).inc()
+        self._of(self._seconds, path).observe(seconds)
 
     def translated(self, pair: str, precision: str, sentences: int, tokens: int) -> None:
-        self._sentences.labels(pair, precision).inc(sentences)
-        self._tokens.labels(pair, precision).inc(tokens)
+        self._of(self._sentences, pair, precision).inc(sentences)
+        self._of(self._tokens, pair, precision).inc(tokens)
 
     def dropped(self) -> None:
         self._dropped.inc()
 
     def filled(self, pair: str, precision: str, share: float) -> None:
-        self._fill.labels(pair, precision).observe(share)
+        self._of(self._fill, pair, precision).observe(share)
 
     def text(self) -> bytes:
         """All of them, in Prometheus' text format."""

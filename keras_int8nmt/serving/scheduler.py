@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ from keras_int8nmt.translation.results import AsyncTranslations, SentenceError, 
 PIECE = 8
 # How long a piece is waited for before the others are looked at, and new ones are handed over.
 _PATIENCE_MS = 2
+# With more pieces than this the streams are busy, and all are looked at once in a nap of so many
+# seconds, which becomes longer as long as nothing is finished: to wake for each sentence would take
+# time from the streams and from the loop.
+_MANY, _SHORT_NAP, _LONG_NAP = 8, 0.001, 0.008
 
 # Of a sentence: its translation, what is wrong with it, or the error of an engine that failed.
 Outcome = Translation | str | Exception
@@ -79,9 +84,11 @@ class Scheduler:
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._begun: list[_Piece] = []
+        self._sentences = 0  # of those
         self._closing = False
         self._failed = False
         self._thread: Task | None = None
+        self._nap = _SHORT_NAP
 
     def submit(
         self, sentences: Sequence[str], told: Told, *, piece: int = PIECE, hypotheses: int = 1
@@ -126,8 +133,7 @@ class Scheduler:
     @property
     def begun(self) -> int:
         """Sentences that the translator has."""
-        with self._changed:
-            return self._count()
+        return self._sentences
 
     def close(self) -> None:
         """Finishes what was submitted, then ends the thread."""
@@ -157,6 +163,7 @@ class Scheduler:
             left += [(job, range(job.handed_over, len(job.sentences))) for job in self._waiting]
             self._begun.clear()
             self._waiting.clear()
+            self._sentences = 0
         for job, places in left:
             if not job.cancelled:
                 job.told(places, [RefusalError(503, "The service has failed.")] * len(places))
@@ -179,12 +186,13 @@ class Scheduler:
     def _take(self) -> list[_Piece]:
         """The next pieces, of each job one in turns. Called with the lock."""
         taken: list[_Piece] = []
-        room = self._most_begun - self._count()
+        room = self._most_begun - self._sentences
         while self._waiting and room > 0:
             job = self._waiting.popleft()
             end = min(job.handed_over + job.piece, len(job.sentences))
             taken.append(_Piece(job, range(job.handed_over, end)))
             room -= end - job.handed_over
+            self._sentences += end - job.handed_over
             job.handed_over = end
             if end < len(job.sentences):
                 self._waiting.append(job)
@@ -210,13 +218,18 @@ class Scheduler:
 
     def _finish(self) -> None:
         """Tells of what is finished, after a short wait for the oldest."""
-        first = self._begun[0].pending
-        assert first is not None
-        first.is_over(_PATIENCE_MS)
+        if len(self._begun) > _MANY:
+            time.sleep(self._nap)
+            self._nap = min(_LONG_NAP, 2 * self._nap)
+        else:
+            first = self._begun[0].pending
+            assert first is not None
+            first.is_over(_PATIENCE_MS)
         for piece in [*self._begun]:
             assert piece.pending is not None
             if not piece.pending.is_over():
                 continue
+            self._nap = _SHORT_NAP
             self._drop(piece)
             if piece.job.cancelled:
                 piece.pending.cancel()
@@ -226,9 +239,7 @@ class Scheduler:
     def _drop(self, piece: _Piece) -> None:
         with self._changed:
             self._begun.remove(piece)
-
-    def _count(self) -> int:
-        return sum(len(piece.places) for piece in self._begun)
+            self._sentences -= len(piece.places)
 
 
 def _outcomes(pending: AsyncTranslations, count: int) -> Sequence[Outcome]:

@@ -105,7 +105,8 @@ int64_t Pool::Wait(Request* request, int milliseconds) {
   std::unique_lock<std::mutex> hold(lock_);
   const int64_t before = request->finished;
   const int64_t all = static_cast<int64_t>(request->sentences.size());
-  if (before < all) {
+  // Even a wait for no time would be a call of the system, with the lock let go of meanwhile.
+  if (before < all && milliseconds > 0) {
     progress_.wait_for(hold, std::chrono::milliseconds(milliseconds),
                        [&] { return request->finished != before; });
   }
