@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 
@@ -174,3 +175,39 @@ async def one_at_a_time(client: Client, requests: Sequence[bytes], count: int) -
         assert status == 200, status
         seconds.append(time.perf_counter() - start)
     return seconds
+
+
+async def saturated(
+    client: Client, requests: Sequence[bytes], each: int, connections: int, seconds: float
+) -> tuple[float, int]:
+    """Sentences a second of so many connections that always wait for an answer, and all of them.
+
+    Args:
+        client: Sends.
+        requests: Sent in turns.
+        each: Sentences of each.
+        connections: At a time.
+        seconds: That count; before them passes as much time as all connections need once.
+    """
+    loop, turns = asyncio.get_running_loop(), cycle(requests)
+    answered, going = 0, True
+
+    async def ask() -> None:
+        nonlocal answered
+        while going:
+            status, _ = await client.ask(next(turns))
+            assert status == 200, status
+            answered += 1
+
+    asking = [asyncio.create_task(ask()) for _ in range(connections)]
+    while answered < connections:
+        await asyncio.sleep(0.01)
+        for task in asking:
+            if task.done():
+                task.result()
+    start, before = loop.time(), answered
+    await asyncio.sleep(seconds)
+    found = each * (answered - before) / (loop.time() - start)
+    going = False
+    await asyncio.gather(*asking)
+    return found, each * answered

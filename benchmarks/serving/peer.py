@@ -26,13 +26,10 @@ from keras_int8nmt.tokenizers.marian import MarianTokenizer
 _BATCH = 32
 
 
-def make_app(folder: str, length: int, threads: int) -> Starlette:
-    tokenizer = MarianTokenizer(FOLDER)
-    translator = ctranslate2.Translator(
-        folder, compute_type="int8", inter_threads=threads, intra_threads=1
-    )
+def search_of(length: int) -> dict[str, Any]:
+    """Arguments of `translate_batch`; `length` as on the command line."""
     limits = {"min_decoding_length": length - 1, "max_decoding_length": length - 1}
-    search = {
+    return {
         "beam_size": 4,
         "max_batch_size": _BATCH,
         "batch_type": "examples",
@@ -41,6 +38,17 @@ def make_app(folder: str, length: int, threads: int) -> Starlette:
         "return_end_token": True,
         **(limits if length else {"max_decoding_length": 255}),
     }
+
+
+def open_translator(folder: str, threads: int) -> Any:
+    return ctranslate2.Translator(
+        folder, compute_type="int8", inter_threads=threads, intra_threads=1
+    )
+
+
+def make_app(folder: str, length: int, threads: int) -> Starlette:
+    tokenizer, search = MarianTokenizer(FOLDER), search_of(length)
+    translator = open_translator(folder, threads)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def work() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -24,18 +25,27 @@ from keras_int8nmt.serving import ServingSettings, serve
 serve([sys.argv[1]], ServingSettings(), port=int(sys.argv[2]), **json.loads(sys.argv[3]))
 """
 _TRANSLATE = """
-import json, sys, time
+import json, sys
 from keras_int8nmt import load_translator
-sentences = json.load(sys.stdin)
-translator = load_translator(sys.argv[1], return_scores=False, **json.loads(sys.argv[2]))
-translator(sentences[:64])
-seconds = []
-for _ in range(3):
-    start = time.perf_counter()
-    for _ in translator.translate_iter(sentences):
-        pass
-    seconds.append(time.perf_counter() - start)
-print(len(sentences) / min(seconds))
+from timing import tell_rate
+folder, options = sys.argv[1], json.loads(sys.argv[2])
+translator = load_translator(folder, return_scores=False, **options)
+tell_rate(lambda sentences: list(translator.translate_iter(sentences)))
+"""
+_TRANSLATE_BATCH = """
+import json, sys
+from keras_int8nmt.storage.builtin import FOLDER
+from keras_int8nmt.tokenizers.marian import MarianTokenizer
+from peer import open_translator, search_of
+from timing import tell_rate
+folder, (length, threads) = sys.argv[1], json.loads(sys.argv[2])
+tokenizer, search = MarianTokenizer(FOLDER), search_of(length)
+translator = open_translator(folder, threads)
+def translate(sentences):
+    sources = [[str(i) for i in tokenizer.encode(text)] for text in sentences]
+    for found in translator.translate_batch(sources, **search):
+        tokenizer.decode([int(token) for token in found.hypotheses[0]])
+tell_rate(translate)
 """
 
 
@@ -55,6 +65,12 @@ class Server:
         """Memory of the process, without its children."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Of the process so far, all its threads."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        ticks = stat.rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def children(self) -> list[int]:
         place = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -77,14 +93,41 @@ def build(name: str, folder: Path) -> None:
         subprocess.run([sys.executable, HERE / "models.py", name, folder], check=True)
 
 
-def translate_rate(name: str, folder: Path, sentences: list[str], threads: int) -> float:
-    """Sentences a second that `translate` reaches on the same sentences, the best of three."""
+@dataclass
+class Rate:
+    """What something does.
+
+    Attributes:
+        sentences: A second.
+        cpu_ms: Of a sentence, all threads.
+    """
+
+    sentences: float
+    cpu_ms: float
+
+
+def translate_rate(name: str, folder: Path, sentences: list[str], threads: int, s: float) -> Rate:
+    """Of `translate` on these sentences again and again, for about so many seconds."""
     options = json.dumps({**search_of(name), "streams": threads})
+    return _rate(_TRANSLATE, folder / "int8", options, sentences, s)
+
+
+def translate_batch_rate(
+    name: str, folder: Path, sentences: list[str], threads: int, s: float
+) -> Rate:
+    """Of CTranslate2's `translate_batch` on the same."""
+    options = json.dumps([LENGTHS[name], threads])
+    return _rate(_TRANSLATE_BATCH, folder / "ctranslate2", options, sentences, s)
+
+
+def _rate(script: str, folder: Path, options: str, sentences: list[str], s: float) -> Rate:
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-c", _TRANSLATE, folder / "int8", options],
-        input=json.dumps(sentences), capture_output=True, text=True, check=True,
+        [sys.executable, "-c", script, folder, options],
+        input=json.dumps([s, sentences]), capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
-    return float(done.stdout.split()[-1])
+    return Rate(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def ours(name: str, folder: Path, threads: int, workers: int = 1) -> list[str]:

@@ -55,21 +55,53 @@ def test_open_loop_load_counts_every_request(folders, scripts):
     assert 50 < answered + refused < 160
 
 
+def test_saturating_load_counts_what_was_answered(folders, scripts):
+    client = scripts["client"]
+    body = json.dumps({"q": ["It rains."] * 4, "source": "en", "target": "de"}).encode()
+
+    async def load(port):
+        pool = client.Client(port)
+        found = await client.saturated(pool, [client.message("/translate", body)], 4, 5, 0.5)
+        with pytest.raises(AssertionError, match="400"):
+            await client.saturated(pool, [client.message("/translate", b"{")], 1, 2, 0.5)
+        pool.close()
+        return found
+
+    with serving(str(folders / "int8"), "--beam-size", "1", "--max-length", "8") as service:
+        port = int(service.url.rpartition(":")[2])
+        rate, count = asyncio.run(load(port))
+        server = scripts["servers"].Server(port, service.process)
+        counted = server.metric("keras_int8nmt_sentences_total")
+        assert 0 < server.cpu_seconds() < 600
+    assert 0 < 0.5 * rate <= count == counted
+
+
 def test_the_page_is_made_of_the_figures(scripts, tmp_path):
     pytest.importorskip("matplotlib")
-    load = {"share": 0.5, "rate": 50, "throughput": 49.6, "p50_ms": 5.2, "p95_ms": 9.0,
+    load = {"share": 0.5, "rate": 50, "throughput": 49.6, "p50_ms": 5.24, "p95_ms": 9.0,
             "p99_ms": 12.3, "statuses": {"200": 90, "429": 3}}  # fmt: skip
-    servers = {"keras-int8nmt": {"alone_ms": 4.26, "loads": {"1": [load, load]}}}
+    served = {"sentences": 90.0, "cpu_ms": 22.0, "client_cpu_ms": 0.25, "share": 0.9,
+              "cpu_share": 0.95}  # fmt: skip
+    alone = {"alone_ms": 4.1, "alone_p99_ms": 8.2, "loads": [load, load]}
+    names = ("keras-int8nmt", "CTranslate2")
+    tiny = {
+        "rounds": 3,
+        "engines": {name: {"sentences": 100.4, "cpu_ms": 20.9} for name in names},
+        "servers": {name: {"1": served, "16": served} for name in names},
+        "latency": dict.fromkeys(names, alone),
+    }
     figures = {
         "cores": 2,
         "seconds": 10,
-        "models": {"tiny": {"translate": 100.4, "servers": servers}},
+        "models": {"tiny": tiny},
         "faults": [{"fault": "a kill", "seen": "nothing"}],
         "soak": {"rate": 50, "statuses": {"200": 9}, "memory": [[10, 99.6], [600, 100.4]]},
     }
     page = scripts["run"].tables(figures)
-    assert "`translate` alone does 100 sentences/s" in page
-    assert "| keras-int8nmt | 1 | 50 % | 50 | 5 ms | 9 ms | 12 ms | 3 |" in page
+    assert "| keras-int8nmt, the engine | | 100 | | 20.90 | |" in page
+    assert "| CTranslate2, served | 16 | 90 | 90 % | 22.00 | 95 % |" in page
+    row = "| tiny | keras-int8nmt | 50 % | 50 | 5.2 ms | 9.0 ms | 12.3 ms | 3.0 | 3 |"
+    assert row in page
     assert "| a kill | nothing |" in page
     assert "600 s at 50 sentences/s" in page
     scripts["run"].plot(figures, tmp_path / "plot.png")
