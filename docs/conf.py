@@ -57,6 +57,7 @@ PARTS = {
         "evaluation",
         "benchmarks",
         "benchmarks-*",
+        "peers",
         "reliability",
         "diary",
     ],

@@ -12,6 +12,7 @@ from keras_int8nmt.bench.accuracy.options import checked_options as accuracy_opt
 from keras_int8nmt.bench.any_keras.cases import checked_options as keras_options
 from keras_int8nmt.bench.documents import commit_of_figures, figures_path, read_figures
 from keras_int8nmt.bench.errors import BenchError
+from keras_int8nmt.bench.peers.table import checked_options as peers_options
 from keras_int8nmt.bench.translation.options import checked_options
 
 _HERE = "keras_int8nmt.bench"
@@ -90,6 +91,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "startup": Benchmark(
         _HERE + ".startup.run:run_startup", ("docs",), report=_HERE + ".startup.report"
+    ),
+    "peers": Benchmark(
+        _HERE + ".peers.run:run_peers",
+        ("docs", "state", "engines", "sentences", "test"),
+        peers_options,
+        report=_HERE + ".peers.report",
     ),
     "profile": Benchmark(_HERE + ".profile:run_profile"),
     "paper": Benchmark(_HERE + ".paper.run:run_paper"),

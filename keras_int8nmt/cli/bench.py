@@ -23,12 +23,14 @@ _WORDS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     from keras_int8nmt.bench.accuracy.options import STATE_FOLDER
     from keras_int8nmt.bench.benchmarks import BENCHMARKS
+    from keras_int8nmt.bench.peers.table import STATE_FOLDER as PEERS_FOLDER
 
     parser.add_argument("benchmark", choices=tuple(BENCHMARKS))
     parser.add_argument(
         "--docs",
         metavar="DIR",
-        help="of translate, keras, startup, corpus and accuracy: write tables, JSON, plots there",
+        help="of translate, keras, peers, startup, corpus and accuracy: write tables, JSON, "
+        "plots there",
     )
     parser.add_argument(
         "--redraw",
@@ -39,11 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--state",
         metavar="PATH",
         help="what was measured, to go on later: a file of translate, a folder of accuracy "
-        f"(default: {STATE_FOLDER})",
+        f"(default: {STATE_FOLDER}), that of the model of peers (default: {PEERS_FOLDER})",
     )
-    _add_accuracy(parser.add_argument_group("of accuracy alone"))
+    _add_accuracy(parser.add_argument_group("of accuracy, the last two of peers"))
     _add_corpus(parser.add_argument_group("of corpus alone"))
-    _add_translate(parser.add_argument_group("of translate, and the first two of keras"))
+    _add_translate(
+        parser.add_argument_group("of translate; the first two of keras, the second of peers")
+    )
 
 
 def _add_accuracy(group: argparse._ArgumentGroup) -> None:

@@ -64,3 +64,37 @@ class Cores(Echo):
 
     def run(self, prepared):
         return [sorted(os.sched_getaffinity(0))]
+
+
+class EchoPeer(Echo):
+    """An engine of `bench peers`."""
+
+    def __init__(self, folder, cores, *, peer):
+        super().__init__(folder, cores)
+
+
+class ShortPeer(EchoPeer):
+    """Forgets the second half."""
+
+    def run(self, prepared):
+        return [ids[: len(ids) // 2] for ids in prepared.sentences]
+
+
+class FailingPeer(EchoPeer, Failing):
+    """Can't run."""
+
+
+class FilePeer(EchoPeer):
+    """Makes a file."""
+
+    def __init__(self, folder, cores, *, peer, size):
+        super().__init__(folder, cores, peer=peer)
+        (folder / peer).mkdir()
+        (folder / peer / "model").write_bytes(bytes(size))
+
+
+class DyingPeer(EchoPeer):
+    """Takes its process along as it is made."""
+
+    def __init__(self, folder, cores, *, peer):
+        self.run = Dying.run(self, None)

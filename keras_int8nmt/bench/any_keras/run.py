@@ -51,7 +51,7 @@ def run_keras(
         case = {**CASES, **NANO}[name]
         models[name] = {"case": _settings(case), "threads": _processes(name, case, peers, turns)}
     found = [line for name, model in models.items() for line in rows_of(name, model["threads"])]
-    figures = {"machine": {**machine(), **_versions()}, "rows": found, "models": models}
+    figures = {"machine": {**machine(), **versions(_LIBRARIES)}, "rows": found, "models": models}
     if docs is not None:
         write_docs(Path(docs), figures)
     return figures
@@ -149,9 +149,10 @@ def _missing(name: str, case: str, reason: str) -> dict[str, Any]:
     return {"name": name, "case": case, "unit": "", **figures, "reason": reason}
 
 
-def _versions() -> dict[str, str]:
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Of distributions, or that one is not installed."""
     found = {}
-    for name in _LIBRARIES:
+    for name in libraries:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -4,7 +4,7 @@ Requests have `do`; each has one reply, with `error` when it failed:
 
     load     `factory`, `folder`, `options`   -> `settings`
     prepare  `job`, and the fields of a Job   -> nothing
-    run      `job`                            -> `seconds`, `tokens`
+    run      `job`                            -> `seconds`, `cpu_seconds`, `tokens`
     results  `job`                            -> `ids`: what the last run of the job gave
 
 Between requests it waits for its pipe and takes no time from another engine. Nothing but the
@@ -64,11 +64,12 @@ class Worker:
         return {}
 
     def _run(self, job: str) -> dict[str, Any]:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         found = self._engine.run(self._prepared[job])
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         self._results[job] = [[int(i) for i in ids] for ids in found]
-        return {"seconds": seconds, "tokens": sum(map(len, found))}
+        tokens = sum(map(len, found))
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "tokens": tokens}
 
 
 def pin(cores: list[int]) -> None:
