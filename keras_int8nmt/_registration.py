@@ -47,6 +47,7 @@ HOMES = {
     "QuantEinsumDense": "layers.quant_einsum_dense",
     "QuantGroupQueryAttention": "layers.quant_group_query_attention",
     "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
+    "Quantizer": "layers.inference.quantizer",
     "ResidualNorm": "layers.inference.residual_norm",
     "SmoothedCrossEntropy": "training.loss",
     "Switch": "layers.observing.switch",

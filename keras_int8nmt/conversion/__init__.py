@@ -8,6 +8,7 @@ from keras_int8nmt._faces import lazy_face
 
 _HOMES = {
     "convert": "conversion.converter",
+    "CodeExchange": "conversion.report",
     "ConversionError": "conversion.errors",
     "ConversionReport": "conversion.report",
     "register_converter": "conversion.table",
@@ -20,6 +21,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CodeExchange",
     "ConversionError",
     "ConversionReport",
     "LayerRow",
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     )
     from keras_int8nmt.conversion.quantize import plan_quantization, quantize_model
     from keras_int8nmt.conversion.report import (
+        CodeExchange,
         ConversionReport,
         MatMulRow,
     )

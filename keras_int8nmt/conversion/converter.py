@@ -14,7 +14,7 @@ from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_p
 from keras_int8nmt.conversion.options import ConversionOptions
 from keras_int8nmt.conversion.output_sqnr import measure_output_sqnr
 from keras_int8nmt.conversion.policy import Policy, assign
-from keras_int8nmt.conversion.report import ConversionReport
+from keras_int8nmt.conversion.report import CodeExchange, ConversionReport
 from keras_int8nmt.conversion.transformer import (
     convert_transformer,
     transformer_matmuls,
@@ -38,6 +38,7 @@ def convert(
     activations: str = "static",
     softmax: str = "float",
     layer_norm: str = "float",
+    fused: bool = True,
 ) -> keras.Model:
     """Makes the INT8 inference model of a calibrated model, or with dynamic scales of any.
 
@@ -84,12 +85,16 @@ def convert(
             (arXiv 2101.01321, algorithms 2 and 3; see `integer_rules`).
         layer_norm: "float", or "integer": the LayerNorms of a `Transformer` likewise (algorithm 4).
             A norm must not have an `epsilon` above 1.
+        fused: Whether neighbours in graphs of any Keras model exchange codes where that changes no
+            number. False: the output of each layer is float, for who cuts a new model at one. A
+            `Transformer` is always fused.
 
     Returns:
         A new model with the report as `model.conversion_report` (`ConversionReport`): each MatMul,
         INT8 or float and why, with thresholds, SQNR and clipped mass, and the bits of the weights.
         Of a Sequential or Functional model also every other float product, in whatever layer,
-        operation or code of your own, and the share of multiplications in INT8.
+        operation or code of your own, the share of multiplications in INT8, and which layers
+        exchange codes.
 
     Raises:
         ConversionError: when a layer was not calibrated (its path is named) and `activations` is
@@ -97,9 +102,9 @@ def convert(
             there is nothing to convert, or the model has no weights yet; and for a `sample` of a
             model of `quant=False`.
         NotFiniteError: naming a weight that is NaN or infinite.
-        ValueError: for an option that is not known, for `bias_correction` with dynamic scales, and
-            for a policy that names a MatMul or a precision that is not known, or asks for INT8
-            where it can't be.
+        ValueError: for an option that is not known, for `bias_correction` with dynamic scales, for
+            `fused=False` of a `Transformer`, and for a policy that names a MatMul or a precision
+            that is not known, or asks for INT8 where it can't be.
 
     Example:
 
@@ -123,18 +128,20 @@ def convert(
     require_finite(model)
     if options.bias_correction:
         _require_statistics(model)
-    rebuild: Callable[..., Any]
     products: Callable[..., list[MatMul]]
     if isinstance(model, Transformer):
-        matmuls, rebuild = transformer_matmuls(model, options), convert_transformer
-        products = transformer_products
+        if not fused:
+            raise ValueError(
+                "The INT8 form of a Transformer is always fused: `fused` must be True."
+            )
+        matmuls, products = transformer_matmuls(model, options), transformer_products
     elif isinstance(model, keras.Model):
         if layer_norm != "float":
             raise ConversionError(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
                 f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
             )
-        matmuls, rebuild, products = graph_matmuls(model), convert_graph, graph_products
+        matmuls, products = graph_matmuls(model), graph_products
     else:
         raise ConversionError(f"convert() takes a Keras model; received a {type(model).__name__}.")
     if all(matmul.float_reason for matmul in matmuls):
@@ -144,12 +151,17 @@ def convert(
             "with quant=True, or use QuantDense, QuantAttention and Int8Gather."
             + (f" What it has stays float: {reasons}" if matmuls else "")
         )
-    converted, rows = rebuild(model, assign(policy, matmuls, options))
+    assignment = assign(policy, matmuls, options)
+    exchanges: list[CodeExchange] = []
+    if isinstance(model, Transformer):
+        converted, rows = convert_transformer(model, assignment)
+    else:
+        converted, rows, exchanges = convert_graph(model, assignment, fused)
     if sample is not None:
         if not observers(model):
             raise ConversionError("The output SQNR on a `sample` needs a model of quant=True.")
         rows = measure_output_sqnr(model, sample, products(model), rows, options)
-    report = ConversionReport(rows, options.weight_bits)
+    report = ConversionReport(rows, options.weight_bits, exchanges=exchanges)
     if not isinstance(model, Transformer):
         report = with_float_products(report, converted, sample)
     converted.conversion_report = report

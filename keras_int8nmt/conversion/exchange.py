@@ -10,19 +10,24 @@ layer that is used in several places is one layer in the new model, too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_int8nmt.conversion.errors import ConversionError
-from keras_int8nmt.conversion.structural_copy import StructuralCopy
+from keras_int8nmt.conversion.structural_copy import Insertion, StructuralCopy
 from keras_int8nmt.layers.model_state import layers_of
 
 Pair = tuple[keras.layers.Layer, keras.layers.Layer]
 
 
-def exchange(model: keras.Model, pairs: Sequence[Pair]) -> Any:
+def exchange(
+    model: keras.Model,
+    pairs: Sequence[Pair],
+    inserted: Sequence[Insertion] = (),
+    types: Mapping[int, str] | None = None,
+) -> Any:
     """A copy of `model` in which the second of each pair stands where the first was.
 
     What computes is the code of the model's own classes; the copy shares no variable with the
@@ -32,12 +37,14 @@ def exchange(model: keras.Model, pairs: Sequence[Pair]) -> Any:
     Args:
         model: A built model. It is not changed, and neither are the functions that it has traced.
         pairs: Layers in the model and what takes their places; these belong to the new model.
+        inserted: Layers that graphs of the new model have beside those.
+        types: By the identities of symbolic tensors of the model: their dtype in the new model.
 
     Example:
 
         >>> new = exchange(model, [(model.layers[1], QuantDense(8))])
     """
-    made = StructuralCopy(model, pairs).made()
+    made = StructuralCopy(model, pairs, inserted, types).made()
     _ask_configurations(made, [new for _, new in pairs])
     return made
 
@@ -71,14 +78,15 @@ def _ask_configurations(model: keras.Model, exchanged: Sequence[keras.layers.Lay
     """
     ours = {id(layer) for layer in exchanged}
     for layer in layers_of(model):
-        if id(layer) in ours or _is_plain_graph(layer):
+        if id(layer) in ours or is_plain_graph(layer):
             continue
         below = [one for one in layers_of(layer) if id(one) in ours]
         if below:
             vars(layer)["get_config"] = functools.partial(_complete_config, layer, tuple(below))
 
 
-def _is_plain_graph(layer: Any) -> bool:
+def is_plain_graph(layer: Any) -> bool:
+    """Whether a layer is a graph with no code of a user's own."""
     return is_graph(layer) and type(layer).__module__.startswith("keras.")
 
 

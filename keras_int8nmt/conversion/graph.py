@@ -9,11 +9,13 @@ from typing import Any
 import keras
 
 from keras_int8nmt.conversion.exchange import Pair, exchange, is_graph, unique_paths
+from keras_int8nmt.conversion.fusion import Fusion, fuse
 from keras_int8nmt.conversion.layers import report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.quant_table import float_since_plain
-from keras_int8nmt.conversion.report import MatMulRow
+from keras_int8nmt.conversion.report import CodeExchange, MatMulRow
 from keras_int8nmt.conversion.table import converter_of, float_reasons
+from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
 from keras_int8nmt.layers.matmuls import MatMul
 from keras_int8nmt.layers.model_state import layers_of, observers, parts_of
 from keras_int8nmt.layers.quant_dense import QuantDense
@@ -79,14 +81,24 @@ def graph_matmuls(model: keras.Model) -> list[ListedMatMul]:
 
 
 def convert_graph(
-    model: keras.Model, assignment: Assignment
-) -> tuple[keras.Model, list[MatMulRow]]:
-    """The converted model and the report's rows; the calibrated model is only read."""
+    model: keras.Model, assignment: Assignment, fused: bool = True
+) -> tuple[keras.Model, list[MatMulRow], list[CodeExchange]]:
+    """The converted model, the report's rows, and who exchanges codes.
+
+    The calibrated model is only read. `fused`: whether neighbours exchange codes.
+    """
     units = _units(model)
     pairs: list[Pair] = [
         (unit.layer, unit.converted(assignment)) for unit in units if not unit.float_reason
     ]
-    return exchange(model, pairs), [row for unit in units for row in unit.rows(assignment)]
+    fusion = Fusion()
+    if fused:
+        made = {id(old): new for old, new in pairs if isinstance(new, FrozenLayer)}
+        fusion = fuse(model, made, {id(unit.layer): unit.path for unit in units})
+        pairs = [(old, fusion.written.get(id(old), new)) for old, new in pairs]
+    converted = exchange(model, pairs, fusion.inserted, fusion.types)
+    rows = [row for unit in units for row in unit.rows(assignment)]
+    return converted, rows, fusion.exchanges
 
 
 def graph_products(model: keras.Model) -> list[MatMul]:

@@ -60,16 +60,36 @@ class Multiplications:
         return self.int8 / counted if counted else None
 
 
+@dataclass(frozen=True)
+class CodeExchange:
+    """INT8 codes that go from one layer of a graph to others, where a float tensor would lie.
+
+    Attributes:
+        pattern: What makes them: "written by the product" (its epilogue), or "quantized once"
+            (of a float tensor that others may read, too).
+        writer: The layer or operation that they come from.
+        readers: The layers that read them.
+        dtype: "int8" or "uint8".
+    """
+
+    pattern: str
+    writer: str
+    readers: tuple[str, ...]
+    dtype: str
+
+
 @dataclass
 class ConversionReport:
     """The rows of `convert`, in the order of the model, and how many bits weights have.
 
-    Of Sequential and Functional models `multiplications` tells how many are in INT8.
+    Of Sequential and Functional models `multiplications` tells how many are in INT8, and
+    `exchanges` which layers exchange codes.
     """
 
     rows: list[MatMulRow] = field(default_factory=list)
     weight_bits: int = 8
     multiplications: Multiplications | None = None
+    exchanges: list[CodeExchange] = field(default_factory=list)
 
     @property
     def precision(self) -> str:
@@ -82,6 +102,8 @@ class ConversionReport:
         content: dict[str, Any] = {"weight_bits": self.weight_bits, "rows": rows}
         if self.multiplications is not None:
             content["multiplications"] = asdict(self.multiplications)
+        if self.exchanges:
+            content["exchanges"] = [asdict(one) for one in self.exchanges]
         return json.dumps(content, indent=1)
 
     @classmethod
@@ -105,7 +127,8 @@ class ConversionReport:
         bits = content.get("weight_bits", 8)
         if bits not in (7, 8):
             raise ValueError(f'"weight_bits" of the report must be 7 or 8; found {bits!r}.')
-        return cls(rows, bits, _multiplications(content.get("multiplications")))
+        counted = _multiplications(content.get("multiplications"))
+        return cls(rows, bits, counted, _exchanges(content.get("exchanges", [])))
 
     def to_text(self) -> str:
         """A plain table, one MatMul a line."""
@@ -126,7 +149,11 @@ class ConversionReport:
         summary = f"{int8} of {len(self.rows)} MatMuls in INT8, weights of {self.weight_bits} bits"
         if self.multiplications is not None:
             summary += _share_text(self.multiplications)
-        return f"{format_table([head, *body])}\n{summary}"
+        lines = [
+            f"{one.dtype} codes of {one.writer} ({one.pattern}) for {', '.join(one.readers)}"
+            for one in self.exchanges
+        ]
+        return "\n".join([format_table([head, *body]), summary, *lines])
 
 
 def _share_text(counted: Multiplications) -> str:
@@ -150,6 +177,24 @@ def _multiplications(content: Any) -> Multiplications | None:
             f"{content!r}."
         )
     return Multiplications(**content)
+
+
+def _exchanges(content: Any) -> list[CodeExchange]:
+    if not isinstance(content, list) or not all(map(_is_exchange, content)):
+        raise ValueError(
+            '"exchanges" of the report must be a list of objects with the texts "pattern", '
+            f'"writer", "dtype" and a list of texts "readers"; found {content!r}.'
+        )
+    return [CodeExchange(**{**one, "readers": tuple(one["readers"])}) for one in content]
+
+
+def _is_exchange(one: Any) -> bool:
+    if not isinstance(one, dict) or set(one) != {f.name for f in fields(CodeExchange)}:
+        return False
+    readers = one["readers"]
+    return isinstance(readers, list) and all(
+        isinstance(text, str) for text in (one["pattern"], one["writer"], one["dtype"], *readers)
+    )
 
 
 def _number(value: float | None, spec: str) -> str:

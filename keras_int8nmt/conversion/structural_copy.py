@@ -16,7 +16,8 @@ import collections
 import copy
 import functools
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -84,6 +85,21 @@ _OF_CHECKPOINTS = {
 _NOT_OF_TRAINING = {"_distribute_strategy", "_compute_loss_has_training_arg"}
 
 
+@dataclass(frozen=True)
+class Insertion:
+    """A new layer between a tensor of a graph and some that read it.
+
+    Attributes:
+        tensor: A symbolic tensor of the graph.
+        layer: What is called with it in the copy, once.
+        nodes: The nodes of the graph that read the layer's output there, and `tensor` no more.
+    """
+
+    tensor: Any
+    layer: keras.layers.Layer
+    nodes: Sequence[Any]
+
+
 class StructuralCopy:
     """One copy of a model, with some of its layers exchanged for others.
 
@@ -92,17 +108,24 @@ class StructuralCopy:
         exchanged: Pairs of a layer in it and the layer that stands in its place in the copy.
             Where both have the same weights, whatever else holds a variable of the former holds
             that of the latter.
+        inserted: What graphs of the copy have beside those of the model.
+        types: By the identities of symbolic tensors: their dtype in the copy, where another layer
+            gives another.
     """
 
     def __init__(
         self,
         model: keras.layers.Layer,
         exchanged: Iterable[tuple[keras.layers.Layer, keras.layers.Layer]] = (),
+        inserted: Iterable[Insertion] = (),
+        types: Mapping[int, str] | None = None,
     ) -> None:
         self._model = model
         # Copies by the identity of the originals, which are kept so that no other object gets it.
         self._made: dict[int, tuple[Any, Any]] = {}
         self._nodes: set[int] = set()
+        self._inserted = {(id(node), id(one.tensor)): one for one in inserted for node in one.nodes}
+        self._types = types or {}
         self._inside = _belongings(model)
         for old, new in exchanged:
             self._note(old, new)
@@ -164,6 +187,9 @@ class StructuralCopy:
             vars(new).update(untrained)
         self._fill(operation, new, leave)
         vars(new).update(graph)
+        if graph and self._inserted:
+            for layer in new.layers:
+                new._tracker.track(layer)
         if isinstance(operation, keras.layers.InputLayer):
             self._enter(operation, new)
         _track_for_checkpoints(operation, new)
@@ -199,7 +225,7 @@ class StructuralCopy:
                     # Made with its input layer, or with another model of the same graph.
                     continue
                 self._nodes.add(id(node))
-                tensors = {id(x): self._tensor(x) for x in node.input_tensors}
+                tensors = {id(x): self._read(node, x) for x in node.input_tensors}
                 arguments, keywords = node.arguments.fill_in(tensors)
                 Node(
                     operation=self._copy(node.operation),
@@ -215,6 +241,20 @@ class StructuralCopy:
         apart["_self_setattr_tracking"] = True
         return {name: value for name, value in graph.items() if name not in apart}
 
+    def _read(self, node: Any, tensor: Any) -> Any:
+        """What the copy of `node` reads in place of `tensor`."""
+        one = self._inserted.get((id(node), id(tensor)))
+        if one is None:
+            return self._tensor(tensor)
+        known = self._made.get(id(one))
+        if known is None:
+            read = self._tensor(tensor)
+            output = one.layer.compute_output_spec(read)
+            Node(operation=one.layer, call_args=(read,), call_kwargs={}, outputs=output)
+            self._note(one, output)
+            return output
+        return known[1]
+
     def _tensor(self, tensor: Any) -> Any:
         """The symbolic tensor that stands for `tensor` in the new graph; None for None."""
         if tensor is None:
@@ -225,6 +265,8 @@ class StructuralCopy:
         new = self._note(tensor, object.__new__(type(tensor)))
         kept = {k: v for k, v in vars(tensor).items() if k not in ("_keras_history", "_keras_mask")}
         vars(new).update(kept)
+        if id(tensor) in self._types:
+            new._dtype = self._types[id(tensor)]
         mask = getattr(tensor, "_keras_mask", None)
         if mask is not None:
             new._keras_mask = self._tensor(mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import keras
@@ -15,6 +15,7 @@ from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_float32
 from keras_int8nmt.layers.inference.product_plan import Product
 from keras_int8nmt.layers.keras_masks import take_masks, with_mask
 from keras_int8nmt.ops import functions as ops
+from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.runtime.model_spec import Part
 
 
@@ -92,6 +93,20 @@ class FrozenAttention(FrozenLayer):
     def spec(self, packed: bool) -> Part:
         """Its part of a `ModelSpec`."""
         return self.core.spec(packed)
+
+    def code_inputs(self, given: Collection[str]) -> dict[str, QuantParams]:
+        reads = {
+            name: params
+            for group, params in self.plan.inputs.items()
+            for name in group.names
+            if params is not None and self.plan.is_int8(name)
+        }
+        if "key" not in given:
+            # `value` is what both project.
+            key = reads.pop("key", None)
+            if key != reads.get("value"):
+                reads.pop("value", None)
+        return reads
 
     # ---- caches and the call ----
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_int8nmt.layers.einsum_product import EinsumProduct
 from keras_int8nmt.layers.inference.arrays import require_finite_array
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, as_float32
+from keras_int8nmt.quantization import CODE_RANGE, QuantParams
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -84,6 +85,26 @@ class FrozenEinsumDense(FrozenLayer):
         require_finite_array("bias", bias)
         self._bias = tf.constant(bias, tf.float32)
 
+    def code_inputs(self, given: Collection[str]) -> dict[str, QuantParams]:
+        return self.dense.code_inputs(given)
+
+    def writing(self, params: QuantParams) -> FrozenEinsumDense | None:
+        # A bias that the product can't add, and what follows it, are computed of floats.
+        dense = self.dense.writing(params) if self.bias_shape is None else None
+        if dense is None:
+            return None
+        layer = FrozenEinsumDense(
+            dense,
+            self.equation,
+            self.summed_shape,
+            self.column_shape,
+            self.activation,
+            name=self.name,
+            dtype=self.dtype_policy,
+        )
+        layer._path = self._path
+        return layer
+
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
     ) -> tf.Tensor:
@@ -91,7 +112,8 @@ class FrozenEinsumDense(FrozenLayer):
         x = self._product.to_rows(as_float32(inputs))
         rows = tf.shape(x)[: len(product.rows)]
         known = x.shape[: len(product.rows)]
-        y = self.dense(_reshaped(x, rows, known, (math.prod(self.summed_shape),)))
+        x = _reshaped(x, rows, known, (math.prod(self.summed_shape),))
+        y = self.dense(x, training=training)
         y = _reshaped(y, rows, known, self.column_shape)
         if product.output_order != tuple(range(len(product.output_order))):
             y = tf.transpose(y, product.output_order)
@@ -103,7 +125,10 @@ class FrozenEinsumDense(FrozenLayer):
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
         shape = self._product.output_shape(inputs.shape, self.column_shape)
-        return keras.KerasTensor(shape, dtype=self.float_type)
+        rows = keras.KerasTensor((math.prod(self.summed_shape),))
+        written = self.dense.compute_output_spec(rows, training).dtype
+        codes = written in CODE_RANGE
+        return keras.KerasTensor(shape, dtype=written if codes else self.float_type)
 
     @property
     def precisions(self) -> set[str]:

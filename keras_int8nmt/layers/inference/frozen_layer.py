@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial, wraps
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -127,6 +127,23 @@ class FrozenLayer(keras.layers.Layer):
     def precisions(self) -> set[str]:
         """The precisions that its MatMuls have: "int8", "float32" or both; none without MatMuls."""
         return set()
+
+    def code_inputs(self, given: Collection[str]) -> dict[str, QuantParams]:
+        """Which arguments of a call may be codes, and which codes it makes of their floats.
+
+        Args:
+            given: Names of the arguments that the call has.
+        """
+        return {}
+
+    def writing(self, params: QuantParams) -> Self | None:
+        """This layer with codes as its output, those that `params` make of its floats.
+
+        None where it can only give floats. Products and weights are shared with this layer. In a
+        call with `training=True` it gives floats, too: what then lies between it and its readers,
+        such as dropout, needs them.
+        """
+        return None
 
     @property
     def float_type(self) -> str:

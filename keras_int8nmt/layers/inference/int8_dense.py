@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -69,6 +70,9 @@ class Int8Dense(FrozenLayer):
         input_params: `QuantParams` of the input.
         output_params: `QuantParams` of the output, or None for float32 output. Needs an activation
             that the epilogue knows (linear, relu, gelu, swish).
+        fold_output: Whether the scale of the output may be folded into those of the product. That
+            is a little faster, and rounds once less: a code may differ by one from what a reader
+            makes of the float output. False: never, and calls with `training=True` give float32.
 
     Raises:
         ValueError: on an integer output with an activation that the epilogue does not know, on
@@ -84,10 +88,12 @@ class Int8Dense(FrozenLayer):
         *,
         input_params: QuantParams | dict[str, Any],
         output_params: QuantParams | dict[str, Any] | None = None,
+        fold_output: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.units = units
+        self.fold_output = fold_output
         self.activation = keras.activations.get(activation)
         self.input_params = params_from_config(input_params)
         self.output_params = optional_params(output_params)
@@ -115,7 +121,7 @@ class Int8Dense(FrozenLayer):
         """The layer for float weights `[k, units]`; these are quantized by `quantize_weights`."""
         layer = cls(kernel.shape[1], activation, **kwargs)
         layer._matmul = PackedMatmul.from_float(
-            [Section(kernel, bias, layer.output_params)],
+            [Section(kernel, bias, layer.output_params if layer.fold_output else None)],
             layer.input_params,
             layer._fused,
             per_channel,
@@ -133,12 +139,34 @@ class Int8Dense(FrozenLayer):
         """The activation that the product's epilogue computes."""
         return self._fused
 
+    def code_inputs(self, given: Collection[str]) -> dict[str, QuantParams]:
+        return {"inputs": self.input_params}
+
+    def writing(self, params: QuantParams) -> Int8Dense | None:
+        if self.output_params is not None or self._float_activation is not None:
+            return None
+        layer = Int8Dense(
+            self.units,
+            self.activation,
+            input_params=self.input_params,
+            output_params=params,
+            fold_output=False,
+            name=self.name,
+            dtype=self.dtype_policy,
+        )
+        layer._matmul, layer._path = self._matmul, self._path
+        return layer
+
+    def _written(self, training: bool | None) -> QuantParams | None:
+        """How the output is written."""
+        return None if training and not self.fold_output else self.output_params
+
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, *, mask: Any = None
     ) -> tf.Tensor:
-        # `training` and `mask` are what `QuantDense` takes; neither changes the output.
+        # `mask` is what `QuantDense` takes; it does not change the output.
         matmul = self._require(self._matmul)
-        step = PackedMatmul.output_step(self.output_params, self._fused)
+        step = PackedMatmul.output_step(self._written(training), self._fused, self.fold_output)
         codes = as_codes(as_float32(inputs), self.input_params)
         outputs = matmul(codes, self._fused, **step)
         if self._float_activation is not None:
@@ -148,12 +176,15 @@ class Int8Dense(FrozenLayer):
     def compute_output_spec(
         self, inputs: Any, training: bool | None = None, *, mask: Any = None
     ) -> keras.KerasTensor:
-        dtype = self.float_type if self.output_params is None else self.output_params.dtype
+        written = self._written(training)
+        dtype = self.float_type if written is None else written.dtype
         return keras.KerasTensor((*inputs.shape[:-1], self.units), dtype=dtype)
 
     def spec(self, packed: bool) -> Part:
         """Its part of a `ModelSpec`."""
-        return self.matmul.spec(packed, self.input_params, self.output_params, self.fused)
+        return self.matmul.spec(
+            packed, self.input_params, self.output_params, self.fused, self.fold_output
+        )
 
     def save_own_variables(self, store: Any) -> None:
         self._require(self._matmul).save(store)
@@ -177,5 +208,6 @@ class Int8Dense(FrozenLayer):
             activation=keras.activations.serialize(self.activation),
             input_params=params_config(self.input_params),
             output_params=params_config(self.output_params),
+            fold_output=self.fold_output,
         )
         return config

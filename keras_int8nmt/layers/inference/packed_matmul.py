@@ -89,11 +89,16 @@ class PackedMatmul:
         return output.zero_point == 0 and activation in _HOMOGENEOUS
 
     @classmethod
-    def output_step(cls, output: QuantParams | None, activation: str) -> dict[str, Any]:
-        """The output arguments of `ops.int8_matmul` that go with `from_float`'s folding."""
+    def output_step(
+        cls, output: QuantParams | None, activation: str, folded: bool = True
+    ) -> dict[str, Any]:
+        """The output arguments of `ops.int8_matmul` that go with `from_float`'s folding.
+
+        `folded`: whether `from_float` was told of `output`, and has folded it where it can.
+        """
         if output is None:
             return {"out_dtype": "float32"}
-        if cls._folds(output, activation):
+        if folded and cls._folds(output, activation):
             return {"out_dtype": output.dtype}
         return {
             "out_dtype": output.dtype,
@@ -116,9 +121,10 @@ class PackedMatmul:
         reads: QuantParams,
         output: QuantParams | None = None,
         activation: str = "none",
+        folded: bool = True,
     ) -> Part:
         """Its part of a `ModelSpec`, between an input and an output of these codes."""
-        step = self.output_step(output, activation)
+        step = self.output_step(output, activation, folded)
         return int8_product(
             lambda packed: as_array(self.packed) if packed else self.kernel(),
             (self.shape[0], self.shape[1]),
