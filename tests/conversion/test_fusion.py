@@ -380,6 +380,9 @@ def random_graph(seed):
         # The newest ones most often, so that there are chains.
         return tensors[-1 - min(int(rng.geometric(0.5)) - 1, len(tensors) - 1)]
 
+    def several(x):
+        return layers.Add()([layers.Dense(16, activations[rng.integers(5)])(x) for _ in range(3)])
+
     shared = layers.Dense(16)
     inner_input = keras.Input((6, 16))
     inner = keras.Model(
@@ -396,6 +399,8 @@ def random_graph(seed):
         lambda: layers.MultiHeadAttention(2, 8)(any_tensor(), any_tensor()),
         lambda: layers.MultiHeadAttention(2, 8)(any_tensor(), any_tensor(), any_tensor()),
         lambda: layers.EinsumDense("abc,cd->abd", (6, 16), bias_axes="d")(any_tensor()),
+        lambda: several(any_tensor()),
+        lambda: several(layers.LayerNormalization()(any_tensor())),
         lambda: layers.ReLU()(any_tensor()),
         lambda: layers.Permute((2, 1))(layers.Reshape((16, 6))(any_tensor())),
         lambda: shared(any_tensor()),
