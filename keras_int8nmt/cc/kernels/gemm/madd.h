@@ -3,8 +3,14 @@
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits that saturate: with
 // inputs up to 255 and weights of 8 bits that is not exact. So an input is made signed, x - 128,
-// and its sign is given to the weight: |x - 128| * (sign * w). A pair is then at most 2 * 128 *
-// 127, which 16 bits hold; vpmaddwd widens it. Of weights up to 63 two pairs can be added before.
+// and its sign goes to the weight: x * w = |x| * (sign of x * w). A pair is then at most 2 * 128 *
+// 128 below zero and less above, which 16 bits hold; vpmaddwd widens it. Of weights up to 63 two
+// pairs can be added before.
+//
+// A weight with its sign turned is ~w + 1, and the +1 makes |x| more whatever the weight is: one
+// number for each row of inputs, which its sums start from. So of the sign in the loop remains
+// ~w, an exclusive or, which any of the vector units does, where vpsignb would wait for those that
+// multiply. Sizes and signs of inputs are found once for all panels.
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_H_
 
@@ -13,10 +19,26 @@
 namespace keras_int8nmt {
 namespace panels {
 
+// Four inputs, a byte each: sizes |x|, and signs, all bits where x is below 0.
+struct SplitGroupOfFour {
+  uint32_t sizes, signs;
+};
+
+// A row of k inputs as the loops want it: its groups, zero from k on, then the sum of |x| where x
+// is below 0.
+struct SplitRow {
+  int64_t below_zero;  // where it is
+  int64_t bytes;
+  explicit SplitRow(int64_t k)
+      : below_zero((k + 3) / 4 * sizeof(SplitGroupOfFour)), bytes(below_zero + sizeof(uint32_t)) {}
+};
+
 struct MaddAvx2 {
-  static constexpr int64_t kColumns = 16;
+  static constexpr int64_t kColumns = 32;
   static constexpr bool kUnsignedInputs = false;
   static constexpr bool kAsksNarrow = true;
+  static int64_t InputBytes(int64_t k) { return SplitRow(k).bytes; }
+  static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };
@@ -25,6 +47,8 @@ struct MaddAvx512 {
   static constexpr int64_t kColumns = 64;
   static constexpr bool kUnsignedInputs = false;
   static constexpr bool kAsksNarrow = true;
+  static int64_t InputBytes(int64_t k) { return SplitRow(k).bytes; }
+  static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };

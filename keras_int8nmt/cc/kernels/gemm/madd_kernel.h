@@ -4,10 +4,8 @@
 //   Register                of bytes, 16-bit or 32-bit numbers
 //   kRegisters              that a vector of 16 sums takes
 //   Load(w), FromStarts(sums), Zero(), Fetch(w)
-//   Splat(x)                4 inputs in every lane of 32 bits
-//   Abs(x), SignOf(x)       of inputs
-//   WithSign(w, sign)       w, or -w where the input is below 0; where it is 0, any number
-//   Pairs(unsigned, signed), Widened(pairs), Add16(a, b), Add32(a, b)
+//   Splat(x)                4 bytes in every lane of 32 bits
+//   Xor(a, b), Pairs(unsigned, signed), Widened(pairs), Add16(a, b), Add32(a, b)
 //   ToInts(registers)       of a vector of sums
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
@@ -18,6 +16,37 @@
 namespace keras_int8nmt {
 namespace panels {
 namespace {
+
+// A group of four inputs, a byte of `x` each.
+INLINE void SplitGroup(uint32_t x, SplitGroupOfFour* group, uint32_t* below_zero) {
+  const uint32_t ones = x >> 7 & 0x01010101u;
+  group->signs = ones * 255;
+  // ~x + 1 where x is below 0; at most 128, so that no byte reaches into the next one.
+  group->sizes = (x ^ group->signs) + ones;
+  const uint32_t counted = group->sizes & group->signs;
+  *below_zero += (counted & 255) + (counted >> 8 & 255) + (counted >> 16 & 255) + (counted >> 24);
+}
+
+// Rows of k bytes, shifted by 128 where `flip`, to rows as SplitRow describes them.
+INLINE void SplitRows(const uint8_t* bytes, bool flip, int64_t m, int64_t k, uint8_t* rows) {
+  const SplitRow row(k);
+  const uint32_t flipped = flip ? 0x80808080u : 0;
+  for (int64_t r = 0; r < m; ++r, bytes += k, rows += row.bytes) {
+    auto* groups = reinterpret_cast<SplitGroupOfFour*>(rows);
+    uint32_t below_zero = 0;
+    for (int64_t g = 0; g < k / 4; ++g) {
+      uint32_t x;
+      std::memcpy(&x, bytes + 4 * g, 4);
+      SplitGroup(x ^ flipped, groups + g, &below_zero);
+    }
+    if (k % 4 != 0) {
+      uint32_t x = flipped;
+      std::memcpy(&x, bytes + k / 4 * 4, k % 4);
+      SplitGroup(x ^ flipped, groups + k / 4, &below_zero);
+    }
+    std::memcpy(rows + row.below_zero, &below_zero, sizeof(below_zero));
+  }
+}
 
 template <class Set, int kMostRows, int64_t kPanelColumns>
 struct MaddSums {
@@ -38,17 +67,33 @@ struct MaddSums {
     }
   }
 
+  static INLINE void FetchGroup(const int8_t* fetch, int64_t step) {
+    Set::Fetch(fetch);
+    if (kAcross * kBytes > kLine) Set::Fetch(fetch + step / 2);
+  }
+
+  // The products of a group of 4 rows of W, by pairs in 16 bits.
+  static INLINE Register GroupPairs(Register size, Register sign, Register w) {
+    return Set::Pairs(size, Set::Xor(w, sign));
+  }
+
   template <int kRows, bool kNarrowWeights>
   static INLINE void AddGroups(const uint8_t* a, int64_t a_stride, const Body& body,
                                const Panel& panel, const int32_t* starts,
                                Tile<kRows, kColumns>* tile) {
+    constexpr int64_t kGroupBytes = sizeof(SplitGroupOfFour);
+    const int64_t below_zero = body.groups * kGroupBytes;
     // Local, so that the compiler keeps them in registers.
     Register sum[kRows][kAcross];
     UNROLL
     for (int r = 0; r < kRows; ++r) {
+      const Register row = Set::Splat(a + r * a_stride + below_zero);
       UNROLL
       for (int v = 0; v < kAcross; ++v) {
-        sum[r][v] = starts == nullptr ? Set::Zero() : Set::FromStarts(starts + v * (kBytes / 4));
+        sum[r][v] = row;
+        if (starts != nullptr) {
+          sum[r][v] = Set::Add32(row, Set::FromStarts(starts + v * (kBytes / 4)));
+        }
       }
     }
     const int8_t* weights = panel.weights;
@@ -62,19 +107,18 @@ struct MaddSums {
           low[v] = Set::Load(weights + v * kBytes);
           high[v] = Set::Load(weights + kAcross * kBytes + v * kBytes);
         }
-        Set::Fetch(fetch);
-        Set::Fetch(fetch + panel.fetch_step);
+        FetchGroup(fetch, panel.fetch_step);
+        FetchGroup(fetch + panel.fetch_step, panel.fetch_step);
         fetch += 2 * panel.fetch_step;
         UNROLL
         for (int r = 0; r < kRows; ++r) {
-          const uint8_t* row = a + r * a_stride + group * 4;
-          const Register x = Set::Splat(row), y = Set::Splat(row + 4);
-          const Register abs_x = Set::Abs(x), abs_y = Set::Abs(y);
-          const auto sign_x = Set::SignOf(x), sign_y = Set::SignOf(y);
+          const uint8_t* row = a + r * a_stride + group * kGroupBytes;
+          const Register x = Set::Splat(row), sign_x = Set::Splat(row + 4);
+          const Register y = Set::Splat(row + 8), sign_y = Set::Splat(row + 12);
           UNROLL
           for (int v = 0; v < kAcross; ++v) {
-            const Register pairs = Set::Add16(Set::Pairs(abs_x, Set::WithSign(low[v], sign_x)),
-                                              Set::Pairs(abs_y, Set::WithSign(high[v], sign_y)));
+            const Register pairs =
+                Set::Add16(GroupPairs(x, sign_x, low[v]), GroupPairs(y, sign_y, high[v]));
             sum[r][v] = Set::Add32(sum[r][v], Set::Widened(pairs));
           }
         }
@@ -85,17 +129,15 @@ struct MaddSums {
       Register w[kAcross];
       UNROLL
       for (int v = 0; v < kAcross; ++v) w[v] = Set::Load(weights + v * kBytes);
-      Set::Fetch(fetch);
+      FetchGroup(fetch, panel.fetch_step);
       fetch += panel.fetch_step;
       UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const Register x = Set::Splat(a + r * a_stride + group * 4);
-        const Register abs_x = Set::Abs(x);
-        const auto sign = Set::SignOf(x);
+        const uint8_t* row = a + r * a_stride + group * kGroupBytes;
+        const Register x = Set::Splat(row), sign = Set::Splat(row + 4);
         UNROLL
         for (int v = 0; v < kAcross; ++v) {
-          sum[r][v] =
-              Set::Add32(sum[r][v], Set::Widened(Set::Pairs(abs_x, Set::WithSign(w[v], sign))));
+          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(GroupPairs(x, sign, w[v])));
         }
       }
       weights += kAcross * kBytes;

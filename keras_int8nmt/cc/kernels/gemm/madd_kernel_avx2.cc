@@ -1,5 +1,5 @@
-// The loops of the product for AVX2: a tile is up to 4 rows by 16 columns, 8 sums of the 16
-// registers.
+// The loops of the product for AVX2: a tile is up to 3 rows by 32 columns, 12 sums of the 16
+// registers; weights come from memory as operands.
 #include "simd/avx2.h"
 
 // The headers below hold every kernel; few of them are used here.
@@ -31,10 +31,7 @@ struct Avx2Set {
     __builtin_memcpy(&word, x, 4);
     return _mm256_set1_epi32(word);
   }
-  // Of -128 it is 128, as an unsigned byte.
-  static INLINE Register Abs(Register x) { return _mm256_abs_epi8(x); }
-  static INLINE Register SignOf(Register x) { return x; }
-  static INLINE Register WithSign(Register w, Register x) { return _mm256_sign_epi8(w, x); }
+  static INLINE Register Xor(Register a, Register b) { return _mm256_xor_si256(a, b); }
   static INLINE Register Pairs(Register x, Register w) { return _mm256_maddubs_epi16(x, w); }
   static INLINE Register Widened(Register pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
@@ -52,7 +49,11 @@ struct Avx2Set {
 namespace keras_int8nmt {
 namespace panels {
 
-using Sums = MaddSums<Avx2Set, 4, MaddAvx2::kColumns>;
+using Sums = MaddSums<Avx2Set, 3, MaddAvx2::kColumns>;
+
+void MaddAvx2::LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows) {
+  SplitRows(a, flip, m, k, rows);
+}
 
 bool MaddAvx2::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
   return MultiplyBy<Sums>(product, epilogue, out);

@@ -27,13 +27,7 @@ struct Avx512Set {
     __builtin_memcpy(&word, x, 4);
     return _mm512_set1_epi32(word);
   }
-  // Of -128 it is 128, as an unsigned byte.
-  static INLINE Register Abs(Register x) { return _mm512_abs_epi8(x); }
-  // There is no vpsignb of this width.
-  static INLINE __mmask64 SignOf(Register x) { return _mm512_movepi8_mask(x); }
-  static INLINE Register WithSign(Register w, __mmask64 negative) {
-    return _mm512_mask_sub_epi8(w, negative, _mm512_setzero_si512(), w);
-  }
+  static INLINE Register Xor(Register a, Register b) { return _mm512_xor_si512(a, b); }
   static INLINE Register Pairs(Register x, Register w) { return _mm512_maddubs_epi16(x, w); }
   static INLINE Register Widened(Register pairs) {
     return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
@@ -52,6 +46,10 @@ namespace keras_int8nmt {
 namespace panels {
 
 using Sums = MaddSums<Avx512Set, 5, MaddAvx512::kColumns>;
+
+void MaddAvx512::LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows) {
+  SplitRows(a, flip, m, k, rows);
+}
 
 bool MaddAvx512::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
   return MultiplyBy<Sums>(product, epilogue, out);

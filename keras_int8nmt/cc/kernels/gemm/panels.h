@@ -33,7 +33,8 @@ constexpr int kNarrow = 63;
 
 // One product, or the panels [first_panel, last_panel) of it.
 struct Product {
-  const uint8_t* a;  // bytes, [m, a_stride]; a_stride is of whole groups, zero after k
+  const uint8_t*
+      a;  // bytes, [m, a_stride], of whole groups, zero after k; or the kernel's own rows
   int64_t a_stride;
   int64_t m;
   bool shifted;  // a is x + 128 where the kernel wants unsigned bytes, x - 128 where signed ones
@@ -50,6 +51,10 @@ struct Product {
 //                                             // kLogSumChunk
 //     static constexpr bool kUnsignedInputs;  // which bytes it wants, if it does not take both
 //     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it
+//     // Only of a kernel that lays out rows of inputs by itself: bytes of one, and how; where
+//     // `flip`, inputs are to be shifted by 128.
+//     static int64_t InputBytes(int64_t k);
+//     static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
 //     // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not
 //     // write by themselves: activations but ReLU, codes with a scale or a zero point of their
 //     // own; without scales of rows ReLU as float32, and with them codes.
@@ -60,6 +65,11 @@ struct Product {
 //     result);
 //   };
 //
+template <class Kernel, class = void>
+struct LaysInputs : std::false_type {};
+template <class Kernel>
+struct LaysInputs<Kernel, std::void_t<decltype(&Kernel::LayInputs)>> : std::true_type {};
+
 // kDepth: rows of W in a group; kBothSigns: whether it takes inputs as they are, signed or not.
 template <class Kernel, int64_t kDepth = 4, bool kBothSigns = false>
 struct Host {
@@ -155,11 +165,24 @@ struct Host {
     }
   }
 
+  static int64_t InputStride(int64_t k) {
+    if constexpr (LaysInputs<Kernel>::value) {
+      return Kernel::InputBytes(k);
+    } else {
+      return Groups(k) * kDepth;
+    }
+  }
+
   // The inputs as bytes of the kernel's sign, rows padded with zeros to whole groups: `a` itself or
-  // a copy.
+  // a copy; or in the kernel's own layout.
   static const uint8_t* Inputs(const void* a, bool shifted, int64_t m, int64_t k) {
     const auto* bytes = static_cast<const uint8_t*>(a);
-    const int64_t stride = Groups(k) * kDepth;
+    const int64_t stride = InputStride(k);
+    if constexpr (LaysInputs<Kernel>::value) {
+      uint8_t* rows = ThreadBuffer<uint8_t, 5>(m * stride);
+      Kernel::LayInputs(bytes, shifted, m, k, rows);
+      return rows;
+    }
     if (!shifted && stride == k) return bytes;
     uint8_t* copy = ThreadBuffer<uint8_t, 5>(m * stride);
     const uint8_t flip = shifted ? 128 : 0;
@@ -178,7 +201,7 @@ struct Host {
     product.shifted = !kBothSigns && is_signed == Kernel::kUnsignedInputs;
     product.is_unsigned = is_signed == product.shifted;
     product.a = Inputs(args.a, product.shifted, args.m, k);
-    product.a_stride = Groups(k) * kDepth;
+    product.a_stride = InputStride(k);
     product.m = args.m;
     product.body = BodyAt(args.weights.body, k, n);
     product.n = n;
