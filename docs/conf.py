@@ -42,6 +42,9 @@ PARTS = {
     "Tutorials": [
         "generated/tutorial-from-text",
         "generated/tutorial-opus-mt",
+        "generated/tutorial-own-model",
+        "generated/tutorial-learned-thresholds",
+        "generated/tutorial-find-the-layer",
         "generated/tutorial-corpus",
         "generated/tutorial-serve",
         "generated/tutorial-paper",
@@ -95,6 +98,15 @@ def add_contents(app: Any, docname: str, source: list[str]) -> None:
             source[0] += f"\n```{{toctree}}\n:caption: {part}\n:hidden:\n\n{entries}\n```\n"
 
 
+def link_tutorials(app: Any, docname: str, source: list[str]) -> None:
+    """A link to the script of a tutorial is one to its page."""
+
+    def page(link: re.Match[str]) -> str:
+        return "/generated/" + link[1].replace("_", "-") + ".md"
+
+    source[0] = re.sub(r"(?<=\]\()[./]*examples/(tutorial_\w+)\.py(?=\))", page, source[0])
+
+
 def escape(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """What docstrings say in plain text and reStructuredText would read as its own."""
     for i, line in enumerate(lines):
@@ -106,3 +118,4 @@ def setup(app: Any) -> None:
     # Before napoleon makes fields of the sections.
     app.connect("autodoc-process-docstring", escape, priority=400)
     app.connect("source-read", add_contents)
+    app.connect("source-read", link_tutorials)

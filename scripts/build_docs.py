@@ -126,8 +126,13 @@ def write_tutorial(name: str) -> None:
                 continue
             page += f"```python\n{cell}\n```\n\n"
             out = io.StringIO()
-            with contextlib.redirect_stdout(out):
-                exec(compile(cell, f"{name}.py, cell {number}", "exec"), names)
+            try:
+                with contextlib.redirect_stdout(out):
+                    exec(compile(cell, f"{name}.py, cell {number}", "exec"), names)
+            except Exception:
+                # What the cells printed may say why.
+                sys.stderr.write(page + out.getvalue())
+                raise
             if out.getvalue().strip():
                 page += f"```text\n{out.getvalue().rstrip()}\n```\n\n"
     page += f"The script is `examples/{name}.py`, in cells that open as a notebook.\n"

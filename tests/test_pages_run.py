@@ -42,7 +42,6 @@ ELSEWHERE = {
     "start.md": "test_readme.py",
     "qat.md": "layers/test_qat_docs.py",
     "tokenizers.md": "tokenizers/test_tokenizers_page.py",
-    "training.md": "training/test_training_docs.py",
 }
 # Of these the first example alone, after all others.
 FIRST = {"keras-manners.md": "the second exports to ONNX by what CI does not install"}
