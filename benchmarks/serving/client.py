@@ -187,7 +187,8 @@ async def saturated(
         requests: Sent in turns.
         each: Sentences of each.
         connections: At a time.
-        seconds: That count; before them passes as much time as all connections need once.
+        seconds: That count, more where few are answered; before them passes as much time as all
+            connections need once.
     """
     loop, turns = asyncio.get_running_loop(), cycle(requests)
     answered, going = 0, True
@@ -206,7 +207,8 @@ async def saturated(
             if task.done():
                 task.result()
     start, before = loop.time(), answered
-    await asyncio.sleep(seconds)
+    while loop.time() < start + seconds or answered < before + connections / 2:
+        await asyncio.sleep(0.01)
     found = each * (answered - before) / (loop.time() - start)
     going = False
     await asyncio.gather(*asking)

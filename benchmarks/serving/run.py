@@ -50,7 +50,7 @@ OURS, PEER = "keras-int8nmt", "CTranslate2"
 SHARES = {0.25: 1.0, 0.5: 4.0, 0.75: 1.0, 0.9: 1.0}
 LISTS = (1, 16)
 # Sentences that wait for a server together where it shall have all that it takes.
-_WAITING = 192
+_WAITING = 128
 # Rounds, and requests one at a time: those of base take about 20 times as long.
 _PLANS = {"tiny": (3, 200), "base": (2, 60)}
 _SOAK_STEP = 10.0

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
-_FIRST = 128
+_FIRST = 64
 # So many at least that those few at the end, which have the streams for themselves, count little.
-_LEAST = 256
+_LEAST = 192
 
 
 def tell_rate(translate: Callable[[Sequence[str]], Any]) -> None:

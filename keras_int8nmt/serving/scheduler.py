@@ -26,7 +26,7 @@ _PATIENCE_MS = 2
 # With more pieces than this the streams are busy, and all are looked at once in a nap of so many
 # seconds, which becomes longer as long as nothing is finished: to wake for each sentence would take
 # time from the streams and from the loop.
-_MANY, _SHORT_NAP, _LONG_NAP = 8, 0.001, 0.008
+_MANY, _SHORT_NAP, _LONG_NAP = 8, 0.002, 0.016
 
 # Of a sentence: its translation, what is wrong with it, or the error of an engine that failed.
 Outcome = Translation | str | Exception
