@@ -47,7 +47,7 @@ ELSEWHERE = {
 FIRST = {"keras-manners.md": "the second exports to ONNX by what CI does not install"}
 # Those ask for more than CI installs, or for a service that runs on.
 NOT_RUN = {
-    "clusters.md": "Ray, Spark and datasets",
+    "clusters.md": "Ray, Spark and datasets; those of Ray Serve run in clusters/test_ray_serve.py",
     "serving.md": "the extra `serve`; what it makes is tests/serving's",
 }
 
