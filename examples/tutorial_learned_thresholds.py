@@ -101,7 +101,7 @@ for path in before:
         "->",
         "{:.3f} to {:.3f}".format(*after[path]),
     )
-assert any(np.abs(np.subtract(after[path], before[path])).max() > 0.01 for path in before)
+assert any(np.abs(np.subtract(after[path], before[path])).max() > 1e-3 for path in before)
 
 # %% [markdown]
 # What was trained is what runs: the model that trained rounds and clips as the converted one does.
