@@ -116,6 +116,8 @@ def old_figures(root: Path) -> list[Old]:
     """Those of the table that are older than a change of what they measure."""
     found = []
     for figures in read_table(root / TABLE):
+        if figures.result and not (root / RESULTS / figures.result).is_file():
+            continue
         result = result_of(root, figures)
         commit, paths = measured_at(root, figures, result), paths_that_count(root, figures, result)
         log = git(root, "log", "--format=%h %cs %s", f"{commit}..HEAD", "--", *paths)
