@@ -56,6 +56,8 @@ else
   cp "$work"/built/*.whl "$work/repaired/"
   python -m wheel tags --remove --platform-tag "$platform" "$work"/repaired/*.whl
 fi
+# So that it has the same bytes under every umask.
+"$python" scripts/set_wheel_modes.py "$work"/repaired/*.whl
 auditwheel show "$work"/repaired/*.whl
 "$python" scripts/check_wheel.py "$work"/repaired/*.whl
 mkdir -p "$folder"
