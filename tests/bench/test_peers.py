@@ -63,7 +63,8 @@ def folder(tmp_path, tokenizer):
     """What training leaves, but for the weights; and what is calibrated on."""
     (tmp_path / training.TOKENIZER).mkdir()
     tokenizer.save(tmp_path / training.TOKENIZER)
-    card = {"sizes": SIZES, "parameters": 1, "trained_on": "nothing"}
+    card = {"sizes": SIZES, "parameters": 1, "trained_on": "dogs and cats", "begun_with": "nothing"}
+    card |= {"parts_of_an_epoch": 4, "history": [{"val_loss": 2.25}, {"val_loss": 2.5}]}
     (tmp_path / training.CARD).write_text(json.dumps(card))
     ids = [tokenizer.encode(text) for text in SENTENCES]
     write_calibration(tmp_path, ids, ids, 8, SIZES["length"])
@@ -161,6 +162,8 @@ def test_every_way_is_a_row_those_that_fail_with_their_reason(folder, fakes, tmp
     assert "| absent | is not there | failed, see below |" in page
     assert "- unable (fails): ValueError: no such luck" in page
     assert "21 sentences of the test set" in page
+    assert "began with nothing and went on for 0.5 epochs of dogs and cats" in page
+    assert "least loss on the validation set, 2.25" in page
     figures = json.loads((docs / f"{report.NAME}.json").read_text(encoding="utf-8"))
     assert figures["peers"] == peers
 

@@ -32,7 +32,7 @@ def halves(model: Any) -> dict[str, Any]:
     encoder = keras.Model(source, model.encode(source))
     decoder = keras.Model([states, source, prefix], step)
     # Keras exports to ONNX what has been called alone.
-    ids = np.zeros((1, 2), np.int32)
+    ids = keras.ops.zeros((1, 2), "int32")
     decoder([encoder(ids), ids, ids])
     return {ENCODER: encoder, DECODER: decoder}
 

@@ -31,8 +31,8 @@ def markdown(figures: dict[str, Any]) -> str:
     signature = found[FLOAT]["signature"]
     introduction = (
         f"The model: {sizes['depth']} + {sizes['depth']} of KerasHub's blocks, width "
-        f"{sizes['width']}, {sizes['vocabulary']} pieces, {card['parameters']} parameters, trained "
-        f"on {card['trained_on']}; its weights of least loss on the validation set. BLEU on "
+        f"{sizes['width']}, {sizes['vocabulary']} pieces, {card['parameters']} parameters. "
+        f"{_training(card)} BLEU on "
         f"{scored['sentences']} sentences of {scored['origin']}, greedy; the difference from the "
         f"float model with its 95 % interval (paired bootstrap), {signature}. Static quantizers "
         f"are calibrated on the same {figures['calibration']} training pairs. Speed: sentences per "
@@ -53,6 +53,19 @@ def markdown(figures: dict[str, Any]) -> str:
     if failed:
         parts.append(f"What failed, and how:\n\n{failed}")
     return "\n".join(parts)
+
+
+def _training(card: dict[str, Any]) -> str:
+    """What it has learned from, and for how long."""
+    history = card.get("history", [])
+    if not history:
+        return f"Trained on {card['trained_on']}."
+    epochs = len(history) / card["parts_of_an_epoch"]
+    best = min(each["val_loss"] for each in history)
+    return (
+        f"Training began with {card['begun_with']} and went on for {epochs:.2g} epochs of "
+        f"{card['trained_on']}; its weights of least loss on the validation set, {best:.2f}."
+    )
 
 
 def _cells(name: str, facts: dict[str, Any]) -> tuple[str, ...]:
