@@ -235,7 +235,7 @@ def test_what_is_not_there_is_refused(capsys, tmp_path):
         assert cli.main(["bench", "accuracy", *state, *options]) == 2
         assert named in capsys.readouterr().err
     assert cli.main(["bench", "gemm", "--test"]) == 2
-    assert "only the benchmark accuracy has the option --test" in capsys.readouterr().err
+    assert "only the benchmark peers and accuracy has the option --test" in capsys.readouterr().err
     assert "builtin" in MODELS
 
 

@@ -171,7 +171,10 @@ def test_given_targets_are_shown(model):
     assert all(low <= 0 <= high for low, high in thresholds.values())
     calibrate_on_sentences(model, NumberTokenizer(), TEXTS, targets, mode="percentile:99.5")
     without_a_graph = {path: observer.thresholds() for path, observer in observers(model)}
-    assert {path: without_a_graph[path] for path in thresholds} == thresholds
+    # Sums of floats may differ in their last bits with and without a graph, and so a threshold by
+    # less than a bin.
+    for path, expected in thresholds.items():
+        np.testing.assert_allclose(without_a_graph[path], expected, rtol=1e-3, err_msg=path)
     assert convert(model).conversion_report.precision == "int8"
 
 
