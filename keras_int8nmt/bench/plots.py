@@ -66,6 +66,27 @@ def bare(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def bar(
+    axes: Any,
+    place: float,
+    value: float,
+    reach: tuple[float, float] | None,
+    colour: str,
+    text: str,
+) -> None:
+    """A horizontal bar with `text` at its end, and how far turns reached (`error_bars`)."""
+    axes.barh(
+        place,
+        value,
+        0.8,
+        xerr=None if reach is None else [[reach[0]], [reach[1]]],
+        color=colour,
+        error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1},
+    )
+    end = value + (reach[1] if reach else 0.0)
+    axes.annotate(f"  {text}", (end, place), va="center", fontsize=_SMALL)
+
+
 def engine_name(name: str) -> str:
     """The name of an engine for people.
 

@@ -77,17 +77,9 @@ def _draw_rows(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
             names = row["name"].split(" vs ")
             sides |= dict(zip(names, (row["ours"], row["peer"]), strict=True))
         for name, value in sides.items():
-            bars = plots.error_bars(of_case, name)
-            axes.barh(
-                place,
-                value,
-                0.8,
-                xerr=None if bars is None else [[bars[0]], [bars[1]]],
-                color=plots.COLOURS[1 if name == "CTranslate2" else 0],
-                error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1},
-            )
-            end = value + (bars[1] if bars else 0.0)
-            axes.annotate(f"  {value:.3g}", (end, place), va="center", fontsize=8)
+            reach = plots.error_bars(of_case, name)
+            colour = plots.COLOURS[1 if name == "CTranslate2" else 0]
+            plots.bar(axes, place, value, reach, colour, f"{value:.3g}")
             ticks.append((place, f"{name}, {plots.model_name(case.partition(',')[0])}"))
             place += 1
         place += 0.5

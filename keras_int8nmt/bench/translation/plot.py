@@ -56,17 +56,9 @@ def draw(figures: dict[str, Any], path: Path) -> str | None:
     for axes, (case, speed) in zip(panels, found.items(), strict=True):
         of_case = [row for row in rows if row["case"] == case]
         for place, (engine, value) in enumerate(speed.items()):
-            bars = plots.error_bars(of_case, engine)
-            axes.barh(
-                place,
-                value,
-                0.8,
-                xerr=None if bars is None else [[bars[0]], [bars[1]]],
-                color=plots.COLOURS[engines.index(engine) % len(plots.COLOURS)],
-                error_kw={"ecolor": "#333333", "capsize": 3, "elinewidth": 1},
-            )
-            end = value + (bars[1] if bars else 0.0)
-            axes.annotate(f"  {value:,.0f}", (end, place), va="center", fontsize=9)
+            reach = plots.error_bars(of_case, engine)
+            colour = plots.COLOURS[engines.index(engine) % len(plots.COLOURS)]
+            plots.bar(axes, place, value, reach, colour, f"{value:,.0f}")
         axes.set_yticks(range(len(speed)), map(plots.engine_name, speed), fontsize=9)
         axes.invert_yaxis()
         axes.set_title(case_name(case), fontsize=9, loc="left")
