@@ -201,6 +201,21 @@ def test_a_reader_of_floats_beside_several_of_codes_keeps_its_floats():
     assert both(graph(body)).exchanges == {(ONCE, "a", ("b", "c"))}
 
 
+def test_implicit_masks_reach_the_same_readers():
+    """Attention takes the mask off what it reads, which with codes is no longer the embedding."""
+    keras.utils.set_random_seed(3)
+    ids = keras.Input((6,), dtype="int32")
+    embedded = layers.Embedding(20, 16, mask_zero=True, name="embedded")(ids)
+    attended = layers.MultiHeadAttention(2, 8, name="attention")(embedded, embedded)
+    x = layers.Add()([embedded, attended])
+    x = layers.Add()([x, layers.Dense(16, name="dense")(embedded)])
+    model = keras.Model(ids, layers.MultiHeadAttention(2, 8, name="last")(x, x))
+    padded = np.random.default_rng(3).integers(1, 20, (5, 6))
+    padded[:, 4:] = 0
+    found = both(model, padded)
+    assert (ONCE, "embedded", ("attention", "dense")) in found.exchanges
+
+
 def test_the_name_of_a_new_layer_is_free():
     def body(x):
         x = layers.Identity(name="x_codes")(layers.Identity(name="x")(x))
