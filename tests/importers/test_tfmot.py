@@ -208,8 +208,8 @@ def test_a_functional_model_with_annotated_layers(graph):
     assert error.max() < 0.2 * scale
     simulate(model)
     simulated = model.predict(SEQUENCES, verbose=0)
-    # Norm and last layer stay float: where their sums differ in the last bit, which they do by CPU, a code
-    # beside an edge may be the next one, and what reads it moves by a step of the coarsest range.
+    # Norm and last layer stay float: where their sums differ in the last bit, which they do by
+    # CPU, a code beside an edge may be the next one, and its readers move by some of a step.
     apart = np.abs(int8.predict(SEQUENCES, verbose=0) - simulated)
     assert np.mean(apart > 0.005 * scale) < 0.01
     assert apart.max() < 0.03 * scale
