@@ -32,6 +32,7 @@ _MODELS = {
     "base": "Transformer base",
     "base7": "Transformer base, 7-bit weights",
     "big": "Transformer big",
+    "big7": "Transformer big, 7-bit weights",
     "tiny": "built-in model",
     "nano": "very small model",
 }

@@ -40,7 +40,7 @@ _NANO: dict[str, Any] = {
 
 def model_settings(name: str) -> dict[str, Any]:
     """All arguments of `build_transformer` that model `name` is made with; it is not built."""
-    given = {"base": _BASE, "base7": _BASE, "big": _BIG, "nano": _NANO}.get(name)
+    given = {"base": _BASE, "base7": _BASE, "big": _BIG, "big7": _BIG, "nano": _NANO}.get(name)
     if given is None:
         given = json.loads((builtin_model.FOLDER / "config.json").read_text(encoding="utf-8"))
     return check_settings({key: value for key, value in given.items() if key != "name"})
@@ -94,9 +94,10 @@ def _tiny() -> tuple[Any, Any, int | None]:
 
 MODELS: dict[str, Callable[[], tuple[Any, Any, int | None]]] = {
     "base": lambda: _random(_BASE),
-    # What CPUs without VNNI multiply faster.
+    # Weights of 7 bits, which CPUs without VNNI multiply faster.
     "base7": lambda: _random(_BASE, weight_bits=7),
     "big": lambda: _random(_BIG),
+    "big7": lambda: _random(_BIG, weight_bits=7),
     "tiny": _tiny,
     "nano": lambda: _random(_NANO),
 }
