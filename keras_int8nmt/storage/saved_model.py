@@ -200,7 +200,9 @@ def _served(spec: ModelSpec, options: SearchOptions, batch_size: int, folder: Pa
     module.variables_by_name = _variables(spec, weights)
     _keep_packed(module, {name: spec.tensors[name] for name in spec.weights}, folder)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")], autograph=False
+    )
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         variables = {**module.variables_by_name, **module.packed_by_name}
         found = translate_rows(
@@ -225,7 +227,9 @@ def _served_by_stock(found: StockSearch, folder: Path) -> tf.Module:
     module.variables_of_model = found.variables
     _keep_packed(module, found.weights, folder)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int32, "source_ids")], autograph=False
+    )
     def translate(source_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         packed = {name: tf.convert_to_tensor(x) for name, x in module.packed_by_name.items()}
         return found.search(source_ids, packed)._asdict()
