@@ -19,16 +19,16 @@ from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 _STATES = {"float": OFF, "observing": OBSERVING, "simulating": SIMULATING}
 
 
-def _sublayers(value: Any) -> Iterator[keras.layers.Layer]:
-    """The layers directly inside an attribute value."""
+def _add_layers(value: Any, found: list[keras.layers.Layer]) -> None:
+    """Appends the layers directly inside an attribute value."""
     if isinstance(value, keras.layers.Layer):
-        yield value
+        found.append(value)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _sublayers(item)
+            _add_layers(item, found)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _sublayers(item)
+            _add_layers(item, found)
 
 
 def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.Layer]:
@@ -43,8 +43,10 @@ def _walk(layer: keras.layers.Layer, seen: set[int]) -> Iterator[keras.layers.La
 
 def parts_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer holds in attributes, in the order of creation; some perhaps twice."""
-    children = list(layer.layers) if isinstance(layer, keras.Model) else []
-    return list(_sublayers([children, *vars(layer).values()]))
+    # Conversion asks this of every layer many times, so it is no generator.
+    found = list(layer.layers) if isinstance(layer, keras.Model) else []
+    _add_layers(list(vars(layer).values()), found)
+    return found
 
 
 def layers_of(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
