@@ -42,6 +42,17 @@ def without_graphs() -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture
+def folder_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """For files that are written, renamed and removed thousands of times: a disk waits for each."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("folder")
+        return
+    with tempfile.TemporaryDirectory(prefix="keras-int8nmt-", dir=memory) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of corpora and trained models, which is not part of the repository."""

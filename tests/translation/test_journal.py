@@ -18,6 +18,11 @@ from keras_int8nmt.files.output import open_output
 CALLS = ("write", "fsync", "replace", "ftruncate")
 
 
+@pytest.fixture
+def tmp_path(folder_in_memory):
+    return folder_in_memory
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 

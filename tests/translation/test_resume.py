@@ -44,6 +44,11 @@ class Crash:
 
 
 @pytest.fixture
+def tmp_path(folder_in_memory):
+    return folder_in_memory
+
+
+@pytest.fixture
 def source(tmp_path):
     path = tmp_path / "in"
     path.write_text("".join(text + "\n" for text in TEXTS), "utf-8")
