@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import numpy as np
 import pytest
-from helpers.models import calibrate_eagerly, calibrate_on_sentences, make_data, make_transformer
+from helpers.builtin_model import SHORT, calibrated_shallow, tokenizer
+from helpers.models import calibrate_eagerly, make_data, make_transformer
 
 from keras_int8nmt import (
-    MarianTokenizer,
     QuantDense,
     Translator,
     convert,
@@ -25,17 +23,9 @@ from keras_int8nmt.storage import (
 BOTH = {"softmax": "integer", "layer_norm": "integer"}
 
 
-@functools.cache
-def tokenizer():
-    return MarianTokenizer(builtin_model.FOLDER)
-
-
-@functools.cache
 def calibrated():
-    pairs, _ = builtin_model.read_pairs()
-    model = builtin_model.load_builtin()
-    calibrate_on_sentences(model, tokenizer(), *zip(*pairs[:64], strict=True), mode="symmetric")
-    return model
+    """A trained model."""
+    return calibrated_shallow("symmetric")
 
 
 def bits(results):
@@ -52,12 +42,13 @@ def test_both_paths_give_the_same_bits_with_a_trained_model():
     model = convert(calibrated(), **BOTH)
     sentences = [source for source, _ in builtin_model.read_pairs()[1]][:40]
     found = []
+    search = {**SHORT, "beam_size": 3, "num_hypotheses": 3}
     for path in ("fast", "layers"):
-        with Translator(model, tokenizer(), path=path, beam_size=3, num_hypotheses=3) as translator:
+        with Translator(model, tokenizer(), path=path, **search) as translator:
             assert translator.path == path
             found.append(bits(translator.translate(sentences)))
     assert found[0] == found[1]
-    with Translator(convert(calibrated()), tokenizer(), beam_size=3, num_hypotheses=3) as plain:
+    with Translator(convert(calibrated()), tokenizer(), **search) as plain:
         assert bits(plain.translate(sentences)) != found[0]
 
 

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.models import calibrate_on_sentences, make_data, make_transformer
+from helpers.builtin_model import SHORT, calibrated_shallow, tokenizer
+from helpers.models import make_data, make_transformer
 
 from keras_int8nmt import (
-    MarianTokenizer,
     Translator,
     convert,
     load_folder,
@@ -61,7 +61,7 @@ from keras_int8nmt import Translator, load_folder, native
 model, tokenizer, _ = load_folder(sys.argv[1])
 found = {"info": native.info()}
 for path in ("fast", "layers"):
-    with Translator(model, tokenizer, beam_size=2, path=path) as translator:
+    with Translator(model, tokenizer, beam_size=2, max_length=20, path=path) as translator:
         results = translator.translate(json.load(open(sys.argv[2])))
     found[path] = [[r.hypotheses[0].tokens, r.hypotheses[0].score] for r in results]
 print(json.dumps(found))
@@ -181,26 +181,24 @@ def test_reports_of_before_have_8_bits_and_wrong_ones_are_refused():
 
 
 @functools.cache
-def builtin():
-    """The built-in model in 7 bits, its tokenizer, and some sentences."""
-    tokenizer = MarianTokenizer(builtin_model.FOLDER)
-    pairs, others = builtin_model.read_pairs()
-    model = builtin_model.load_builtin()
-    calibrate_on_sentences(model, tokenizer, *zip(*pairs[:32], strict=True), mode="independent")
-    return convert(model, weight_bits=7), tokenizer, [source for source, _ in others[:40]]
+def seven_bits():
+    """A trained model in 7 bits, its tokenizer, and some sentences."""
+    _, pairs = builtin_model.read_pairs()
+    sentences = [source for source, _ in pairs[:40]]
+    return convert(calibrated_shallow(), weight_bits=7), tokenizer(), sentences
 
 
 def translations(model, tokenizer, sentences, path):
-    with Translator(model, tokenizer, beam_size=2, path=path) as translator:
+    with Translator(model, tokenizer, beam_size=2, path=path, **SHORT) as translator:
         results = translator.translate(sentences)
     return [[r.hypotheses[0].tokens, r.hypotheses[0].score] for r in results]
 
 
 def test_both_paths_run_it_with_equal_bits_also_after_saving(tmp_path):
     needs_library()
-    fast, layers = (translations(*builtin(), path) for path in ("fast", "layers"))
+    fast, layers = (translations(*seven_bits(), path) for path in ("fast", "layers"))
     assert fast == layers
-    model, tokenizer, sentences = builtin()
+    model, tokenizer, sentences = seven_bits()
     save_folder(model, tmp_path / "model", tokenizer)
     loaded, _, card = load_folder(tmp_path / "model")
     assert loaded.conversion_report.weight_bits == 7
@@ -210,7 +208,7 @@ def test_both_paths_run_it_with_equal_bits_also_after_saving(tmp_path):
 
 def test_a_cpu_that_saturates_translates_with_the_same_bits(tmp_path):
     needs_library()
-    model, tokenizer, sentences = builtin()
+    model, tokenizer, sentences = seven_bits()
     save_folder(model, tmp_path / "model", tokenizer)
     (tmp_path / "sentences.json").write_text(json.dumps(sentences), encoding="utf-8")
     found = run(TRANSLATE, tmp_path / "model", tmp_path / "sentences.json", **SATURATING["avx2"])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.builtin_model import calibrated
+from helpers.builtin_model import SHORT, calibrated, calibrated_shallow, share_graph
 
 from keras_int8nmt import (
     MarianTokenizer,
@@ -58,10 +58,20 @@ def sentences():
     return [source for source, _ in (second + first)[:200]]
 
 
-def hypotheses(model, tokenizer, sentences, path="layers", **settings):
-    translator = Translator(model, tokenizer, num_hypotheses=2, path=path, **settings)
-    results = translator.translate(sentences)
-    return [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
+def hypotheses(model, tokenizer, sentences, **settings):
+    return next(in_turns(model, tokenizer, sentences, {}, **settings))
+
+
+def in_turns(model, tokenizer, sentences, *different, **settings):
+    """What the layer path gives with each of these settings, which do not change its graph."""
+    translators = [
+        Translator(model, tokenizer, num_hypotheses=2, path="layers", **settings, **each)
+        for each in different
+    ]
+    share_graph(*translators)
+    for translator in translators:
+        results = translator.translate(sentences)
+        yield [[(h.tokens, h.score) for h in r.hypotheses] for r in results]
 
 
 @pytest.mark.slow
@@ -69,18 +79,18 @@ def test_tokens_and_scores_are_bit_equal_in_any_batch_at_any_padding(int8, token
     """200 sentences alone, in sevens and in batches of 32; one stream and two."""
     if not ops.native_available():
         pytest.skip(f"equal to the bit on the native library only: {ops.native_info()}")
-    alone = hypotheses(int8, tokenizer, sentences, batch_size=1)
+    ways = [{"batch_size": 1}, {"batch_size": 7, "streams": 2}, {"batch_size": 32, "streams": 1}]
+    alone, *others = in_turns(int8, tokenizer, sentences, *ways)
     assert len(alone) == 200
-    assert hypotheses(int8, tokenizer, sentences, batch_size=7, streams=2) == alone
-    assert hypotheses(int8, tokenizer, sentences, batch_size=32, streams=1) == alone
+    assert others == [alone, alone]
 
 
 def test_a_beam_of_two_is_bit_equal_in_any_batch(int8, tokenizer, sentences):
     if not ops.native_available():
         pytest.skip(f"equal to the bit on the native library only: {ops.native_info()}")
-    settings = {"beam_size": 2}
-    alone = hypotheses(int8, tokenizer, sentences[:40], batch_size=1, **settings)
-    assert hypotheses(int8, tokenizer, sentences[:40], batch_size=32, **settings) == alone
+    ways = [{"batch_size": 1}, {"batch_size": 32}]
+    alone, together = in_turns(int8, tokenizer, sentences[:40], *ways, beam_size=2)
+    assert together == alone
 
 
 @pytest.mark.parametrize(
@@ -101,8 +111,8 @@ def test_float_stock_and_mixed_paths_give_the_same_tokens_except_at_ties(
         model = convert(calibrated())
     sentences = sentences[:48]
     settings = {"beam_size": 4, "streams": 1}
-    alone = hypotheses(model, tokenizer, sentences, batch_size=1, **settings)
-    together = hypotheses(model, tokenizer, sentences, batch_size=32, **settings)
+    ways = [{"batch_size": 1}, {"batch_size": 32}]
+    alone, together = in_turns(model, tokenizer, sentences, *ways, **settings)
     ties = 0
     for one, other in zip(alone, together, strict=True):
         if one[0][0] != other[0][0]:
@@ -113,15 +123,17 @@ def test_float_stock_and_mixed_paths_give_the_same_tokens_except_at_ties(
         print(f" [{path}: {ties} ties in {len(alone)} sentences]", end="")
 
 
+@pytest.mark.parametrize("depth", ["shallow", pytest.param("whole", marks=pytest.mark.slow)])
 def test_stock_operations_translate_as_the_native_library_does(
-    int8, tokenizer, sentences, monkeypatch
+    depth, tokenizer, sentences, monkeypatch
 ):
     if not ops.native_available():
         pytest.skip(f"needs the native library: {ops.native_info()}")
-    native = hypotheses(int8, tokenizer, sentences[:24])
+    model, settings = (calibrated(), {}) if depth == "whole" else (calibrated_shallow(), SHORT)
+    native = hypotheses(convert(model), tokenizer, sentences[:24], **settings)
     monkeypatch.setattr(ops, "_backend", lambda: stock_ops)
     # Weights are packed in another form there.
-    stock = hypotheses(convert(calibrated()), tokenizer, sentences[:24])
+    stock = hypotheses(convert(model), tokenizer, sentences[:24], **settings)
     for one, other in zip(native, stock, strict=True):
         assert [tokens for tokens, _ in one] == [tokens for tokens, _ in other]
         assert [score for _, score in one] == pytest.approx([s for _, s in other], abs=1e-6)
