@@ -235,7 +235,8 @@ def test_fit_lowers_the_loss(quant):
     target = np.concatenate([np.zeros((64, 1), np.int32), source[:, :-1]], axis=1)
     data = {"source": source, "target": target}
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-2), loss)
+    # Plain layers with XLA: tests/training/test_dataset.py.
+    model.compile(keras.optimizers.Adam(1e-2), loss, jit_compile=quant)
     options = {"batch_size": 8, "epochs": 5, "verbose": 0}
     losses = model.fit(data, source, sample_weight=source > 0, **options).history["loss"]
     assert losses[-1] < 0.9 * losses[0]
