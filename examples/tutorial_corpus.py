@@ -14,7 +14,7 @@ from keras_int8nmt.storage.builtin import FOLDER, load_builtin, read_pairs
 
 model, tokenizer = load_builtin(), MarianTokenizer(FOLDER)
 sample, others = read_pairs()
-calibrate(model, tokenizer, [source for source, _ in sample[:64]])
+calibrate(model, tokenizer, [source for source, _ in sample[:32]])
 int8 = convert(model)
 save_folder(int8, "int8", tokenizer, keras=False)
 print(int8.conversion_report.precision)
@@ -22,14 +22,14 @@ print(int8.conversion_report.precision)
 # %% [markdown]
 # ## A corpus
 #
-# Two thousand lines, no two the same. Your own file may be packed: a name that ends with `.gz` or
+# Eight hundred lines, no two the same. Your own file may be packed: a name that ends with `.gz` or
 # `.zst` is read and written so.
 
 # %%
 from pathlib import Path
 
 sources = [source for source, _ in sample + others]
-lines = [f"{i}: {sources[i % len(sources)]}\n" for i in range(2_000)]
+lines = [f"{i}: {sources[i % len(sources)]}\n" for i in range(800)]
 Path("news.en").write_text("".join(lines), "utf-8")
 print(*lines[:3], sep="", end="")
 
@@ -48,7 +48,7 @@ import json
 import subprocess
 import time
 
-COMMAND = "keras-int8nmt translate int8 news.en -o news.de --resume --beam-size 4 --window 128"
+COMMAND = "keras-int8nmt translate int8 news.en -o news.de --resume --beam-size 4 --window 64"
 
 
 def lines_done():
@@ -57,7 +57,7 @@ def lines_done():
 
 
 running = subprocess.Popen([*COMMAND.split(), "--streams", "1"])
-while lines_done() < 256:
+while lines_done() < 128:
     assert running.poll() is None, "it ended before it could be killed"
     time.sleep(0.002)
 running.kill()
@@ -79,7 +79,7 @@ before = lines_done()
 done = subprocess.run(COMMAND.split(), check=True, capture_output=True, text=True)
 print(done.stderr)
 print(*sorted(path.name for path in Path.cwd().glob("news*")))
-assert 256 <= before < len(lines)
+assert 128 <= before < len(lines)
 
 # %% [markdown]
 # ## Is it the same?
