@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_int8nmt.layers.observing.exported import product_output
+
 # Far below any score, yet finite in float16, where softmax is not computed: scores are float32.
 _MASKED_SCORE = -1e30
 _REGULARIZES_BY_ROW = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 14)
@@ -122,7 +124,12 @@ def known_rows(mask: Any, query_mask: Callable[[], Any]) -> Any:
 
 
 def attention_probabilities(
-    query: Any, key: Any, mask: Any, scale: float, softmax: Any = None
+    query: Any,
+    key: Any,
+    mask: Any,
+    scale: float,
+    softmax: Any = None,
+    product: Callable[[Any], Any] = lambda scores: scores,
 ) -> Any:
     """softmax(query key^T * scale) over the allowed keys, float32 `[b, n, t, s]`.
 
@@ -132,12 +139,14 @@ def attention_probabilities(
         mask: None or bool that broadcasts against `[b, n, t, s]`.
         scale: Factor for the scores.
         softmax: A `keras.layers.Softmax` that applies the mask, or None.
+        product: What the product of queries and keys passes.
 
     Returns:
         The probabilities. A row with no allowed key has the same probability for every key, unless
         `softmax` says something else.
     """
-    scores = ops.cast(ops.einsum("btnh,bsnh->bnts", query, key), "float32") * scale
+    scores = product(ops.einsum("btnh,bsnh->bnts", query, key))
+    scores = ops.cast(scores, "float32") * scale
     if softmax is not None:
         return ops.cast(softmax(scores, mask=mask), "float32")
     if mask is not None:
@@ -161,6 +170,7 @@ def project(dense: Any, x: Any, kernel: Callable[[Any, int], Any], summed: int) 
     y = ops.einsum(dense.equation, x, kernel(dense.kernel, summed))
     if dense.bias is not None:
         y = ops.add(y, dense.bias)
+    y = product_output(dense, "", y)
     if dense.activity_regularizer is not None:
         dense.add_loss(activity_loss(dense.activity_regularizer, y))
     return y

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_int8nmt.layers.observing.branches import apply_if
+from keras_int8nmt.layers.observing.exported import gathered_codes, is_for_litert
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch
 from keras_int8nmt.layers.plain_files import require_weights
@@ -59,6 +60,8 @@ class Int8Gather(keras.layers.Embedding, QuantLayer):
         super().load_own_variables(store)
 
     def call(self, inputs: Any) -> Any:
+        if is_for_litert():
+            return ops.cast(gathered_codes(lambda: self.embeddings, inputs), self.compute_dtype)
         rows = super().call(inputs)
         # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
         values = getattr(rows, "flat_values", rows)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.attention_math import attention_probabilities, project
 from keras_int8nmt.layers.matmuls import MatMul, attention_matmuls
 from keras_int8nmt.layers.observing.branches import apply_if
-from keras_int8nmt.layers.observing.fake_quant import fake_quantize_probabilities
+from keras_int8nmt.layers.observing.exported import product_output
+from keras_int8nmt.layers.observing.fake_quant import PROBABILITIES, fake_quantize_probabilities
 from keras_int8nmt.layers.observing.fixed_scale import FixedScale
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
@@ -30,11 +31,9 @@ from keras_int8nmt.layers.projections import (
     ProjectionGroup,
 )
 from keras_int8nmt.layers.quant_layer import QuantLayer
-from keras_int8nmt.quantization import QuantParams
 
 Cache = tuple[Any, Any]
 SCORES_REASON = "return_attention_scores is computed in float"
-PROBABILITIES = QuantParams(np.float32(255), 0, "uint8")
 
 
 class ObservedAttention(QuantLayer):
@@ -207,7 +206,10 @@ class ObservedAttention(QuantLayer):
     def attend(self, query: Any, keys: Any, values: Any, mask: Any, training: Any) -> Any:
         """The context `[b, t, n, h]` of projected inputs."""
         scale = 1.0 / math.sqrt(self.key_dim)
-        probabilities = attention_probabilities(query, keys, mask, scale, self.softmax)
+        products = partial(product_output, self)
+        probabilities = attention_probabilities(
+            query, keys, mask, scale, self.softmax, partial(products, "QK")
+        )
         self.probabilities.show(probabilities)
         simulating = ops.equal(self.query_input.switch.value, SIMULATING)
         masks = () if mask is None else (mask,)
@@ -215,7 +217,7 @@ class ObservedAttention(QuantLayer):
         probabilities = ops.cast(probabilities, values.dtype)
         if self.probability_dropout is not None:
             probabilities = self.probability_dropout(probabilities, training=training)
-        return ops.einsum("bnts,bsnh->btnh", probabilities, values)
+        return products("AV", ops.einsum("bnts,bsnh->btnh", probabilities, values))
 
     def project_output(self, context: Any, mask: Any) -> Any:
         """The output of a context `[b, t, heads, value_dim]`, with a mask over its rows."""

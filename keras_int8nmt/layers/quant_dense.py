@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_int8nmt.layers.matmuls import MatMul, dense_matmul
+from keras_int8nmt.layers.observing.exported import activated
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
     start_learned,
@@ -75,9 +76,7 @@ class QuantDense(keras.layers.Dense, QuantLayer):
         x = ops.matmul(x, self.input_observer.quantize_weights(self.kernel))
         if self.bias is not None:
             x = ops.add(x, self.bias)
-        if self.activation is not None:
-            x = self.activation(x)
-        return x
+        return activated(self, x)
 
     def quantized_call(self, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
         # Keras' own quantization, which knows no masks.

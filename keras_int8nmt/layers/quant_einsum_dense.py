@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_int8nmt.layers.einsum_product import EinsumProduct, explicit, not_one_product
 from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array
+from keras_int8nmt.layers.observing.exported import activated
 from keras_int8nmt.layers.observing.graph_histogram import broadcast_mask
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
@@ -99,9 +100,7 @@ class QuantEinsumDense(keras.layers.EinsumDense, QuantLayer):
         x = ops.einsum(self.equation, x, kernel)
         if self.bias is not None:
             x = ops.add(x, self.bias)
-        if self.activation is not None:
-            x = self.activation(x)
-        return x
+        return activated(self, x)
 
     def quantized_call(self, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
         # Keras' own quantization, which knows no masks.

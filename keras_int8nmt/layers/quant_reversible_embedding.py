@@ -11,6 +11,11 @@ from keras import ops
 from keras_int8nmt.layers.keras_masks import take_masks, with_mask
 from keras_int8nmt.layers.matmuls import MatMul, WeightMatMul, array
 from keras_int8nmt.layers.observing.branches import apply_if
+from keras_int8nmt.layers.observing.exported import (
+    gathered_codes,
+    is_for_litert,
+    product_output,
+)
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import (
     split_learned,
@@ -101,13 +106,16 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
         kernel = self.reverse_input.quantize_weights(ops.transpose(self.embeddings))
         if self.reverse_dtype is not None:
             x, kernel = (ops.cast(each, self.reverse_dtype) for each in (x, kernel))
-        logits = ops.matmul(x, kernel)
+        logits = product_output(self, "reverse", ops.matmul(x, kernel))
         if self.logit_soft_cap is not None:
             logits = ops.tanh(logits / self.logit_soft_cap) * self.logit_soft_cap
         return logits
 
     def _rows(self, ids: Any) -> Any:
         rows = super().call(ids)
+        if is_for_litert() and not self.unsupported_reasons():
+            values = ops.cast(gathered_codes(lambda: self.embeddings, ids), rows.dtype)
+            return with_mask(values, take_masks(rows))
         if self.unsupported_reasons():
             return rows
         # The parent hangs the mask on what it gives.

@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_int8nmt.layers.observing.branches import apply_if, traced_once
+from keras_int8nmt.layers.observing.exported import is_for_litert, written
+from keras_int8nmt.quantization import QuantParams
 
 WEIGHT_LEVELS = 127.0
 PROBABILITY_SCALE = 255.0
+PROBABILITIES = QuantParams(np.float32(PROBABILITY_SCALE), 0, "uint8")
 
 
 def straight_through(value: Any, x: Any) -> Any:
@@ -95,5 +99,7 @@ def fake_quantize_probabilities(probabilities: Any, mask: Any = None) -> Any:
     """
     if mask is not None:
         probabilities = ops.where(ops.any(mask, axis=-1, keepdims=True), probabilities, 0.0)
+    if is_for_litert():
+        return written(probabilities, PROBABILITIES)
     values = ops.round(probabilities * PROBABILITY_SCALE) * (1.0 / PROBABILITY_SCALE)
     return straight_through(values, probabilities)

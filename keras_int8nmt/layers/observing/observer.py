@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_int8nmt.layers.observing.channel_statistics import ChannelStatistics
 from keras_int8nmt.layers.observing.code_range import params_of, quantizer_numbers
+from keras_int8nmt.layers.observing.exported import written
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize, fake_quantize_weights_if
 from keras_int8nmt.layers.observing.learned_threshold import (
     LearnedThreshold,
@@ -126,10 +127,7 @@ class Observer(OwnState, keras.layers.Layer):
             self.tap(x)
         constants = [o.constant for o in (self, *stand_ins) if o.constant is not None]
         if constants:
-            # TensorFlow's, where nothing else is imported of it.
-            from keras_int8nmt.ops.fake_quant import fake_quant
-
-            return fake_quant(x, constants[0])
+            return written(x, constants[0])
         return watched(
             self.switch,
             x,
