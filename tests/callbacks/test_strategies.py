@@ -42,10 +42,12 @@ np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1
 for (_, one), (_, other) in zip(observers(alone), observers(model), strict=True):
     first, second = one.to_histogram(), other.to_histogram()
     np.testing.assert_array_equal(first.counts, second.counts)
-    assert (first.minimum, first.maximum) == (second.minimum, second.maximum)
+    # TensorFlow's float sums of a half batch and a whole one may differ in the last bit.
+    edges = [(h.minimum, h.maximum) for h in (first, second)]
+    np.testing.assert_allclose(*edges, rtol=1e-6)
     statistics = one.channel_statistics, other.channel_statistics
     np.testing.assert_allclose(*(s.means() for s in statistics), atol=1e-5)
-    np.testing.assert_array_equal(*(s.largest_magnitudes() for s in statistics))
+    np.testing.assert_allclose(*(s.largest_magnitudes() for s in statistics), rtol=1e-6)
     # Gathered once, they count once.
     other.gather()
     assert other.to_histogram().total == first.total
