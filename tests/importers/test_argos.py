@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import shutil
 import stat
@@ -37,6 +38,7 @@ METADATA = {
     "to_code": "de",
 }
 DIM = 8
+MANY = int(os.environ.get("KERAS_INT8NMT_FUZZ", "10000"))
 
 
 def weights():
@@ -279,7 +281,7 @@ def test_a_member_that_is_larger_than_it_says_is_not_unpacked(archive, tmp_path)
         load_model(path)
 
 
-@pytest.mark.parametrize("tries", [60, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tries", [60, pytest.param(MANY, marks=pytest.mark.slow, id="many")])
 def test_damaged_archives_give_errors_that_name_them_or_the_same_tensors(tries, archive, tmp_path):
     def tensors(path):
         with package_folder(path) as folder:

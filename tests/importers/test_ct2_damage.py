@@ -112,7 +112,8 @@ def test_sources_of_a_model_of_transformers_end_where_sentencepiece_makes_the_pi
 
 @pytest.mark.slow
 def test_ten_thousand_damaged_folders_give_errors_or_finite_tensors(folder):
-    assert mutate(folder, 10_000, seed=1) > 5_000
+    tries = int(os.environ.get("KERAS_INT8NMT_FUZZ", "10000"))
+    assert mutate(folder, tries, seed=1) > tries // 2
 
 
 def test_damaged_folders_give_errors_or_finite_tensors(folder):
