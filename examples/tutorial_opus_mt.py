@@ -6,8 +6,12 @@
 # the folder is there already.
 #
 # So that this page can be made without a network, `opus-mt-en-de` here is the small model inside
-# this package, written as `transformers` writes Marian models. With a real folder leave the first
-# cell out.
+# this package, written as `transformers` writes Marian models. That takes a package more, and the
+# script `opus_mt_stand_in.py`, which lies beside this one:
+#
+#     pip install keras-int8nmt safetensors
+#
+# With a real folder leave the first cell out, and `safetensors` too.
 
 # %%
 import subprocess
