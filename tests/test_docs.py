@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib
 import io
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -161,3 +162,31 @@ def test_the_reference_has_every_face():
 
 def test_the_readme_is_one_screen():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 600
+
+
+def figures_of_rows(page: Path) -> list[set[str]]:
+    """Of each row of the page's tables the numbers of three digits or more, where it has two."""
+    found = []
+    for row in re.findall(r"^\|.*$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", row)
+        figures = {n for n in numbers if len(re.sub(r"\D", "", n).lstrip("0")) >= 3}
+        if len(figures) >= 2:
+            found.append(figures)
+    return found
+
+
+# Which may: the models of the generated page side by side, with the recipes that matter.
+SUMMARIES = {("accuracy.md", "benchmarks-accuracy.md")}
+
+
+def test_no_page_repeats_a_table_of_another():
+    rows = {page.name: figures_of_rows(page) for page in DOCS}
+    assert sum(map(len, rows.values())) > 100
+    repeated = {
+        (one, other): sum(
+            any(len(row & theirs) >= 2 for theirs in rows[other]) for row in rows[one]
+        )
+        for one, other in itertools.permutations(rows, 2)
+    }
+    found = {pair for pair, count in repeated.items() if count >= 3}
+    assert {tuple(sorted(pair)) for pair in found} == SUMMARIES

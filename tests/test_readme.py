@@ -46,7 +46,7 @@ def make_marian(folder: Path) -> None:
 
 
 @pytest.mark.skipif(native.library() is None, reason=f"no native library: {native.reason()}")
-@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/start.md", 3)])
+@pytest.mark.parametrize(("page", "least"), [("README.md", 1), ("docs/start.md", 2)])
 def test_the_examples_run_as_they_are_pasted(page, least, tmp_path):
     make_marian(tmp_path / "opus-mt-en-de")
     examples = blocks(ROOT / page)
@@ -61,10 +61,6 @@ def test_the_examples_run_as_they_are_pasted(page, least, tmp_path):
     assert (tmp_path / "en-de-int8" / "spec.json").is_file()
     if least == 1:
         return
-    # How far INT8 is from float, then ids of one sentence.
-    differences = re.findall(r"^\d\.\d+$", done.stdout, re.MULTILINE)
-    assert len(differences) == 1
-    assert 0 < float(differences[0]) < 0.5
     assert (tmp_path / "en-de-served" / "saved_model.pb").is_file()
 
 
