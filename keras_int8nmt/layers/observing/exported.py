@@ -156,7 +156,7 @@ def gathered_codes(table: Callable[[], Any], ids: Any) -> Any:
         ids: Integers of any shape.
 
     Returns:
-        float32 `[..., width]`: the values of `fake_quantize_rows`.
+        float32 `[..., width]`: the values of `fake_quantize_rows`, to the last bit but one.
     """
     from keras_int8nmt.ops.fake_quant import row_codes
 
