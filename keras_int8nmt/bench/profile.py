@@ -21,7 +21,7 @@ from keras_int8nmt.translation.translator import Translator
 # The ops of the layer path by kind of work.
 _KINDS = {
     "GEMM": ("KerasInt8nmtMatMul",),
-    "attention": ("KerasInt8nmtAttention",),
+    "attention": ("KerasInt8nmtAttention", "KerasInt8nmtBiasedAttention"),
     "top-k": ("KerasInt8nmtTopKLogProbs",),
     "gather": ("KerasInt8nmtGather",),
     "LayerNorm": ("KerasInt8nmtLayerNorm",),

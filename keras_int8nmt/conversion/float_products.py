@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from keras_int8nmt.conversion.graph_products import GraphProduct, products_of
+from keras_int8nmt.conversion.graph_products import ATTENTION_OPS, GraphProduct, products_of
 from keras_int8nmt.conversion.quant_table import float_since_plain
 from keras_int8nmt.conversion.report import ConversionReport, MatMulRow, Multiplications
 from keras_int8nmt.layers.inference.frozen_attention import FrozenAttention
@@ -54,7 +54,7 @@ class _Placed:
         # Stock operations multiply codes as floats: the layer knows better.
         found = layer.precisions
         if isinstance(layer, FrozenAttention):
-            of_tensors = self.product.operation in ("Einsum", "KerasInt8nmtAttention")
+            of_tensors = self.product.operation in ("Einsum", *ATTENTION_OPS)
             names = TENSOR_PRODUCTS if of_tensors else (*PROJECTIONS, "attention_output")
             found = {layer.precision[name] for name in names}
         return found.pop() if len(found) == 1 else self.product.precision

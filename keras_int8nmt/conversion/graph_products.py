@@ -13,6 +13,9 @@ from typing import Any
 
 Shape = tuple[int | None, ...] | None
 
+# The library's, for attention: without and with a bias on the scores.
+ATTENTION_OPS = ("KerasInt8nmtAttention", "KerasInt8nmtBiasedAttention")
+
 # Functions called by functions; a graph that is deeper has a cycle, which TensorFlow refuses.
 _DEEPEST = 64
 
@@ -212,7 +215,7 @@ def _packed(precision: str) -> Callable[[_Node], Counts]:
 
 
 def _attention(node: _Node) -> Counts:
-    """QK^T and AV of the library's op, which reads int8 alone."""
+    """QK^T and AV of the library's ops, which read int8 alone."""
     query, keys = node.input(0), _length(node.input(1), -2)
     pairs = _times(None if query is None else query[:-1], keys, node.attribute("num_heads").i)
     sizes = [node.attribute(name).i for name in ("head_dim", "value_dim")]
@@ -231,5 +234,5 @@ _RULES: dict[str, Callable[[_Node], Counts]] = {
     "Conv3DBackpropInputV2": _transposed_convolution,
     "KerasInt8nmtMatMul": _packed("int8"),
     "KerasInt8nmtDynamicMatMul": _packed("int8"),
-    "KerasInt8nmtAttention": _attention,
+    **dict.fromkeys(ATTENTION_OPS, _attention),
 }

@@ -241,14 +241,15 @@ def int8_attention(
     out_dtype: str = "float32",
     causal: bool = False,
     offset: Any = 0,
+    bias: Any = None,
     query_column: int = 0,
     key_column: int = 0,
     value_column: int = 0,
 ) -> tf.Tensor:
     """Multi-head attention over int8 queries, keys and values.
 
-    score = float(q . k) * scale, p = uint8 of softmax at the fixed scale 255, and the context is
-    float(p . v) * out_scale, rounded to codes where `out_dtype` is an integer.
+    score = float(q . k) * scale + bias, p = uint8 of softmax at the fixed scale 255, and the
+    context is float(p . v) * out_scale, rounded to codes where `out_dtype` is an integer.
 
     Mixed precision: `query` and `key` may both be float32, and so may `value`; that product is then
     computed in float32, of float probabilities in the case of `value`. Such a call runs on stock
@@ -268,6 +269,8 @@ def int8_attention(
         softmax: "float", or "integer" as in `integer_rules`.
         causal: Whether query t attends to keys up to `offset + t` only.
         offset: int32 scalar.
+        bias: None, or what is added to the scores, finite float32
+            `[b or 1, num_heads or 1, t or 1, s]`.
         query_column, key_column, value_column: First column of the heads in each tensor.
 
     Returns:
@@ -287,7 +290,7 @@ def int8_attention(
         key_column=key_column,
         value_column=value_column,
     )
-    return attention(query, key, value, lengths, settings, mask=mask, offset=offset)
+    return attention(query, key, value, lengths, settings, mask=mask, offset=offset, bias=bias)
 
 
 def attention(
@@ -299,6 +302,7 @@ def attention(
     *,
     mask: Any = None,
     offset: Any = 0,
+    bias: Any = None,
 ) -> tf.Tensor:
     """`int8_attention`, its numbers as one value."""
     query = as_tensor("query", query, _HEADS, min_rank=2)
@@ -313,11 +317,13 @@ def attention(
     if mask is not None:
         mask = as_tensor("mask", mask, ("bool",), rank=3)
     offset = as_tensor("offset", offset, ("int32",), rank=0)
+    if bias is not None:
+        bias = as_tensor("bias", bias, ("float32",), rank=4)
     for name, x in (("query", query), ("key", key), ("value", value)):
         settings.check_columns(name, x.shape[-1])
     all_int8 = query.dtype == value.dtype == tf.int8
     backend = _backend() if all_int8 else stock_ops
-    context = backend.attention(query, key, value, lengths, mask, offset, settings)
+    context = backend.attention(query, key, value, lengths, mask, offset, settings, bias)
     context.set_shape([*query.shape[:-1], settings.num_heads * settings.value_dim])
     return context
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -104,10 +105,15 @@ def attention(
     mask: tf.Tensor | None,
     offset: tf.Tensor,
     settings: AttentionSettings,
+    bias: tf.Tensor | None = None,
 ) -> tf.Tensor:
     if mask is None:
         mask = tf.zeros((0,), tf.bool)
-    return _raw().keras_int8nmt_attention(
+    if bias is None:
+        attend = _raw().keras_int8nmt_attention
+    else:
+        attend = partial(_raw().keras_int8nmt_biased_attention, bias=bias)
+    return attend(
         query=query,
         key=key,
         value=value,

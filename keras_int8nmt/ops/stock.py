@@ -192,6 +192,7 @@ def attention(
     mask: tf.Tensor | None,
     offset: tf.Tensor,
     settings: AttentionSettings,
+    bias: tf.Tensor | None = None,
 ) -> tf.Tensor:
     batch, keys = tf.shape(key)[0], tf.shape(key)[1]
     leading = tf.shape(query)[:-1]
@@ -216,6 +217,8 @@ def attention(
     allowed = allowed[:, None]
     # Dot products of up to 1040 codes are below 2^24, hence exact.
     scores = tf.einsum("btnh,bsnh->bnts", q, k) * float(settings.scale)
+    if bias is not None:
+        scores = _kept(_kept(scores) + bias)
     largest = tf.reduce_max(tf.where(allowed, scores, scores.dtype.min), axis=-1, keepdims=True)
     if settings.softmax == "integer":
         powers, total = integer_powers(scores, largest, allowed)

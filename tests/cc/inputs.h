@@ -61,13 +61,14 @@ Output MakeOutput(Type type, float scale) {
   return output;
 }
 
-// Attention with random content; the mask, if any, is [batch, rows, keys].
+// Attention with random content; the mask, if any, is [batch, rows, keys], and the bias is [batch
+// or 1, heads or 1, rows or 1, keys], at random which.
 struct AttentionCase {
   int64_t batch, rows, keys;
   int32_t heads, head_dim, value_dim;
   bool causal, masked;
   Type type;
-  bool integer_softmax = false;
+  bool integer_softmax = false, biased = false;
 };
 
 struct AttentionData {
@@ -76,9 +77,17 @@ struct AttentionData {
         key(Bytes(c.batch * c.keys * (c.heads * c.head_dim + kGap) - kGap)),
         value(Bytes(c.batch * c.keys * (c.heads * c.value_dim + kGap) - kGap)),
         mask(Filled<uint8_t>(c.batch * c.rows * c.keys, [] { return Integer(0, 3) != 0; })),
-        lengths(Filled<int32_t>(c.batch, [&] {
-          return Integer(0, 4) == 0 ? Integer(0, c.keys) : Integer(c.keys * 3 / 4, c.keys);
-        })) {
+        lengths(Filled<int32_t>(c.batch,
+                                [&] {
+                                  return Integer(0, 4) == 0 ? Integer(0, c.keys)
+                                                            : Integer(c.keys * 3 / 4, c.keys);
+                                })),
+        bias_batch(Integer(0, 1) == 0 ? 1 : c.batch),
+        bias_heads(Integer(0, 1) == 0 ? 1 : c.heads),
+        bias_rows(Integer(0, 1) == 0 ? 1 : c.rows),
+        // Some far below all others, as those of masked keys are.
+        bias(Filled<float>(bias_batch * bias_heads * bias_rows * c.keys,
+                           [] { return Integer(0, 5) == 0 ? -1e9f : Uniform(-3.0f, 3.0f); })) {
     args.query = query.data();
     args.key = key.data();
     args.value = value.data();
@@ -95,6 +104,12 @@ struct AttentionData {
     args.offset = Integer(0, 3);
     args.scale = Uniform(1e-5f, 3e-4f);
     args.output = MakeOutput(c.type, Uniform(0.001f, 0.01f));
+    if (c.biased) {
+      args.bias = bias.data();
+      args.bias_row_stride = bias_rows == 1 ? 0 : c.keys;
+      args.bias_head_stride = bias_heads == 1 ? 0 : bias_rows * c.keys;
+      args.bias_batch_stride = bias_batch == 1 ? 0 : bias_heads * bias_rows * c.keys;
+    }
     if (!c.masked) return;
     args.mask = mask.data();
     args.mask_batch_stride = c.rows * c.keys;
@@ -105,6 +120,8 @@ struct AttentionData {
   Guarded<int8_t> query, key, value;
   Guarded<uint8_t> mask;
   Guarded<int32_t> lengths;
+  int64_t bias_batch, bias_heads, bias_rows;
+  Guarded<float> bias;
   AttentionArgs args;
 };
 

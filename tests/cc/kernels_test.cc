@@ -258,7 +258,8 @@ void TestAttentions() {
       const int32_t dims[] = {64, 64, 32, 80, 1, 7, 16, 128, 65};
       const int32_t dim = dims[Integer(0, 8)], value_dim = dims[Integer(0, 8)];
       TestAttention({Integer(1, 3), rows, keys, Integer(1, 3), dim, value_dim, Integer(0, 2) == 0,
-                     Integer(0, 2) == 0, kTypes[Integer(0, 2)], Integer(0, 1) == 0});
+                     Integer(0, 2) == 0, kTypes[Integer(0, 2)], Integer(0, 1) == 0,
+                     Integer(0, 1) == 0});
     }
   }
 }

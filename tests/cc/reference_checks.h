@@ -82,8 +82,8 @@ void TestReferenceLayerNorm(const Kernels& reference, bool integer) {
   }
 }
 
-void TestReferenceAttention(const Kernels& reference, bool integer) {
-  AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32};
+void TestReferenceAttention(const Kernels& reference, bool integer, bool biased) {
+  AttentionCase c = {2, 5, 30, 2, 16, 8, true, true, Type::kFloat32, integer, biased};
   AttentionData data(c);
   const int64_t width = int64_t{c.heads} * c.value_dim;
   Guarded<float> context(c.batch * c.rows * width);
@@ -104,7 +104,15 @@ void TestReferenceAttention(const Kernels& reference, bool integer) {
         score += data.query[row * args.query_stride + h * c.head_dim + e] *
                  data.key[(b * c.keys + j) * args.key_stride + h * c.head_dim + e];
       }
-      const double weight = std::exp(score * 1e-4);
+      double bias = 0;
+      if (biased) {
+        const int64_t places[] = {b, h, t},
+                      sizes[] = {data.bias_batch, data.bias_heads, data.bias_rows};
+        int64_t place = 0;
+        for (int i = 0; i < 3; ++i) place = place * sizes[i] + (sizes[i] == 1 ? 0 : places[i]);
+        bias = data.bias[place * c.keys + j];
+      }
+      const double weight = std::exp(score * 1e-4 + bias);
       sum += weight;
       total += weight * data.value[(b * c.keys + j) * args.value_stride + h * c.value_dim + d];
     }
@@ -137,7 +145,7 @@ void TestReference(const Kernels& reference) {
   TestReferenceRows(reference);
   for (bool integer : {false, true}) {
     TestReferenceLayerNorm(reference, integer);
-    TestReferenceAttention(reference, integer);
+    for (bool biased : {false, true}) TestReferenceAttention(reference, integer, biased);
   }
   TestReferenceTopK(reference);
 }

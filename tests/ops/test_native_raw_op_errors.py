@@ -217,6 +217,16 @@ def test_attention(raw, changes, message):
     refuses(raw, "attention", ATTENTION, changes, message)
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 2, 5), (3, 1, 1, 5), (2, 3, 2, 5), (2, 2, 3, 5), (1, 1, 1, 4)]
+)
+def test_biased_attention(raw, shape):
+    biased = {**ATTENTION, "bias": np.zeros((1, 2, 2, 5), np.float32)}
+    assert call(raw, "biased_attention", biased, {}).shape == (4, 8)
+    message = r"expected \[2 or 1, 2 or 1, 2 or 1, 5" if len(shape) == 4 else "rank"
+    refuses(raw, "biased_attention", biased, {"bias": np.zeros(shape, np.float32)}, message)
+
+
 APPEND = {
     "cache": np.ones((2, 5, 3), np.int8),
     "update": np.ones((4, 3), np.int8),

@@ -74,6 +74,8 @@ BAD = {
         "carry",
     ),
     "attention mask rank": (lambda: _attention(mask=np.ones((2, 3), bool)), "mask"),
+    "attention bias rank": (lambda: _attention(bias=np.ones((2, 3, 3), F)), "bias"),
+    "attention bias dtype": (lambda: _attention(bias=np.ones((2, 2, 3, 3), int)), "bias"),
     "attention query dtype": (lambda: _attention(query=ZEROS8.astype(F)), "query"),
     "attention key dtype": (lambda: _attention(key=ZEROS8.astype(F)), "key"),
     "attention heads": (lambda: _attention(num_heads=3), "heads"),

@@ -154,9 +154,10 @@ def test_layer_norm_without_residual(path):
 # ---- attention ----
 
 
-def reference_attention(q, k, v, allowed, scale):
+def reference_attention(q, k, v, allowed, scale, bias=0.0):
     """Float context, in the number rules but float64; `[b, t, n, h]`."""
     scores = np.einsum("btnh,bsnh->bnts", q.astype(np.float64), k.astype(np.float64)) * scale
+    scores = scores + bias
     scores = np.where(allowed[:, None], scores, -np.inf)
     largest = scores.max(-1, keepdims=True)
     powers = np.exp(scores - np.where(np.isfinite(largest), largest, 0))
@@ -211,6 +212,24 @@ def test_attention_is_the_quantized_softmax_average(path, run, batch, rows, keys
     assert np.mean(np.abs(context - expected) > 1e-3) < 0.05
     assert np.abs(context - expected).max() <= 127 * 2
     np.testing.assert_array_equal(context.numpy()[~allowed.any(-1)], 0.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 19), (1, 2, 4, 19), (3, 1, 1, 19), (1, 1, 4, 19)])
+def test_a_bias_is_added_to_the_scores(path, run, shape):
+    rng = np.random.default_rng(5)
+    q, k, v = (codes(rng, "int8", 3, n, 16) for n in (4, 19, 19))
+    bias = rng.normal(size=shape).astype(F)
+    # As of keys that a mask hides.
+    bias[..., -1, 7:] = -1e9
+    common = {"num_heads": 2, "head_dim": 8, "scale": 2e-4}
+    lengths = np.full(3, 19, np.int32)
+    context = run(lambda: ops.int8_attention(q, k, v, lengths, bias=bias, **common))
+    heads = [x.reshape(3, -1, 2, 8) for x in (q, k, v)]
+    allowed = np.ones((3, 4, 19), bool)
+    expected = reference_attention(*heads, allowed, 2e-4, bias).reshape(3, 4, 16)
+    # As above.
+    assert np.mean(np.abs(context - expected) > 1e-3) < 0.05
+    assert np.abs(context - expected).max() <= 127 * 2
 
 
 def test_attention_reads_heads_from_columns_of_one_fused_tensor(path):
@@ -337,8 +356,10 @@ def test_both_paths_give_the_same_bits_in_float_sums():
         settings = AttentionSettings(
             2, 8, 8, scale=1e-3, out_scale=0.01, out_dtype="int8", causal=True
         )
-        results = [
-            b.attention(q, k, k, lengths, None, tf.constant(1), settings)
-            for b in (native_ops, stock_ops)
-        ]
-        np.testing.assert_array_equal(results[0].numpy(), results[1].numpy(), strict=True)
+        bias = tf.constant(rng.normal(size=(1, 2, rows, keys)).astype(F))
+        for biased in ((), (bias,)):
+            results = [
+                b.attention(q, k, k, lengths, None, tf.constant(1), settings, *biased)
+                for b in (native_ops, stock_ops)
+            ]
+            np.testing.assert_array_equal(results[0].numpy(), results[1].numpy(), strict=True)

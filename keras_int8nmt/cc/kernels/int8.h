@@ -66,7 +66,9 @@ struct AttentionArgs {
   int64_t mask_batch_stride = 0, mask_row_stride = 0;
   bool causal = false;  // then only keys j <= offset + t
   int64_t offset = 0;
-  float scale = 1.0f;  // score = float(dot) * scale
+  float scale = 1.0f;           // score = float(dot) * scale
+  const float* bias = nullptr;  // optional: then + bias; finite; [batch|1, heads|1, rows|1, keys]
+  int64_t bias_batch_stride = 0, bias_head_stride = 0, bias_row_stride = 0;
   bool integer_softmax = false;
   Output output;  // context = float(acc) * output.scale, then as Output says (float: not rounded)
   void* context = nullptr;  // [batch * rows_per_batch, heads * value_dim] of output.type

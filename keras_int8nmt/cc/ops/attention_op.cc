@@ -1,4 +1,6 @@
-// KerasInt8nmtAttention: softmax(query key^T) value over int8 heads, read where they lie.
+// KerasInt8nmtAttention: softmax(query key^T) value over int8 heads, read where they lie; and
+// KerasInt8nmtBiasedAttention, which adds a bias to the scores. Two ops, since saved graphs have
+// the first with the inputs that it had.
 #include "core_link.h"
 #include "op_support.h"
 #include "ops.h"
@@ -7,10 +9,9 @@
 namespace keras_int8nmt {
 namespace {
 
-class AttentionOp {
+class AnyAttention {
  public:
-  static constexpr const char* kName = "KerasInt8nmtAttention";
-  explicit AttentionOp(const Attributes& attributes)
+  explicit AnyAttention(const Attributes& attributes)
       : heads_(attributes.Int("num_heads", 1)),
         head_dim_(attributes.Int("head_dim", 1, kMaxDepth)),
         value_dim_(attributes.Int("value_dim", 1)),
@@ -22,7 +23,9 @@ class AttentionOp {
         key_column_(attributes.Int("key_column", 0)),
         value_column_(attributes.Int("value_column", 0)) {}
 
-  void Compute(Context& context) const {
+ protected:
+  // `bias`: of the op that has one.
+  void ComputeWith(Context& context, const Tensor* bias) const {
     const Tensor query = context.Input(0, "query");
     const Tensor key = context.Input(1, "key");
     const Tensor value = context.Input(2, "value");
@@ -33,6 +36,7 @@ class AttentionOp {
     SetQueryKeyValue(query, key, value, &args);
     SetLengths(lengths, &args);
     SetMask(mask, &args);
+    if (bias != nullptr) SetBias(*bias, &args);
     if (offset < 0) Fail("offset is ", offset, "; expected 0 or more.");
     args.causal = causal_;
     args.offset = offset;
@@ -117,11 +121,45 @@ class AttentionOp {
     args->mask_batch_stride = mask.dim(0) == 1 ? 0 : mask.dim(1) * args->keys;
   }
 
+  static void SetBias(const Tensor& bias, AttentionArgs* args) {
+    const bool fits =
+        bias.rank() == 4 && (bias.dim(0) == args->batch || bias.dim(0) == 1) &&
+        (bias.dim(1) == args->heads || bias.dim(1) == 1) &&
+        // Of an empty batch nobody knows how many rows each entry would have.
+        (args->batch == 0 || bias.dim(2) == args->rows_per_batch || bias.dim(2) == 1) &&
+        bias.dim(3) == args->keys;
+    if (!fits) {
+      Fail("bias has shape ", ToText(bias.shape()), "; expected [", args->batch, " or 1, ",
+           args->heads, " or 1, ", args->rows_per_batch, " or 1, ", args->keys, "].");
+    }
+    args->bias = bias.data<const float>();
+    args->bias_row_stride = bias.dim(2) == 1 ? 0 : args->keys;
+    args->bias_head_stride = bias.dim(1) == 1 ? 0 : bias.dim(2) * args->keys;
+    args->bias_batch_stride = bias.dim(0) == 1 ? 0 : bias.dim(1) * bias.dim(2) * args->keys;
+  }
+
   int32_t heads_, head_dim_, value_dim_;
   float scale_;
   Output output_;
   bool causal_, integer_softmax_;
   int32_t query_column_, key_column_, value_column_;
+};
+
+class AttentionOp : public AnyAttention {
+ public:
+  static constexpr const char* kName = "KerasInt8nmtAttention";
+  using AnyAttention::AnyAttention;
+  void Compute(Context& context) const { ComputeWith(context, nullptr); }
+};
+
+class BiasedAttentionOp : public AnyAttention {
+ public:
+  static constexpr const char* kName = "KerasInt8nmtBiasedAttention";
+  using AnyAttention::AnyAttention;
+  void Compute(Context& context) const {
+    const Tensor bias = context.Input(6, "bias");
+    ComputeWith(context, &bias);
+  }
 };
 
 // The last dim, heads * value_dim, depends on attributes alone.
@@ -135,19 +173,30 @@ void AttentionShape(TF_ShapeInferenceContext* context, TF_Status* status) {
   shapes.SetOutput(0, shapes.Concatenate(shapes.Part(query, 0, -1), shapes.UnknownVector()));
 }
 
+void BiasedAttentionShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  ShapeInference(context, status).InputOfRank(6, 4);
+  AttentionShape(context, status);
+}
+
 }  // namespace
 
-void RegisterAttentionOp() {
-  RegisterOp(
-      {AttentionOp::kName,
-       {"query: int8", "key: int8", "value: int8", "lengths: int32", "mask: bool", "offset: int32"},
-       {"context: Tout"},
-       {"num_heads: int", "head_dim: int", "value_dim: int", "scale: float",
-        "Tout: {float, int8, uint8}", "out_scale: float", "out_zero_point: int = 0",
-        "causal: bool = false", "query_column: int = 0", "key_column: int = 0",
-        "value_column: int = 0", "integer_softmax: bool = false"},
-       &AttentionShape});
+void RegisterAttentionOps() {
+  OpDefinition op = {
+      AttentionOp::kName,
+      {"query: int8", "key: int8", "value: int8", "lengths: int32", "mask: bool", "offset: int32"},
+      {"context: Tout"},
+      {"num_heads: int", "head_dim: int", "value_dim: int", "scale: float",
+       "Tout: {float, int8, uint8}", "out_scale: float", "out_zero_point: int = 0",
+       "causal: bool = false", "query_column: int = 0", "key_column: int = 0",
+       "value_column: int = 0", "integer_softmax: bool = false"},
+      &AttentionShape};
+  RegisterOp(op);
   RegisterKernel<AttentionOp>();
+  op.name = BiasedAttentionOp::kName;
+  op.inputs.push_back("bias: float");
+  op.shape_function = &BiasedAttentionShape;
+  RegisterOp(op);
+  RegisterKernel<BiasedAttentionOp>();
 }
 
 }  // namespace keras_int8nmt

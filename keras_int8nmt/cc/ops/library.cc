@@ -16,7 +16,7 @@ void RegisterAll() {
   RegisterMatMulOps();
   RegisterQuantizeOps();
   RegisterLayerNormOp();
-  RegisterAttentionOp();
+  RegisterAttentionOps();
   RegisterCacheAppendOp();
   RegisterGatherOp();
   RegisterEmbeddingOp();

@@ -8,7 +8,7 @@ void RegisterPackWeightsOps();
 void RegisterMatMulOps();
 void RegisterQuantizeOps();
 void RegisterLayerNormOp();
-void RegisterAttentionOp();
+void RegisterAttentionOps();
 void RegisterCacheAppendOp();
 void RegisterGatherOp();
 void RegisterEmbeddingOp();

@@ -101,6 +101,7 @@ struct AttentionRow {
   const int8_t* key;    // of position 0
   const int8_t* value;  // of position 0
   const uint8_t* mask;  // of position 0, or null
+  const float* bias;    // of position 0, or null
   int64_t limit;        // keys from here on are not allowed
 };
 
@@ -115,6 +116,7 @@ std::vector<uint8_t> Probabilities(const AttentionArgs& args, const AttentionRow
       dot += int32_t{row.query[d]} * row.key[j * args.key_stride + d];
     }
     scores[j] = static_cast<float>(dot) * args.scale;
+    if (row.bias != nullptr) scores[j] += row.bias[j];
     if (Allowed(row, j) && scores[j] > maximum) maximum = scores[j];
   }
   SoftmaxPowers powers(args.integer_softmax, maximum);
@@ -160,6 +162,9 @@ void Attention(const AttentionArgs& args) {
                      ? nullptr
                      : args.mask + b * args.mask_batch_stride + t * args.mask_row_stride;
       for (int32_t h = 0; h < args.heads; ++h) {
+        row.bias = args.bias == nullptr ? nullptr
+                                        : args.bias + b * args.bias_batch_stride +
+                                              h * args.bias_head_stride + t * args.bias_row_stride;
         row.query = args.query + r * args.query_stride + h * args.head_dim;
         row.key = args.key + b * args.keys * args.key_stride + h * args.head_dim;
         row.value = args.value + b * args.keys * args.value_stride + h * args.value_dim;

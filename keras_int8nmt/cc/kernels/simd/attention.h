@@ -60,6 +60,7 @@ struct Head {
   const int8_t* key;
   const int8_t* value;
   const uint8_t* mask;
+  const float* bias;
   int64_t limit;     // keys that any row may see
   int64_t next_key;  // from a key of this head to the same key of the head that is next
   int64_t next_value;
@@ -145,6 +146,12 @@ void Scores(const AttentionArgs& args, int64_t limit, AttentionScratch* scratch)
       Store(scratch->scores + r * scratch->keys + first, ToFloats(acc[r]) * scale, Full());
     }
   }
+}
+
+void AddBias(const float* bias, int64_t limit, float* scores) {
+  ForVectors(limit, [&](int64_t j, auto lanes) {
+    Store(scores + j, Load(scores + j, Full()) + Load(bias + j, lanes), Full());
+  });
 }
 
 // Lanes that are not allowed become `other`.
@@ -244,6 +251,12 @@ void HeadRows(const AttentionArgs& args, const Head& head, int32_t length, int64
   const int64_t end = RoundUp(limit, kBlock);
   const int64_t row_words = scratch->keys / 4 * kWeightWords;
   Scores<kRows>(args, limit, scratch);
+  if (head.bias != nullptr) {
+    for (int r = 0; r < kRows; ++r) {
+      AddBias(head.bias + (t + r) * args.bias_row_stride, limit,
+              scratch->scores + r * scratch->keys);
+    }
+  }
   for (int r = 0; r < kRows; ++r) {
     const uint8_t* mask =
         head.mask == nullptr ? nullptr : head.mask + (t + r) * args.mask_row_stride;
@@ -281,6 +294,9 @@ void Attention(const AttentionArgs& args) {
       head.key = args.key + b * args.keys * args.key_stride + h * args.head_dim;
       head.value = args.value + b * args.keys * args.value_stride + h * args.value_dim;
       head.mask = args.mask == nullptr ? nullptr : args.mask + b * args.mask_batch_stride;
+      head.bias = args.bias == nullptr
+                      ? nullptr
+                      : args.bias + b * args.bias_batch_stride + h * args.bias_head_stride;
       head.limit = RowLimit(args, length, args.rows_per_batch - 1);
       const bool same_batch = h + 1 < args.heads;
       const int64_t keys = b + 1 < args.batch ? args.keys : 0;
