@@ -18,6 +18,7 @@ _HOMES = {
     "QuantCachedMultiHeadAttention": "layers.quant_cached_attention",
     "QuantGroupQueryAttention": "layers.quant_group_query_attention",
     "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
+    "QuantT5MultiHeadAttention": "layers.quant_t5_attention",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
     "load_plain_weights": "layers.plain_files",
@@ -91,6 +92,7 @@ __all__ = [
     "QuantEinsumDense",
     "QuantGroupQueryAttention",
     "QuantReversibleEmbedding",
+    "QuantT5MultiHeadAttention",
     "SentencePieceTokenizer",
     "SubwordNMTTokenizer",
     "Tokenizer",
@@ -160,6 +162,7 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
     from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
     from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
+    from keras_int8nmt.layers.quant_t5_attention import QuantT5MultiHeadAttention
     from keras_int8nmt.models.build import build_transformer, copy_weights
     from keras_int8nmt.models.transformer import Transformer
     from keras_int8nmt.report.quality import measure_quality

@@ -28,6 +28,7 @@ NAMES = {
     "QuantEinsumDense",
     "QuantGroupQueryAttention",
     "QuantReversibleEmbedding",
+    "QuantT5MultiHeadAttention",
     "SentencePieceTokenizer",
     "SubwordNMTTokenizer",
     "Tokenizer",

@@ -144,7 +144,7 @@ def _layers_and_reasons(layer: Any, seen: set[int]) -> Iterator[tuple[Any, str]]
 
 
 def _is_own_attention(layer: keras.layers.Layer) -> bool:
-    """Whether a layer multiplies projections by code of its own, such as KerasHub's T5 attention.
+    """Whether a layer multiplies projections by code of its own, as attentions of users do.
 
     Nobody can know what a `call` computes: it is one that is called so and holds its projections.
     """

@@ -24,6 +24,7 @@ from keras_int8nmt.layers.inference.frozen_group_query_attention import (
 from keras_int8nmt.layers.inference.frozen_reversible_embedding import (
     FrozenReversibleEmbedding,
 )
+from keras_int8nmt.layers.inference.frozen_t5_attention import FrozenT5Attention
 from keras_int8nmt.layers.inference.int8_attention import Int8Attention
 from keras_int8nmt.layers.inference.int8_dense import Int8Dense
 from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
@@ -262,6 +263,23 @@ def convert_cached_attention(
     scales = _attention_scales(layer, assignment)
     return FrozenCachedAttention.from_kernels(
         weights, output, num_heads=layer.num_heads, **settings, **scales
+    )
+
+
+def convert_t5_attention(
+    layer: Any, assignment: Assignment = ALL_INT8, *, dtype: Any = None
+) -> FrozenT5Attention:
+    """`QuantT5MultiHeadAttention` to its frozen form. `dtype` as in `convert_dense`."""
+    weights, output, settings = _attention_parts(layer, assignment, dtype)
+    table = layer.relative_attention_bias
+    return FrozenT5Attention.from_kernels(
+        weights,
+        output,
+        table=None if table is None else array(table),
+        num_heads=layer.num_heads,
+        is_decoder=layer.is_decoder,
+        **settings,
+        **_attention_scales(layer, assignment),
     )
 
 

@@ -6,7 +6,8 @@ does that inherits from the plain one), or a function of the plain layer, built,
 Quant layer with its weights. A function that can't replace a certain layer raises a
 `ConversionError` with the reason; what a made layer says in `unsupported_reasons()` counts as one,
 too. A type of a package that need not be installed is named as Keras registers it,
-`"keras_hub>CachedMultiHeadAttention"`, and its maker imports the Quant class.
+`"keras_hub>CachedMultiHeadAttention"`, and its maker imports the Quant class; one that is not
+registered is recognized by a function.
 
 The other half, Quant layer to frozen layer, is `table.py`.
 """
@@ -20,6 +21,7 @@ import keras
 
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.same_settings import same_settings
+from keras_int8nmt.conversion.t5_attention import is_t5_attention, quant_t5_attention
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.model_state import layers_of
 from keras_int8nmt.layers.quant_attention import QuantAttention
@@ -41,6 +43,8 @@ _QUANT_LAYERS: dict[type | str, type | Maker] = {
     "keras_hub>CachedMultiHeadAttention": QuantCachedMultiHeadAttention,
     keras.layers.Embedding: Int8Gather,
 }
+# What recognizes a type that has no registered name, and the maker.
+_RECOGNIZED: list[tuple[Callable[[type], bool], Maker]] = [(is_t5_attention, quant_t5_attention)]
 # Keras has it since 3.13, and KerasHub a class of its own that changes nothing.
 if hasattr(keras.layers, "ReversibleEmbedding"):
     from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
@@ -124,6 +128,8 @@ def _row(layer_type: type) -> type | Maker | None:
     found = _QUANT_LAYERS.get(layer_type)
     if found is None and issubclass(layer_type, keras.layers.Layer):
         found = _QUANT_LAYERS.get(keras.saving.get_registered_name(layer_type))
+    if found is None:
+        found = next((make for is_one, make in _RECOGNIZED if is_one(layer_type)), None)
     return found
 
 

@@ -15,6 +15,7 @@ from keras_int8nmt.conversion.layers import (
     convert_embedding,
     convert_group_query_attention,
     convert_reversible_embedding,
+    convert_t5_attention,
 )
 from keras_int8nmt.conversion.policy import Assignment
 from keras_int8nmt.layers.int8_gather import Int8Gather
@@ -24,6 +25,7 @@ from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
 from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
 from keras_int8nmt.layers.quant_layer import QuantLayer
+from keras_int8nmt.layers.quant_t5_attention import QuantT5MultiHeadAttention
 
 # A calibrated layer and the choices for its MatMuls in, a frozen layer out.
 Converter = Callable[[Any, Assignment], keras.layers.Layer]
@@ -35,6 +37,7 @@ _CONVERTERS: dict[type, Converter] = {
     QuantAttention: convert_attention,
     QuantCachedMultiHeadAttention: convert_cached_attention,
     QuantGroupQueryAttention: convert_group_query_attention,
+    QuantT5MultiHeadAttention: convert_t5_attention,
     Int8Gather: convert_embedding,
 }
 if hasattr(keras.layers, "ReversibleEmbedding"):

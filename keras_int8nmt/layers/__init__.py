@@ -18,6 +18,7 @@ _HOMES = {
     "QuantCachedMultiHeadAttention": "layers.quant_cached_attention",
     "QuantGroupQueryAttention": "layers.quant_group_query_attention",
     "QuantReversibleEmbedding": "layers.quant_reversible_embedding",
+    "QuantT5MultiHeadAttention": "layers.quant_t5_attention",
     "QuantAttention": "layers.quant_attention",
     "Int8Gather": "layers.int8_gather",
     "Int8Dense": "layers.inference.int8_dense",
@@ -31,6 +32,7 @@ _HOMES = {
     "FrozenEinsumDense": "layers.inference.frozen_einsum_dense",
     "FrozenGroupQueryAttention": "layers.inference.frozen_group_query_attention",
     "FrozenReversibleEmbedding": "layers.inference.frozen_reversible_embedding",
+    "FrozenT5Attention": "layers.inference.frozen_t5_attention",
     "MixedAttention": "layers.inference.mixed_attention",
     "WeightFileError": "layers.plain_files",
     "load_plain_weights": "layers.plain_files",
@@ -47,6 +49,7 @@ __all__ = [
     "FrozenEinsumDense",
     "FrozenGroupQueryAttention",
     "FrozenReversibleEmbedding",
+    "FrozenT5Attention",
     "Int8Attention",
     "Int8Dense",
     "Int8Embedding",
@@ -59,6 +62,7 @@ __all__ = [
     "QuantEinsumDense",
     "QuantGroupQueryAttention",
     "QuantReversibleEmbedding",
+    "QuantT5MultiHeadAttention",
     "WeightFileError",
     "load_plain_weights",
     "ranges_in_exports",
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
         FrozenGroupQueryAttention,
     )
     from keras_int8nmt.layers.inference.frozen_reversible_embedding import FrozenReversibleEmbedding
+    from keras_int8nmt.layers.inference.frozen_t5_attention import FrozenT5Attention
     from keras_int8nmt.layers.inference.int8_attention import Int8Attention
     from keras_int8nmt.layers.inference.int8_dense import Int8Dense
     from keras_int8nmt.layers.inference.int8_embedding import Int8Embedding
@@ -94,5 +99,6 @@ if TYPE_CHECKING:
     from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
     from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
     from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
+    from keras_int8nmt.layers.quant_t5_attention import QuantT5MultiHeadAttention
 else:
     __getattr__, __dir__ = lazy_face(__name__, _HOMES)

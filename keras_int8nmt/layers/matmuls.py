@@ -142,22 +142,31 @@ def dense_matmul(layer: Any, *watchers: Observer) -> WeightMatMul:
 
 
 def attention_matmuls(
-    layer: Any, sides: Mapping[str, Sequence[Observer | FixedScale]] | None = None
+    layer: Any,
+    sides: Mapping[str, Sequence[Observer | FixedScale]] | None = None,
+    projections: Sequence[Any] | None = None,
 ) -> list[MatMul]:
     """The MatMuls of a `keras.layers.MultiHeadAttention`, in the order of the report.
 
     Args:
         layer: The layer.
         sides: Who watches, by the names in MATMULS; nobody where it can't be calibrated.
+        projections: Its four layers, of query, key, value and output; by default those that Keras
+            names.
     """
     watching = {name: tuple((sides or {}).get(name, ())) for name in MATMULS}
     size = {"QK": layer.num_heads * layer.key_dim, "AV": layer.num_heads * layer.value_dim}
     equations = {"QK": "btnh,bsnh->bnts", "AV": "bnts,bsnh->btnh"}
+    if projections is None:
+        projections = layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense
+    query, key, value, output = projections
+    # A `Dense` has the heads of its kernel side by side, an `EinsumDense` apart.
+    of_output = 2 if len(output.kernel.shape) > 2 else 1
     dense = {
-        "query": (layer.query_dense, 1),
-        "key": (layer.key_dense, 1),
-        "value": (layer.value_dense, 1),
-        "attention_output": (layer.output_dense, 2),
+        "query": (query, 1),
+        "key": (key, 1),
+        "value": (value, 1),
+        "attention_output": (output, of_output),
     }
 
     def matmul(name: str) -> MatMul:

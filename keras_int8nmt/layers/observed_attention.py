@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,8 @@ class ObservedAttention(QuantLayer):
     (projected) and `context` (the input of the output projection).
 
     It asks of the layer, once built: `query_dense`, `key_dense`, `value_dense` and `output_dense`
-    (each a `keras.layers.EinsumDense`), `num_heads`, `key_dim` and `value_dim`.
+    (each a `keras.layers.EinsumDense`), or `dense_layers` that `project` computes; `num_heads`,
+    `key_dim` and `value_dim`.
     """
 
     query_dense: Any
@@ -73,22 +74,25 @@ class ObservedAttention(QuantLayer):
             reasons.append("flash_attention is computed in float")
         return reasons
 
-    def add_observers(self, seed: Any, dtype: Any) -> None:
-        """In `__init__`: makes the observers, and the dropout of a layer that has one.
+    def add_dropout(self, seed: Any, dtype: Any) -> None:
+        """In `__init__`: makes the dropout of a layer whose `attend` is the one of this class.
 
         Args:
             seed: Of the layer's dropout.
             dtype: The policy of its dropout.
         """
-        # What a call was asked for that INT8 can't do.
-        self._call_reasons: set[str] = set()
-        self.probabilities = FixedScale(PROBABILITIES)
         # With dropout the parent takes another road, where a row with no allowed key has another
         # result. Its own two layers are private; this dropout draws from the same seed.
         self.softmax = self.probability_dropout = None
         if self.dropout > 0.0:
             self.softmax = keras.layers.Softmax(dtype="float32")
             self.probability_dropout = keras.layers.Dropout(self.dropout, seed=seed, dtype=dtype)
+
+    def add_observers(self) -> None:
+        """In `__init__`: makes the observers."""
+        # What a call was asked for that INT8 can't do.
+        self._call_reasons: set[str] = set()
+        self.probabilities = FixedScale(PROBABILITIES)
         self.query_input = Observer(name="query_input")
         self.value_input = Observer(name="value_input", optional=True)
         self.key_input = Observer(name="key_input", optional=True)
@@ -156,6 +160,7 @@ class ObservedAttention(QuantLayer):
                 "AV": [self.probabilities, self.value],
                 "attention_output": [self.context],
             },
+            self.dense_layers(),
         )
 
     def unsupported_reasons(self) -> list[str]:
@@ -176,8 +181,12 @@ class ObservedAttention(QuantLayer):
         return for_each_head
 
     def dense_layers(self) -> tuple[Any, ...]:
-        """The four projections."""
+        """The four projections, of query, key, value and output."""
         return self.query_dense, self.key_dense, self.value_dense, self.output_dense
+
+    def project(self, dense: Any, x: Any, kernel: Callable[[Any, int], Any], summed: int) -> Any:
+        """One of the four projections, see `attention_math.project`."""
+        return project(dense, x, kernel, summed)
 
     def project_query(self, query: Any, mask: Any) -> tuple[Any, Any]:
         """The query input as observed, and its projection `[b, t, heads, key_dim]`.
@@ -185,7 +194,7 @@ class ObservedAttention(QuantLayer):
         What multiplies it has it watched by `query`.
         """
         x = self.query_input.watch(query, mask)
-        return x, project(self.query_dense, x, self.query_input.quantize_weights, 1)
+        return x, self.project(self.dense_layers()[0], x, self.query_input.quantize_weights, 1)
 
     def project_key_value(
         self, query: Any, observed_query: Any, value: Any, key: Any, mask: Any
@@ -200,8 +209,9 @@ class ObservedAttention(QuantLayer):
         else:
             k = self.key_input.watch(key, mask, (self.value_input, self.query_input))
         quantize = self.query_input.quantize_weights
-        keys = self.key.watch(project(self.key_dense, k, quantize, 1), mask)
-        return keys, self.value.watch(project(self.value_dense, v, quantize, 1), mask)
+        _, key_dense, value_dense, _ = self.dense_layers()
+        keys = self.key.watch(self.project(key_dense, k, quantize, 1), mask)
+        return keys, self.value.watch(self.project(value_dense, v, quantize, 1), mask)
 
     def attend(self, query: Any, keys: Any, values: Any, mask: Any, training: Any) -> Any:
         """The context `[b, t, n, h]` of projected inputs."""
@@ -210,16 +220,19 @@ class ObservedAttention(QuantLayer):
         probabilities = attention_probabilities(
             query, keys, mask, scale, self.softmax, partial(products, "QK")
         )
-        self.probabilities.show(probabilities)
-        simulating = ops.equal(self.query_input.switch.value, SIMULATING)
-        masks = () if mask is None else (mask,)
-        probabilities = apply_if(simulating, fake_quantize_probabilities, probabilities, *masks)
-        probabilities = ops.cast(probabilities, values.dtype)
+        probabilities = ops.cast(self.watch_probabilities(probabilities, mask), values.dtype)
         if self.probability_dropout is not None:
             probabilities = self.probability_dropout(probabilities, training=training)
         return products("AV", ops.einsum("bnts,bsnh->btnh", probabilities, values))
 
+    def watch_probabilities(self, probabilities: Any, mask: Any = None) -> Any:
+        """What a softmax gives, float32; as uint8 stands for it when simulating."""
+        self.probabilities.show(probabilities)
+        simulating = ops.equal(self.query_input.switch.value, SIMULATING)
+        masks = () if mask is None else (mask,)
+        return apply_if(simulating, fake_quantize_probabilities, probabilities, *masks)
+
     def project_output(self, context: Any, mask: Any) -> Any:
         """The output of a context `[b, t, heads, value_dim]`, with a mask over its rows."""
         context = self.context.watch(context, mask)
-        return project(self.output_dense, context, self.context.quantize_weights, 2)
+        return self.project(self.dense_layers()[3], context, self.context.quantize_weights, 2)

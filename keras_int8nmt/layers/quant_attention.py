@@ -81,7 +81,8 @@ class QuantAttention(ObservedAttention, keras.layers.MultiHeadAttention):
         if type(self)._compute_attention is not QuantAttention._compute_attention:
             # Where Keras documents that a subclass may compute in another way.
             self._static_reasons.append("a _compute_attention of its own is computed in float")
-        self.add_observers(self.seed, self.dtype_policy)
+        self.add_dropout(self.seed, self.dtype_policy)
+        self.add_observers()
 
     # The arguments of the installed Keras, which differ from version to version.
     __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]

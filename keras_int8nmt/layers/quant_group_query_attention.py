@@ -49,7 +49,8 @@ class QuantGroupQueryAttention(ObservedAttention, keras.layers.GroupQueryAttenti
         self._static_reasons = self.reasons_of_arguments(parent, args, kwargs)
         self.num_heads = self.num_query_heads
         self.key_dim = self.value_dim = self.head_dim
-        self.add_observers(self.seed, self.dtype_policy)
+        self.add_dropout(self.seed, self.dtype_policy)
+        self.add_observers()
 
     # The arguments of the installed Keras, which differ from version to version.
     __init__.__signature__ = inspect.signature(  # type: ignore[attr-defined]

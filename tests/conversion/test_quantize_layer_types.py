@@ -54,7 +54,7 @@ def test_each_is_replaced_calibrated_converted_and_reported(tmp_path):
 
 
 class RelativeAttention(keras.layers.Layer):
-    """As KerasHub's T5 attention: projections of Keras' own, products by its own code."""
+    """As users write it: projections of Keras' own, products by its own code."""
 
     def __init__(self):
         super().__init__(name="relative")

@@ -5,13 +5,20 @@ KerasHub is no requirement of anything here; where it is installed, its own clas
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from keras_int8nmt import convert, quantize_model
-from keras_int8nmt.layers.model_state import set_state, settle
+from keras_int8nmt.conversion.quant_table import quant_layer_of
+from keras_int8nmt.conversion.t5_attention import is_t5_attention
+from keras_int8nmt.layers.inference.frozen_t5_attention import FrozenT5Attention
+from keras_int8nmt.layers.model_state import layers_of, set_state, settle
+from keras_int8nmt.layers.plain_files import load_plain_weights, save_plain_weights
 from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
+from keras_int8nmt.layers.quant_t5_attention import QuantT5MultiHeadAttention
 
 hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed")
 
@@ -80,3 +87,187 @@ def test_a_causal_language_model_generates_in_int8():
     np.testing.assert_array_equal(ids[1], ids[0])
     assert ids[2].shape == ids[0].shape
     np.testing.assert_array_equal(ids[2][:, :3], IDS[:, :3])
+
+
+# ---- T5
+
+# It has no public name.
+T5Attention = pytest.importorskip(
+    "keras_hub.src.models.t5.t5_multi_head_attention"
+).T5MultiHeadAttention
+CAUSAL = np.tril(np.ones((B, T, T), np.int32))
+S = 6
+V = RNG.normal(size=(B, S, D)).astype(np.float32)
+PADDED = np.array([[[1] * 4 + [0] * 2], [[1] * S]], np.int32)
+
+
+def t5_pair(*, is_decoder=True, relative=True, dropout=0.0, dtype="float32", **call):
+    """KerasHub's layer, and the Quant layer that `quantize_model` puts in its place."""
+    keras.utils.set_random_seed(0)
+    parent = T5Attention(is_decoder, D, DIM, HEADS, dropout, relative, dtype=dtype)
+    with warnings.catch_warnings():
+        # The parent warns of its own argument: it takes it for a mask that it destroys.
+        warnings.filterwarnings("ignore", message=".*does not support masking")
+        parent(X, **call)
+    return quant_layer_of(parent), parent
+
+
+def same(ours, parent, **call):
+    """Both layers' outputs of one call, all of them equal to the bit."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not support masking")
+        own, theirs = ours(X, **call), parent(X, **call)
+    for one, other in zip(own, theirs, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+    return own
+
+
+T5_CALLS = {
+    "self": {},
+    "causal": {"mask": CAUSAL},
+    "cross": {"key_value_states": V, "mask": PADDED},
+    "handed on": {"position_bias": RNG.normal(size=(1, HEADS, T, T)).astype(np.float32)},
+    "handed on for each sentence": {
+        "position_bias": RNG.normal(size=(B, HEADS, T, S)).astype(np.float32),
+        "key_value_states": V,
+        "mask": PADDED,
+    },
+    "nobody to see": {"mask": np.zeros((B, T, T), np.int32)},
+}
+
+
+@pytest.mark.parametrize("name", T5_CALLS)
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("is_decoder", [True, False])
+def test_t5_attention_gives_what_kerashubs_gives_to_the_bit(name, relative, is_decoder):
+    given = T5_CALLS[name]
+    ours, parent = t5_pair(is_decoder=is_decoder, relative=relative, **given)
+    assert type(ours) is QuantT5MultiHeadAttention
+    assert [w.shape for w in ours.weights] == [w.shape for w in parent.weights]
+    same(ours, parent, **given)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "bfloat16", "float64"])
+def test_t5_attention_has_the_dtypes_of_kerashubs(dtype):
+    ours, parent = t5_pair(dtype=dtype, mask=CAUSAL)
+    same(ours, parent, mask=CAUSAL)
+
+
+def test_t5_attention_has_the_dropout_and_gradients_of_kerashubs():
+    import tensorflow as tf
+
+    ours, parent = t5_pair(dropout=0.5, mask=CAUSAL)
+    gradients = []
+    for layer in (ours, parent):
+        with warnings.catch_warnings(), tf.GradientTape() as tape:
+            warnings.filterwarnings("ignore", message=".*does not support masking")
+            loss = tf.reduce_sum(layer(X, mask=CAUSAL, training=True)[0] ** 2)
+        variables = [v.value for v in layer.trainable_variables]
+        gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)])
+    for own, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(own, theirs, rtol=1e-5, atol=1e-6)
+    for _ in range(2):
+        same(ours, parent, mask=CAUSAL, training=True)
+
+
+def test_t5_attention_has_the_caches_of_kerashubs():
+    ours, parent = t5_pair(mask=CAUSAL)
+    cache = np.zeros((B, 2, T, HEADS, DIM), np.float32)
+    for t in range(T):
+        given = {"mask": CAUSAL[:, t : t + 1], "cache": cache, "cache_update_index": t}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not support masking")
+            own, theirs = (layer(X[:, t : t + 1], **given) for layer in (ours, parent))
+        for one, other in zip(own, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+        cache = own[2]
+    same(ours, parent, cache=cache)
+    for layer in (ours, parent):
+        with pytest.raises(ValueError, match="cache_update_index"):
+            layer(X, cache_update_index=0)
+
+
+def test_t5_attention_that_is_called_in_another_way_keeps_its_own_code():
+    class T5MultiHeadAttention(keras.layers.Layer):
+        def call(self, hidden_states, mask=None, past_key_value=None, training=False):
+            return hidden_states
+
+    assert is_t5_attention(T5Attention)
+    T5MultiHeadAttention.__module__ = T5Attention.__module__
+    assert not is_t5_attention(T5MultiHeadAttention)
+    mine = type("T5MultiHeadAttention", (T5Attention,), {"__module__": "mine"})
+    assert not is_t5_attention(mine)
+
+
+# KerasHub's attention takes its own argument for a mask that it destroys.
+PARENT_WARNS = pytest.mark.filterwarnings("ignore:.*does not support masking")
+
+
+def t5_inputs():
+    given = {}
+    for side in ("encoder", "decoder"):
+        given[f"{side}_token_ids"] = IDS
+        given[f"{side}_padding_mask"] = np.ones_like(given[f"{side}_token_ids"])
+    given["encoder_padding_mask"][0, 4:] = 0
+    return given
+
+
+@PARENT_WARNS
+def test_all_products_of_t5_become_int8(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = hub.models.T5Backbone(30, key_value_dim=8, dropout=0.1, **SIZES)
+    data = t5_inputs()
+    exact = model(data)
+    quant, int8 = converted(model, data)
+    for name, output in quant(data).items():
+        np.testing.assert_array_equal(output, exact[name])
+    rows = int8.conversion_report.rows
+    # Six products an attention, of which a decoder's layer has two; and three a feed-forward.
+    assert len(rows) == 2 * (6 + 3) + 2 * (2 * 6 + 3) == 48
+    assert {row.precision for row in rows} == {"int8"}
+    assert sum(type(layer) is FrozenT5Attention for layer in layers_of(int8)) == 6
+    set_state(quant, "simulating")
+    simulated = quant(data)
+    for name, output in int8(data).items():
+        assert 0 < relative(output.numpy(), exact[name].numpy()) < 0.03
+        assert relative(output.numpy(), simulated[name].numpy()) < 0.01
+    set_state(quant, "float")
+    dynamic = convert(quant, activations="dynamic")
+    floats = [row.name for row in dynamic.conversion_report.rows if row.precision == "float32"]
+    assert len(floats) == 2 * 6
+    assert all(name.endswith(("/QK", "/AV")) for name in floats)
+    save_plain_weights(quant, tmp_path / "plain.weights.h5")
+    model.load_weights(tmp_path / "plain.weights.h5")
+    load_plain_weights(quant, tmp_path / "plain.weights.h5")
+    for name, output in int8(data).items():
+        np.testing.assert_array_equal(model(data)[name], exact[name])
+        np.testing.assert_array_equal(convert(quant)(data)[name], output)
+
+
+@PARENT_WARNS
+def test_a_t5_that_generates_does_so_in_int8():
+    keras.utils.set_random_seed(0)
+    backbone = hub.models.T5Backbone(30, key_value_dim=8, **SIZES)
+    model = hub.models.T5Seq2SeqLM(backbone, preprocessor=None)
+    data = t5_inputs()
+    exact = model(data).numpy()
+    quant, int8 = converted(model, data)
+    np.testing.assert_array_equal(quant(data), exact)
+    assert 0 < relative(int8(data).numpy(), exact) < 0.05
+    rows = int8.conversion_report.rows
+    assert len(rows) == 48 + 1
+    assert {row.precision for row in rows} == {"int8"}
+    prompt = {**data, "decoder_padding_mask": data["decoder_padding_mask"].copy()}
+    prompt["decoder_padding_mask"][:, 2:] = 0
+    for each in (model, quant, int8):
+        each.compile(sampler="greedy")
+    ids = [
+        np.asarray(m.generate(prompt, stop_token_ids=None)["decoder_token_ids"])
+        for m in (model, quant, int8)
+    ]
+    np.testing.assert_array_equal(ids[1], ids[0])
+    assert ids[2].shape == ids[0].shape
+    np.testing.assert_array_equal(ids[2][:, :2], IDS[:, :2])

@@ -123,11 +123,12 @@ class AttentionCore:
         mask: tf.Tensor | None,
         causal: bool,
         offset: Any,
+        bias: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The output of projected inputs, float32 `[..., units]`; see `ops.int8_attention`.
 
         Where the plan has `repeats`, each row of queries is one for each of them, and the mask is
-        told by the row of `query`; `causal` must be in it.
+        told by the row of `query`; `causal` must be in it, and there is no `bias`.
         """
         repeats = self.plan.repeats
         if repeats > 1:
@@ -141,6 +142,7 @@ class AttentionCore:
             settings,
             mask=mask,
             offset=offset,
+            bias=bias,
         )
         if repeats > 1:
             batch, rows = tf.shape(context)[0], tf.shape(context)[1]

@@ -40,6 +40,7 @@ class AttentionPlan:
         softmax: "float", or "integer" as in `integer_rules`.
         repeats: Heads of queries that share one of `num_heads` heads of keys and values; a row of
             queries has those of each repeat side by side, `[repeats, num_heads, key_dim]`.
+        scaled: Whether dot products are divided by the root of `key_dim`.
 
     Raises:
         ValueError: for inputs that do not name each projection once, for another precision, and
@@ -55,6 +56,7 @@ class AttentionPlan:
     context: QuantParams | None = None
     softmax: str = "float"
     repeats: int = 1
+    scaled: bool = True
 
     def __post_init__(self) -> None:
         if not each_once(self.inputs):
@@ -132,7 +134,7 @@ class AttentionPlan:
         if self.is_int8("QK"):
             step = 1.0 / float(self.heads["query"].scale)
             step *= 1.0 / float(self.heads["key"].scale)
-        return float(np.float32(step / math.sqrt(self.key_dim)))
+        return float(np.float32(step / math.sqrt(self.key_dim) if self.scaled else step))
 
     @property
     def context_scale(self) -> float:

@@ -8,23 +8,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_int8nmt.layers.inference.attention_core import Projected
 from keras_int8nmt.layers.inference.attention_plan import AttentionPlan
 from keras_int8nmt.layers.inference.attention_scales import (
     Params,
     read_any_scales,
     scales_config,
 )
+from keras_int8nmt.layers.inference.callers_cache import project_with_cache
 from keras_int8nmt.layers.inference.frozen_attention import (
     FrozenAttention,
     all_keys,
     as_float32_each,
     merge_masks,
 )
-from keras_int8nmt.layers.inference.frozen_layer import as_codes, as_float32
-from keras_int8nmt.ops import functions as ops
-
-_CACHED = ("key", "value")
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
@@ -91,33 +87,21 @@ class FrozenCachedAttention(FrozenAttention):
         training: bool | None = None,
     ) -> Any:
         self.refuse_scores(return_attention_scores)
-        if cache is None and cache_update_index is not None:
-            raise ValueError("`cache_update_index` needs `cache`: the keys and values to write to.")
         core = self.core
         query, value, key = as_float32_each(query, value, value if key is None else key)
         inputs = {"query": query, "key": key, "value": value}
-        if cache is not None and cache_update_index is None:
-            inputs = {"query": query}
-        projected = core.project(inputs)
-        if cache is None:
-            keys, values = projected["key"], projected["value"]
-        else:
-            if cache_update_index is not None:
-                # Both at once: a step by step search copies the cache here.
-                new = tf.stack([self._values(n, projected[n], cache) for n in _CACHED], axis=1)
-                cache = keras.ops.slice_update(cache, [0, 0, cache_update_index, 0, 0], new)
-            keys, values = (self._heads(n, cache[:, i]) for i, n in enumerate(_CACHED))
+        found = project_with_cache(core, inputs, cache, cache_update_index)
         output = core.attend(
-            projected["query"],
-            keys,
-            values,
-            lengths=all_keys(keys.tensor),
+            found.query,
+            found.keys,
+            found.values,
+            lengths=all_keys(found.keys.tensor),
             mask=merge_masks(attention_mask=attention_mask),
             causal=False,
             offset=0,
         )
         output = self.given(output)
-        return output if cache is None else (output, cache)
+        return output if cache is None else (output, found.cache)
 
     def call_cached(
         self,
@@ -134,22 +118,6 @@ class FrozenCachedAttention(FrozenAttention):
             cache=cache,
             cache_update_index=cache_update_index,
         )
-
-    def _values(self, name: str, projected: Projected, cache: tf.Tensor) -> tf.Tensor:
-        """Projected keys or values as the cache holds them, `[b, t, heads, dim]`."""
-        x = self.core.cut(name, projected)
-        params = self.plan.written(name)
-        if params is not None:
-            x = ops.dequantize(x, float(params.scale), params.zero_point)
-        x = tf.reshape(x, (tf.shape(x)[0], tf.shape(x)[1], *cache.shape[3:]))
-        return tf.cast(x, cache.dtype)
-
-    def _heads(self, name: str, part: tf.Tensor) -> Projected:
-        """A part of the cache as the products read it, `[b, capacity, heads * dim]`."""
-        shape = tf.shape(part)
-        x = tf.reshape(as_float32(part), (shape[0], shape[1], self.plan.width(name)))
-        params = self.plan.written(name)
-        return Projected(x if params is None else as_codes(x, params))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **scales_config(self.plan), "precision": self.precision}

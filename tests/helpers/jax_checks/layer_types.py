@@ -5,10 +5,12 @@ import numpy as np
 
 from keras_int8nmt.calibration import observers, simulate
 from keras_int8nmt.callbacks.calibration import CalibrationCallback
+from keras_int8nmt.layers.model_state import set_state, settle
 from keras_int8nmt.layers.quant_cached_attention import QuantCachedMultiHeadAttention
 from keras_int8nmt.layers.quant_einsum_dense import QuantEinsumDense
 from keras_int8nmt.layers.quant_group_query_attention import QuantGroupQueryAttention
 from keras_int8nmt.layers.quant_reversible_embedding import QuantReversibleEmbedding
+from keras_int8nmt.layers.quant_t5_attention import QuantT5MultiHeadAttention
 
 assert keras.config.backend() == "jax"
 RNG = np.random.default_rng(0)
@@ -51,6 +53,20 @@ def check_against_the_parents():
         np.testing.assert_allclose(ours(*given), parent(*given), atol=1e-6)
 
 
+def check_a_bias_on_scores():
+    inputs = RNG.normal(size=(2, 5, 8)).astype(np.float32)
+    # It gives a None, which Keras takes in no Functional model.
+    layer = QuantT5MultiHeadAttention(False, 8, 4, 2, 0.0, True)
+    expected = layer(inputs)[0]
+    set_state(layer, "observing")
+    np.testing.assert_array_equal(layer(inputs)[0], expected)
+    settle(layer, "naive")
+    set_state(layer, "simulating")
+    error = np.abs(np.asarray(layer(inputs)[0]) - expected).max()
+    assert 0 < error < 0.05 * np.abs(expected).max()
+
+
 check_against_the_parents()
+check_a_bias_on_scores()
 check_calibration_and_training()
 print("jax ok")
