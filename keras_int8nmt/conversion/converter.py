@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_int8nmt import native
+from keras_int8nmt.conversion.calls import note_calls
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.float_products import with_float_products
 from keras_int8nmt.conversion.graph import convert_graph, graph_matmuls, graph_products
@@ -141,6 +142,7 @@ def convert(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
                 f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
             )
+        note_calls(model, assume=options.dynamic)
         matmuls, products = graph_matmuls(model), graph_products
     else:
         raise ConversionError(f"convert() takes a Keras model; received a {type(model).__name__}.")

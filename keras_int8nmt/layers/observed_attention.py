@@ -48,6 +48,8 @@ class ObservedAttention(QuantLayer):
     `key_dim` and `value_dim`.
     """
 
+    depends_on_calls = True
+
     query_dense: Any
     key_dense: Any
     value_dense: Any
@@ -173,6 +175,7 @@ class ObservedAttention(QuantLayer):
 
     def note_call(self, attention_mask: Any, return_attention_scores: bool) -> bool:
         """Notes what a call asks for that INT8 can't do; whether it has a mask for each head."""
+        self.was_called = True
         for_each_head = attention_mask is not None and len(attention_mask.shape) == 4
         if return_attention_scores:
             self._call_reasons.add(SCORES_REASON)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from keras_int8nmt.layers.matmuls import MatMul
 
 
@@ -12,9 +14,19 @@ class QuantLayer:
     (`conversion.register_converter`). Calibration, simulation, policies, the report, output SQNR
     and autotuning ask the layer and know no type. The observers that it holds in attributes are
     found by themselves.
+
+    Attributes:
+        depends_on_calls: Whether its MatMuls, or why it can't become INT8, show only in a call.
+        was_called: Whether some call has reached a layer of which that holds.
     """
 
+    depends_on_calls: ClassVar[bool] = False
+
     built: bool
+    was_called: bool = False
+
+    def assume_calls(self) -> None:
+        """Told where no call can be seen: the layer counts as asked for all that it can do."""
 
     def matmuls(self) -> list[MatMul]:
         """Its MatMuls, in the order of the conversion report; none unless it says so."""

@@ -58,6 +58,8 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
         (1, 3, 100)
     """
 
+    depends_on_calls = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if _Parent is keras.layers.Embedding:
             raise ImportError(
@@ -97,6 +99,7 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
         start_learned([self.reverse_input], names)
 
     def call(self, inputs: Any, reverse: bool = False, *, mask: Any = None) -> Any:
+        self.was_called = True
         if not reverse:
             return self._rows(inputs)
         self._is_reversed = True
@@ -134,6 +137,9 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
     def compute_output_spec(self, inputs: Any, reverse: bool = False, *, mask: Any = None) -> Any:
         self._is_reversed = self._is_reversed or reverse
         return super().compute_output_spec(inputs, reverse=reverse)
+
+    def assume_calls(self) -> None:
+        self._is_reversed = True
 
     def matmuls(self) -> list[MatMul]:
         """The reverse product, where some call has asked for it."""

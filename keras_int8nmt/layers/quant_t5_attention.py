@@ -63,6 +63,8 @@ class QuantT5MultiHeadAttention(ObservedAttention, keras.layers.Layer):
 
     # In files of weights: see `load_plain_weights`.
     stands_for = "T5MultiHeadAttention"
+    # It can be asked for nothing that INT8 can't do.
+    depends_on_calls = False
 
     def __init__(
         self,

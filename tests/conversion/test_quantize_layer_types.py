@@ -53,6 +53,59 @@ def test_each_is_replaced_calibrated_converted_and_reported(tmp_path):
         np.testing.assert_array_equal(keras.models.load_model(tmp_path / "int8.keras")(IDS), result)
 
 
+class Tied(keras.Model):
+    """A model of a user's own, which tells nothing of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = keras.layers.ReversibleEmbedding(20, 8)
+
+    def call(self, ids):
+        return self.table(self.table(ids), reverse=True)
+
+
+@pytest.mark.parametrize("make", [mixer, Tied])
+def test_a_tied_table_that_no_call_has_reached_has_its_product(make):
+    if not hasattr(keras.layers, "ReversibleEmbedding"):
+        pytest.skip(f"Keras {keras.__version__} has no ReversibleEmbedding")
+    model = make()
+    exact = model(IDS).numpy()
+    int8 = convert(quantize_model(model), activations="dynamic")
+    assert any(row.name.endswith("/reverse") for row in int8.conversion_report.rows)
+    assert 0 < np.abs(int8(IDS).numpy() - exact).max() < 0.05 * np.abs(exact).max()
+    called = quantize_model(model)
+    called(IDS)
+    np.testing.assert_array_equal(convert(called, activations="dynamic")(IDS), int8(IDS))
+
+
+def test_a_table_of_rows_alone_has_no_product():
+    if not hasattr(keras.layers, "ReversibleEmbedding"):
+        pytest.skip(f"Keras {keras.__version__} has no ReversibleEmbedding")
+    ids = keras.Input((5,), dtype="int32")
+    x = keras.layers.ReversibleEmbedding(20, 8, name="table")(ids)
+    model = keras.Model(ids, keras.layers.Dense(3, name="dense")(x))
+    rows = convert(quantize_model(model), activations="dynamic").conversion_report.rows
+    assert [row.name for row in rows] == ["dense"]
+
+
+@pytest.mark.parametrize(
+    ("attention", "sizes"), [("MultiHeadAttention", (2, 4)), ("GroupQueryAttention", (4, 2, 1))]
+)
+def test_attention_stays_float_whose_scores_an_unseen_call_wants(attention, sizes):
+    x = keras.Input((5, 8))
+    layer = getattr(keras.layers, attention)(*sizes, name="attention")
+    y, scores = layer(x, x, return_attention_scores=True)
+    model = keras.Model(x, [keras.layers.Dense(3, name="dense")(y), scores])
+    data = RNG.normal(size=(2, 5, 8)).astype(np.float32)
+    int8 = convert(quantize_model(model), activations="dynamic")
+    np.testing.assert_allclose(int8(data)[1], model(data)[1], atol=1e-6)
+    floats = [row for row in int8.conversion_report.rows if row.precision == "float32"]
+    assert floats
+    for row in floats:
+        assert row.name.startswith("attention")
+        assert "return_attention_scores" in row.reason
+
+
 class RelativeAttention(keras.layers.Layer):
     """As users write it: projections of Keras' own, products by its own code."""
 
