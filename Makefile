@@ -36,7 +36,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python scripts/build_docs.py
+	$(BIN)/python scripts/build_docs.py $(DOCS_ARGS)
 
 wheel:
 	PYTHON=$(PYTHON) scripts/build_wheel.sh

@@ -1,6 +1,6 @@
 """Builds the site of the documents into build/site, strictly: a warning ends it.
 
-    python scripts/build_docs.py [--no-tutorials]
+    python scripts/build_docs.py [--no-tutorials] [--not-run NAME]...
 
 Made here, into docs/generated: the reference of the public names from their docstrings, that of
 the command line from its parser, and the tutorials, scripts of examples/ in cells, with what they
@@ -97,8 +97,10 @@ def cells(script: str) -> Iterator[tuple[bool, str]]:
         yield mark is not None, text.strip()
 
 
-def write_tutorial(name: str) -> None:
+def write_tutorial(name: str, run: bool = True) -> None:
     """Runs the cells of a script in turn, in an empty folder, and writes what they print.
+
+    Without `run` the page has the cells alone.
 
     A link in the text to a file that the cells before it made, such as a picture, takes the file to
     the page; other links are those of docs/.
@@ -125,6 +127,8 @@ def write_tutorial(name: str) -> None:
                 page += re.sub(r"\]\(([^)]+)\)", target, text) + "\n\n"
                 continue
             page += f"```python\n{cell}\n```\n\n"
+            if not run:
+                continue
             out = io.StringIO()
             try:
                 with contextlib.redirect_stdout(out):
@@ -139,9 +143,12 @@ def write_tutorial(name: str) -> None:
     (GENERATED / f"{stem}.md").write_text(page, encoding="utf-8")
 
 
-def run_tutorials() -> None:
+def run_tutorials(left_out: list[str]) -> None:
     """Each in a process of its own, as many side by side as there are cores."""
     names = sorted(path.stem for path in EXAMPLES.glob("tutorial_*.py"))
+    for name in left_out:
+        write_tutorial(name, run=False)
+        names.remove(name)
     # The commands of this Python's environment, whether or not it is activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -209,6 +216,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--no-tutorials", action="store_true", help="leave those of before")
     parser.add_argument("--tutorial", metavar="NAME", help="make that page alone")
+    parser.add_argument(
+        "--not-run",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a tutorial whose page shall have no output, such as tutorial_from_text",
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -217,7 +231,7 @@ def main() -> None:
         write_tutorial(arguments.tutorial)
         return
     if not arguments.no_tutorials:
-        run_tutorials()
+        run_tutorials(arguments.not_run)
     write_reference()
     write_command_line()
     for name in ("contributing", "changelog"):
