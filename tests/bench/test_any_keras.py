@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -53,6 +54,14 @@ def test_products_in_float_are_counted_with_the_reason_and_a_calibrated_model_is
     again, same = int8_model(subject, calibration, tmp_path)
     assert same == found
     np.testing.assert_array_equal(again(calibration), model(calibration))
+
+
+def test_a_process_that_a_signal_ended_is_told_by_the_signal(monkeypatch):
+    words = "a warning of some library"
+    monkeypatch.setattr(
+        run.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, "", words)
+    )
+    assert run._measured({}) == {"failed": "ended by SIGKILL, as where memory runs out"}
 
 
 def test_what_cannot_be_measured_is_a_row_with_the_reason(tmp_path, monkeypatch):

@@ -204,7 +204,13 @@ def test_a_model_of_kerashub_is_trained_and_becomes_int8(tmp_path):
     training.train(tmp_path, 0.0, pairs, (SENTENCES, SENTENCES), dropout=0.0, **SIZES)
     card = training.read_card(tmp_path)
     assert card["sizes"]["width"] == SIZES["width"]
-    assert card["history"]
+    assert len(card["history"]) == 1
+    (tmp_path / OURS).mkdir()
+    training.train(tmp_path, 0.0, pairs, (SENTENCES, SENTENCES), dropout=0.0, **SIZES)
+    # Gone on with, what was made of the weights of before is made anew.
+    assert training.read_card(tmp_path)["history"][:1] == card["history"]
+    assert len(training.read_card(tmp_path)["history"]) == 2
+    assert not (tmp_path / OURS).exists()
     tokens = training.load_tokenizer(tmp_path)
     ids = [tokens.encode(text) for text in SENTENCES]
     write_calibration(tmp_path, ids, ids, 8, SIZES["length"])

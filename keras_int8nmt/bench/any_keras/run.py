@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,9 @@ def _measured(request: dict[str, Any]) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {_SECONDS} s"}
+    if done.returncode < 0:
+        end = signal.Signals(-done.returncode).name
+        return {"failed": f"ended by {end}" + (", as where memory runs out" * (end == "SIGKILL"))}
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         return {"failed": words[-1][:300]}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from keras_int8nmt.tokenizers.sentencepiece_tokenizer import SentencePieceTokeni
 CORPUS = "multi30k-ende"
 MINUTES = 30.0
 WEIGHTS, CARD, TOKENIZER = "model.weights.h5", "model.json", "tokenizer"
+# What an interrupted training goes on from.
+_BACKUP, _HISTORY = "backup", "history.json"
 _EPOCHS = 20
 # A checkpoint is written, and validation looked at, so often an epoch.
 _PARTS = 12
@@ -99,10 +102,14 @@ def train(
     class StopAfter(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             history.append({name: round(float(value), 4) for name, value in logs.items()})
+            history_file.write_text(json.dumps(history), encoding="utf-8")
             if time.monotonic() > began + 60 * minutes:
                 self.model.stop_training = True
 
-    history: list[dict[str, float]] = []
+    history_file = folder / _HISTORY
+    history: list[dict[str, float]] = (
+        json.loads(history_file.read_text(encoding="utf-8")) if history_file.is_file() else []
+    )
     steps = max(1, len(training) // _PARTS)
     model.fit(
         training.as_tf_data().repeat(),
@@ -111,7 +118,7 @@ def train(
         steps_per_epoch=steps,
         verbose=2,
         callbacks=[
-            keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False),
+            keras.callbacks.BackupAndRestore(folder / _BACKUP, delete_checkpoint=False),
             # Those after it see averaged weights.
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             keras.callbacks.ModelCheckpoint(
@@ -121,6 +128,10 @@ def train(
         ],
     )
     model.load_weights(best)
+    # Made of the weights of before.
+    for made in folder.iterdir():
+        if made.is_dir() and made.name not in (_BACKUP, TOKENIZER):
+            shutil.rmtree(made)
     told = {
         "begun_with": "nothing" if sizes else "the built-in model",
         "trained_on": f"{len(pairs[0])} pairs of {CORPUS}",
