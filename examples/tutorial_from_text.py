@@ -2,7 +2,7 @@
 # # From raw text to an INT8 translator
 #
 # Two text files become a vocabulary, a Transformer, thresholds, and an INT8 model that translates
-# without Keras and TensorFlow. It takes about a minute on two cores, and needs no more than
+# without Keras and TensorFlow. It takes a few minutes on two cores, and needs no more than
 #
 #     pip install keras-int8nmt
 #
