@@ -116,6 +116,8 @@ def train(
         validation_data=validation,
         epochs=_PARTS * _EPOCHS,
         steps_per_epoch=steps,
+        # The data set shuffles.
+        shuffle=False,
         verbose=2,
         callbacks=[
             keras.callbacks.BackupAndRestore(folder / _BACKUP, delete_checkpoint=False),
