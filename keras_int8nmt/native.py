@@ -28,7 +28,9 @@ FOLDER = Path(__file__).resolve().parent / "_native"
 SWITCH = "KERAS_INT8NMT_NATIVE"
 _LIBRARY = FOLDER / "libkeras_int8nmt_core.so"
 _ALIGNMENT = 64
-_MOST_THREADS = 1024
+MOST_THREADS = 1024
+# Whether somebody has called `set_num_threads`.
+_threads_are_told = False
 
 
 class _Loaded(NamedTuple):
@@ -96,16 +98,30 @@ def weight_bits() -> int:
 
 
 def set_num_threads(threads: int) -> None:
-    """Threads of one matrix product, 1 unless set. Without the native library it does nothing.
+    """Threads that TensorFlow's ops share large work among; the results are the same bits.
+
+    Until it is called there are as many as TensorFlow has within one of its own ops: the cores that
+    this process may use, or what `tf.config.threading.set_intra_op_parallelism_threads` said before
+    the ops were first used. oneDNN and MKL, where they are the back end, have threads of their own:
+    as many, and one until this is called. The native decoder has streams instead. Without the
+    native library it does nothing.
 
     Raises:
         TypeError: If `threads` is no whole number.
         ValueError: If `threads` is below 1, or above 1024.
     """
-    threads = whole("threads", threads, 1, _MOST_THREADS)
+    global _threads_are_told
+    threads = whole("threads", threads, 1, MOST_THREADS)
     functions = _load().functions
     if functions is not None:
         functions.keras_int8nmt_set_num_threads(threads)
+        _threads_are_told = True
+
+
+def take_num_threads(threads: int) -> None:
+    """`set_num_threads`, where nobody has called that."""
+    if not _threads_are_told:
+        set_num_threads(threads)
 
 
 def int8_peak(seconds: float = 0.2) -> float:

@@ -51,7 +51,10 @@ def find_devices() -> None:
 
 
 def set_num_threads(threads: int) -> None:
-    """Threads of one matrix product; 1 unless set. No effect on stock operations."""
+    """Threads that an op shares large work among; see `native.set_num_threads`.
+
+    No effect on stock operations, which have TensorFlow's.
+    """
     native.set_num_threads(threads)
 
 

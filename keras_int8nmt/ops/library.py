@@ -97,4 +97,7 @@ def _open(path: Path) -> _Loaded:
     wrong = functions.keras_int8nmt_ops_error().decode()
     if wrong:
         raise RuntimeError(f"The native library {path} can't be used: {wrong}.")
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    if threads > 0:
+        native.take_num_threads(min(threads, native.MOST_THREADS))
     return _Loaded(ops, functions)

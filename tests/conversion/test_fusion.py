@@ -76,7 +76,16 @@ def graph(function, shape=(6, 16)):
 # ---- patterns ----
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "gelu", "swish"])
+@keras.saving.register_keras_serializable("keras_hub")
+def gelu_approximate(x):
+    """As KerasHub's models have it."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+gelu_approximate.__module__ = "keras_hub.src.utils.keras_utils"
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", gelu_approximate, "swish"])
 def test_a_product_writes_the_codes_that_the_next_one_reads(activation):
     found = both(
         graph(lambda x: layers.Dense(4, name="b")(layers.Dense(24, activation, name="a")(x)))
@@ -84,6 +93,11 @@ def test_a_product_writes_the_codes_that_the_next_one_reads(activation):
     assert found.exchanges == {(WRITTEN, "a", ("b",))}
     assert found.fused.get_layer("a")(X).dtype in ("int8", "uint8")
     assert found.fused.get_layer("a").output.dtype in ("int8", "uint8")
+
+
+def test_the_tanh_form_of_gelu_is_computed_by_the_product():
+    model = graph(lambda x: layers.Dense(24, gelu_approximate, name="a")(x))
+    assert both(model).fused.get_layer("a").fused == "gelu_tanh"
 
 
 def test_a_sequential_model_exchanges_codes():

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "gemm/gemm.h"
 #include "int8.h"
 #include "positional_spec.h"
+#include "shared_threads.h"
 #include "translate_rows.h"
 
 namespace keras_int8nmt {
@@ -44,6 +46,7 @@ struct TopKArgs {
 // to is called directly where it allocates nothing; nothing of a back end's is.
 struct Core {
   CoreFunction<const Kernels&()> active_kernels;
+  CoreFunction<void(double seconds, const std::function<void(Share share)>& f)> in_shares;
   CoreFunction<const GemmBackend&(int64_t k, int64_t n)> chosen_gemm;
   CoreFunction<size_t(const GemmBackend& backend, int64_t k, int64_t n)> packed_bytes;
   CoreFunction<void(const GemmBackend& backend, const int8_t* weights, int64_t k, int64_t n,

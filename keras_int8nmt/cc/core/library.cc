@@ -12,6 +12,7 @@
 #include "gemm/gemm.h"
 #include "int8.h"
 #include "json.h"
+#include "shared_threads.h"
 #include "sizes.h"
 
 namespace keras_int8nmt {
@@ -48,12 +49,14 @@ KERAS_INT8NMT_EXPORT const char* keras_int8nmt_info() {
   });
 }
 
-// Threads of one matrix product, at least 1.
+// Threads of one op, at least 1. A back end that has threads of its own takes as many, and has one
+// until it is told.
 KERAS_INT8NMT_EXPORT void keras_int8nmt_set_num_threads(int threads) {
   keras_int8nmt::SetGemmThreads(threads < 1 ? 1 : threads);
+  keras_int8nmt::SetSharedThreads(threads);
 }
 
-KERAS_INT8NMT_EXPORT int keras_int8nmt_num_threads() { return keras_int8nmt::GemmThreads(); }
+KERAS_INT8NMT_EXPORT int keras_int8nmt_num_threads() { return keras_int8nmt::SharedThreadsCount(); }
 
 // INT8 operations a second of one core, in 10^9; 0 where it is not known how to measure them.
 KERAS_INT8NMT_EXPORT double keras_int8nmt_int8_peak(double seconds) {

@@ -20,6 +20,9 @@ Activation ReadActivation(const std::string& name) {
   Fail("activation is \"", name, "\"; expected one of none, relu, gelu, gelu_tanh, swish.");
 }
 
+// Elements that a core quantizes in a second, low.
+constexpr double kQuantized = 500e6;
+
 // The weights in `packed`, checked against the other inputs.
 PackedInfo CheckedWeights(const Tensor& x, const Tensor& packed, const Tensor& scales,
                           const Tensor& bias) {
@@ -94,8 +97,16 @@ class DynamicMatMul {
     thread_local std::vector<float> row_scales;
     if (codes.size() < static_cast<size_t>(x.count())) codes.resize(x.count());
     if (row_scales.size() < static_cast<size_t>(x.rows())) row_scales.resize(x.rows());
-    ActiveKernels().quantize_rows(x.data<const float>(), x.rows(), weights.k, codes.data(),
-                                  row_scales.data());
+    const auto* from = x.data<const float>();
+    // The vectors of this thread, whichever thread a share is in.
+    int8_t* to = codes.data();
+    float* scales_to = row_scales.data();
+    TheCore().in_shares(static_cast<double>(x.count()) / kQuantized, [&](Share share) {
+      const Range rows = RangeOf(x.rows(), share);
+      const int64_t first = rows.first * weights.k;
+      ActiveKernels().quantize_rows(from + first, rows.count(), weights.k, to + first,
+                                    scales_to + rows.first);
+    });
     GemmArgs args;
     args.a = codes.data();
     args.m = x.rows();

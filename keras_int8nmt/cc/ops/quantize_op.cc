@@ -1,10 +1,29 @@
 // KerasInt8nmtQuantize and KerasInt8nmtDequantize, element by element.
+#include <algorithm>
+
+#include "core_link.h"
 #include "op_support.h"
 #include "ops.h"
 #include "shape_functions.h"
 
 namespace keras_int8nmt {
 namespace {
+
+// What a core does in a second, low.
+constexpr double kElements = 1e9;
+// Of codes: no two threads write to one line.
+constexpr int64_t kLine = 64;
+
+// f(first, count) for the elements of each share, whole lines.
+template <class F>
+void InLines(int64_t count, F f) {
+  TheCore().in_shares(static_cast<double>(count) / kElements, [&](Share share) {
+    const Range lines = RangeOf((count + kLine - 1) / kLine, share);
+    const int64_t first = lines.first * kLine;
+    const int64_t last = std::min(lines.last * kLine, count);
+    if (first < last) f(first, last - first);
+  });
+}
 
 class Quantize {
  public:
@@ -19,8 +38,11 @@ class Quantize {
     const Tensor x = context.Input(0, "x");
     const Tensor q = context.Output(0, ToTensorFlow(output_.type), x.shape());
     if (x.count() == 0) return;
-    ActiveKernels().quantize(x.data<const float>(), static_cast<size_t>(x.count()), output_,
-                             q.data<void>());
+    const auto* from = x.data<const float>();
+    auto* to = q.data<char>();
+    InLines(x.count(), [&](int64_t first, int64_t count) {
+      ActiveKernels().quantize(from + first, static_cast<size_t>(count), output_, to + first);
+    });
   }
 
  private:
@@ -39,8 +61,12 @@ class Dequantize {
     const Tensor q = context.Input(0, "q");
     const Tensor x = context.Output(0, TF_FLOAT, q.shape());
     if (q.count() == 0) return;
-    ActiveKernels().dequantize(q.data<const void>(), type_, static_cast<size_t>(q.count()),
-                               inv_scale_, zero_point_, x.data<float>());
+    const auto* from = q.data<const char>();
+    auto* to = x.data<float>();
+    InLines(x.count(), [&](int64_t first, int64_t count) {
+      ActiveKernels().dequantize(from + first, type_, static_cast<size_t>(count), inv_scale_,
+                                 zero_point_, to + first);
+    });
   }
 
  private:

@@ -28,20 +28,24 @@ FUSED_ACTIVATIONS = {
     "swish": "swish",
     "gelu": "gelu",
 }
+# Functions of other packages that are one of Keras' with other arguments, by package and name.
+_FUSED_FUNCTIONS = {("keras_hub", "gelu_approximate"): "gelu_tanh"}
 
 
 def fused_activation(activation: Any) -> str | None:
     """The epilogue's name of a Keras activation, or None where Keras must compute it.
 
     `keras.activations.gelu` is the erf form in `keras.ops` terms only when called with
-    `approximate=False`, which is what the string "gelu" means to Keras.
+    `approximate=False`, which is what the string "gelu" means to Keras. The form with tanh has
+    no name there; KerasHub's function of it is known.
     """
     if activation is None:
         return "none"
     for name, fused in FUSED_ACTIVATIONS.items():
         if activation is keras.activations.get(name):
             return fused
-    return None
+    package = str(getattr(activation, "__module__", "")).partition(".")[0]
+    return _FUSED_FUNCTIONS.get((package, getattr(activation, "__name__", "")))
 
 
 def require_fused(activation: Any) -> str:
@@ -69,7 +73,7 @@ class Int8Dense(FrozenLayer):
         activation: Keras activation (name, function or None).
         input_params: `QuantParams` of the input.
         output_params: `QuantParams` of the output, or None for float32 output. Needs an activation
-            that the epilogue knows (linear, relu, gelu, swish).
+            that the epilogue knows (see `fused_activation`).
         fold_output: Whether the scale of the output may be folded into those of the product. That
             is a little faster, and rounds once less: a code may differ by one from what a reader
             makes of the float output. False: never, and calls with `training=True` give float32.

@@ -72,7 +72,8 @@ void RegisterFloatGemm(int32_t id, const char* name, const FloatGemmBackend& (*g
 // Bytes of the packed form of weights [k, n].
 size_t PackedFloatBytes(int64_t k, int64_t n);
 void PackFloat(const float* weights, int64_t k, int64_t n, void* packed);
-// out [m, n] = a [m, k] x weights + bias [n], on GemmThreads() threads.
+// out [m, n] = a [m, k] x weights + bias [n], on GemmThreads() threads where the back end has
+// threads of its own.
 void MultiplyFloat(const float* a, int64_t m, const void* packed, int64_t k, int64_t n,
                    const float* bias, float* out);
 

@@ -193,6 +193,16 @@ struct Host {
     return copy - m * stride;
   }
 
+  // Of many rows, so many at a time that their inputs, and where there are two steps their results,
+  // stay in the second-level cache while all panels pass; whole tiles of any kernel.
+  static constexpr int64_t kBlockBytes = 192 << 10;
+  static constexpr int64_t kTileRows = 12;
+  static int64_t BlockRows(int64_t m, int64_t k) {
+    const int64_t most = std::max(2 * kTileRows, kBlockBytes / InputStride(k));
+    const int64_t blocks = std::max<int64_t>(1, (m + most - 1) / most);
+    return ((m + blocks - 1) / blocks + kTileRows - 1) / kTileRows * kTileRows;
+  }
+
   // The product, or a share of it whose panels come in groups of `unit`.
   static Product ShareOf(const GemmArgs& args, int64_t unit) {
     const int64_t k = args.weights.k, n = args.weights.n;
@@ -216,6 +226,19 @@ struct Host {
   static constexpr int64_t kUnit = std::max<int64_t>(1, 64 / kColumns);
 
   static void MultiplyShare(const GemmArgs& args) {
+    const int64_t k = args.weights.k, n = args.weights.n;
+    const int64_t rows = BlockRows(args.m, k);
+    GemmArgs block = args;
+    for (int64_t row = 0; row < args.m; row += rows) {
+      block.a = static_cast<const char*>(args.a) + row * k;
+      block.m = std::min(rows, args.m - row);
+      block.epilogue = EpilogueFrom(args.epilogue, row);
+      block.out = static_cast<char*>(args.out) + row * n * TypeBytes(args.epilogue.output.type);
+      MultiplyBlock(block);
+    }
+  }
+
+  static void MultiplyBlock(const GemmArgs& args) {
     const Epilogue& epilogue = args.epilogue;
     const int64_t m = args.m, n = args.weights.n;
     const Product product = ShareOf(args, kUnit);
