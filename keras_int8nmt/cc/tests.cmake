@@ -57,6 +57,12 @@ add_tests(decoder_streams decoder_test streams)
 
 add_programs(kernels gemm float_gemm toy_backend choice)
 add_tests(kernels kernels_test)
+if(KERAS_INT8NMT_FLAGS_avx2)
+  target_sources(gemm_test PRIVATE ${_tests}/wide_madd.cc)
+  set_source_files_properties(${_tests}/wide_madd.cc PROPERTIES
+    COMPILE_OPTIONS "${KERAS_INT8NMT_FLAGS_avx2}")
+  target_compile_definitions(gemm_test PRIVATE KERAS_INT8NMT_WITH_WIDE_MADD)
+endif()
 add_tests(gemm gemm_test)
 add_tests(float_gemm float_gemm_test)
 add_test(NAME toy_backend COMMAND toy_backend_test)

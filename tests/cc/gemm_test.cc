@@ -24,6 +24,11 @@
 #endif
 
 namespace keras_int8nmt {
+
+#ifdef KERAS_INT8NMT_WITH_WIDE_MADD
+const GemmBackend& WideMadd();  // wide_madd.cc
+#endif
+
 namespace {
 
 int failures = 0;
@@ -471,8 +476,15 @@ int Run() {
     return 77;
   }
   CheckNames();
+  std::vector<const char*> names = BackendNames();
+#ifdef KERAS_INT8NMT_WITH_WIDE_MADD
+  if (std::strcmp(ActiveKernels().isa, "avx2") == 0) {
+    RegisterGemm(1000, "wide madd", WideMadd);
+    names.push_back("wide madd");
+  }
+#endif
   const bool vnni = std::strcmp(ActiveKernels().isa, "avx512_vnni") == 0;
-  for (const char* name : BackendNames()) {
+  for (const char* name : names) {
     const GemmBackend* backend = nullptr;
     try {
       backend = &GemmFor(name);

@@ -1,11 +1,11 @@
 // The kernels for AVX2, and for AVX512 without VNNI: what madd.cc (the back end) and
 // madd_kernel_<set>.cc (compiled for the instruction set) share.
 //
-// vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits that saturate: with
-// inputs up to 255 and weights of 8 bits that is not exact. So an input is made signed, x - 128,
-// and its sign goes to the weight: x * w = |x| * (sign of x * w). A pair is then at most 2 * 128 *
-// 128 below zero and less above, which 16 bits hold; vpmaddwd widens it. Of weights up to 63 two
-// pairs can be added before.
+// vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits that saturate; vpmaddwd
+// widens what it gives. With inputs up to 255 and weights up to 63 no pair is too large. With
+// weights of 8 bits it may be: then an input is made signed, x - 128, and its sign goes to the
+// weight: x * w = |x| * (sign of x * w), and a pair is at most 2 * 128 * 128 below zero and less
+// above, which 16 bits hold.
 //
 // A weight with its sign turned is ~w + 1, and the +1 makes |x| more whatever the weight is: one
 // number for each row of inputs, which its sums start from. So of the sign in the loop remains

@@ -5,7 +5,7 @@
 //   kRegisters              that a vector of 16 sums takes
 //   Load(w), FromStarts(sums), Zero(), Fetch(w)
 //   Splat(x)                4 bytes in every lane of 32 bits
-//   Xor(a, b), Pairs(unsigned, signed), Widened(pairs), Add16(a, b), Add32(a, b)
+//   Xor(a, b), Pairs(unsigned, signed), Widened(pairs), Add32(a, b)
 //   ToInts(registers)       of a vector of sums
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
@@ -60,34 +60,45 @@ struct MaddSums {
   template <int kRows>
   static INLINE void Add(const uint8_t* a, int64_t a_stride, const Body& body, const Panel& panel,
                          const int32_t* starts, Tile<kRows, kColumns>* tile) {
-    if (body.narrow) {
-      AddGroups<kRows, true>(a, a_stride, body, panel, starts, tile);
+    // Of a prefetch in the loop each tile pays for all: none, one line or two of a group.
+    if (panel.fetch_step == 0) {
+      AddFetching<kRows, 0>(a, a_stride, body, panel, starts, tile);
+    } else if (panel.fetch_step <= kLine) {
+      AddFetching<kRows, 1>(a, a_stride, body, panel, starts, tile);
     } else {
-      AddGroups<kRows, false>(a, a_stride, body, panel, starts, tile);
+      AddFetching<kRows, 2>(a, a_stride, body, panel, starts, tile);
     }
   }
 
+  template <int kRows, int kLines>
+  static INLINE void AddFetching(const uint8_t* a, int64_t a_stride, const Body& body,
+                                 const Panel& panel, const int32_t* starts,
+                                 Tile<kRows, kColumns>* tile) {
+    if (body.narrow) {
+      AddGroups<kRows, kLines, true>(a, a_stride, body, panel, starts, tile);
+    } else {
+      AddGroups<kRows, kLines, false>(a, a_stride, body, panel, starts, tile);
+    }
+  }
+
+  template <int kLines>
   static INLINE void FetchGroup(const int8_t* fetch, int64_t step) {
-    Set::Fetch(fetch);
-    if (kAcross * kBytes > kLine) Set::Fetch(fetch + step / 2);
+    if (kLines > 0) Set::Fetch(fetch);
+    if (kLines > 1) Set::Fetch(fetch + step / 2);
   }
 
-  // The products of a group of 4 rows of W, by pairs in 16 bits.
-  static INLINE Register GroupPairs(Register size, Register sign, Register w) {
-    return Set::Pairs(size, Set::Xor(w, sign));
-  }
-
-  template <int kRows, bool kNarrowWeights>
+  // Narrow weights take inputs as unsigned bytes, wide ones as sizes and signs.
+  template <int kRows, int kLines, bool kNarrowWeights>
   static INLINE void AddGroups(const uint8_t* a, int64_t a_stride, const Body& body,
                                const Panel& panel, const int32_t* starts,
                                Tile<kRows, kColumns>* tile) {
-    constexpr int64_t kGroupBytes = sizeof(SplitGroupOfFour);
+    constexpr int64_t kGroupBytes = kNarrowWeights ? 4 : sizeof(SplitGroupOfFour);
     const int64_t below_zero = body.groups * kGroupBytes;
     // Local, so that the compiler keeps them in registers.
     Register sum[kRows][kAcross];
     UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Register row = Set::Splat(a + r * a_stride + below_zero);
+      const Register row = kNarrowWeights ? Set::Zero() : Set::Splat(a + r * a_stride + below_zero);
       UNROLL
       for (int v = 0; v < kAcross; ++v) {
         sum[r][v] = row;
@@ -98,46 +109,21 @@ struct MaddSums {
     }
     const int8_t* weights = panel.weights;
     const int8_t* fetch = panel.fetch;
-    int64_t group = 0;
-    if (kNarrowWeights) {
-      for (; group + 2 <= body.groups; group += 2) {
-        Register low[kAcross], high[kAcross];
-        UNROLL
-        for (int v = 0; v < kAcross; ++v) {
-          low[v] = Set::Load(weights + v * kBytes);
-          high[v] = Set::Load(weights + kAcross * kBytes + v * kBytes);
-        }
-        FetchGroup(fetch, panel.fetch_step);
-        FetchGroup(fetch + panel.fetch_step, panel.fetch_step);
-        fetch += 2 * panel.fetch_step;
-        UNROLL
-        for (int r = 0; r < kRows; ++r) {
-          const uint8_t* row = a + r * a_stride + group * kGroupBytes;
-          const Register x = Set::Splat(row), sign_x = Set::Splat(row + 4);
-          const Register y = Set::Splat(row + 8), sign_y = Set::Splat(row + 12);
-          UNROLL
-          for (int v = 0; v < kAcross; ++v) {
-            const Register pairs =
-                Set::Add16(GroupPairs(x, sign_x, low[v]), GroupPairs(y, sign_y, high[v]));
-            sum[r][v] = Set::Add32(sum[r][v], Set::Widened(pairs));
-          }
-        }
-        weights += 2 * kAcross * kBytes;
-      }
-    }
-    for (; group < body.groups; ++group) {
+    for (int64_t group = 0; group < body.groups; ++group) {
       Register w[kAcross];
       UNROLL
       for (int v = 0; v < kAcross; ++v) w[v] = Set::Load(weights + v * kBytes);
-      FetchGroup(fetch, panel.fetch_step);
+      FetchGroup<kLines>(fetch, panel.fetch_step);
       fetch += panel.fetch_step;
       UNROLL
       for (int r = 0; r < kRows; ++r) {
         const uint8_t* row = a + r * a_stride + group * kGroupBytes;
-        const Register x = Set::Splat(row), sign = Set::Splat(row + 4);
+        const Register x = Set::Splat(row);
+        const Register sign = kNarrowWeights ? x : Set::Splat(row + 4);
         UNROLL
         for (int v = 0; v < kAcross; ++v) {
-          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(GroupPairs(x, sign, w[v])));
+          const Register signed_w = kNarrowWeights ? w[v] : Set::Xor(w[v], sign);
+          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(Set::Pairs(x, signed_w)));
         }
       }
       weights += kAcross * kBytes;

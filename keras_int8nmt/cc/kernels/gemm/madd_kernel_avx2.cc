@@ -36,7 +36,6 @@ struct Avx2Set {
   static INLINE Register Widened(Register pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
   }
-  static INLINE Register Add16(Register a, Register b) { return _mm256_add_epi16(a, b); }
   static INLINE Register Add32(Register a, Register b) { return _mm256_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0], sums[1]}; }
 };

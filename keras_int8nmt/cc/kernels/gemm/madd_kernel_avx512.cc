@@ -32,7 +32,6 @@ struct Avx512Set {
   static INLINE Register Widened(Register pairs) {
     return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
   }
-  static INLINE Register Add16(Register a, Register b) { return _mm512_add_epi16(a, b); }
   static INLINE Register Add32(Register a, Register b) { return _mm512_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0]}; }
 };

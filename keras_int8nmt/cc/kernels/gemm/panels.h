@@ -28,7 +28,8 @@ struct Body {
   bool narrow;          // no weight is above kNarrow; false of a kernel that does not ask
 };
 
-// The widest weight of a product that may sum two pairs of products in 16 bits: 2 * 2 * 128 * 63.
+// Weights up to it are narrow: a pair of products by unsigned inputs, 2 * 255 * 63, is one of 16
+// bits.
 constexpr int kNarrow = 63;
 
 // One product, or the panels [first_panel, last_panel) of it.
@@ -50,9 +51,11 @@ struct Product {
 //     static constexpr int64_t kColumns;      // of a panel, a multiple of 16 that divides
 //                                             // kLogSumChunk
 //     static constexpr bool kUnsignedInputs;  // which bytes it wants, if it does not take both
-//     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it
-//     // Only of a kernel that lays out rows of inputs by itself: bytes of one, and how; where
-//     // `flip`, inputs are to be shifted by 128.
+//     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it; with narrow
+//                                             // weights it wants unsigned bytes
+//     // Only of a kernel that lays out rows of inputs by itself where weights are not narrow:
+//     bytes
+//     // of one, and how; where `flip`, inputs are to be shifted by 128.
 //     static int64_t InputBytes(int64_t k);
 //     static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
 //     // out [m, n] of epilogue.output.type. False, and nothing done, for what the tiles do not
@@ -76,7 +79,8 @@ struct Host {
   static constexpr int64_t kColumns = Kernel::kColumns;
   // Of the body: one line, so that what follows stays aligned.
   static constexpr int64_t kFlagBytes = Kernel::kAsksNarrow ? 64 : 0;
-  static constexpr int32_t kStart = Kernel::kUnsignedInputs ? -128 : 128;
+
+  static bool WantsUnsigned(bool narrow) { return Kernel::kUnsignedInputs || narrow; }
 
   static int64_t Panels(int64_t n) { return (n + kColumns - 1) / kColumns; }
   static int64_t Groups(int64_t k) { return (k + kDepth - 1) / kDepth; }
@@ -128,7 +132,8 @@ struct Host {
 
   // `body` is zero.
   static void Pack(const int8_t* weights, int64_t k, int64_t n, void* body) {
-    if (Kernel::kAsksNarrow) *static_cast<char*>(body) = IsNarrow(weights, k * n) ? 1 : 0;
+    const bool narrow = Kernel::kAsksNarrow && IsNarrow(weights, k * n);
+    if (narrow) *static_cast<char*>(body) = 1;
     auto* starts = reinterpret_cast<int32_t*>(static_cast<char*>(body) + kFlagBytes);
     auto* panels = reinterpret_cast<int8_t*>(starts + Panels(n) * kColumns);
     const int64_t whole = k / 4 * 4;
@@ -153,7 +158,7 @@ struct Host {
         starts[j] += weights[i * n + j];
       }
     }
-    for (int64_t j = 0; j < n; ++j) starts[j] *= kStart;
+    for (int64_t j = 0; j < n; ++j) starts[j] *= WantsUnsigned(narrow) ? -128 : 128;
   }
 
   static void Unpack(const void* body, int64_t k, int64_t n, int8_t* weights) {
@@ -165,23 +170,24 @@ struct Host {
     }
   }
 
-  static int64_t InputStride(int64_t k) {
+  static int64_t InputStride(int64_t k, bool narrow) {
     if constexpr (LaysInputs<Kernel>::value) {
-      return Kernel::InputBytes(k);
-    } else {
-      return Groups(k) * kDepth;
+      if (!narrow) return Kernel::InputBytes(k);
     }
+    return Groups(k) * kDepth;
   }
 
   // The inputs as bytes of the kernel's sign, rows padded with zeros to whole groups: `a` itself or
   // a copy; or in the kernel's own layout.
-  static const uint8_t* Inputs(const void* a, bool shifted, int64_t m, int64_t k) {
+  static const uint8_t* Inputs(const void* a, bool shifted, int64_t m, int64_t k, bool narrow) {
     const auto* bytes = static_cast<const uint8_t*>(a);
-    const int64_t stride = InputStride(k);
+    const int64_t stride = InputStride(k, narrow);
     if constexpr (LaysInputs<Kernel>::value) {
-      uint8_t* rows = ThreadBuffer<uint8_t, 5>(m * stride);
-      Kernel::LayInputs(bytes, shifted, m, k, rows);
-      return rows;
+      if (!narrow) {
+        uint8_t* rows = ThreadBuffer<uint8_t, 5>(m * stride);
+        Kernel::LayInputs(bytes, shifted, m, k, rows);
+        return rows;
+      }
     }
     if (!shifted && stride == k) return bytes;
     uint8_t* copy = ThreadBuffer<uint8_t, 5>(m * stride);
@@ -198,7 +204,7 @@ struct Host {
   static constexpr int64_t kBlockBytes = 192 << 10;
   static constexpr int64_t kTileRows = 12;
   static int64_t BlockRows(int64_t m, int64_t k) {
-    const int64_t most = std::max(2 * kTileRows, kBlockBytes / InputStride(k));
+    const int64_t most = std::max(2 * kTileRows, kBlockBytes / InputStride(k, false));
     const int64_t blocks = std::max<int64_t>(1, (m + most - 1) / most);
     return ((m + blocks - 1) / blocks + kTileRows - 1) / kTileRows * kTileRows;
   }
@@ -207,13 +213,14 @@ struct Host {
   static Product ShareOf(const GemmArgs& args, int64_t unit) {
     const int64_t k = args.weights.k, n = args.weights.n;
     Product product;
-    const bool is_signed = args.a_type == Type::kInt8;
-    product.shifted = !kBothSigns && is_signed == Kernel::kUnsignedInputs;
-    product.is_unsigned = is_signed == product.shifted;
-    product.a = Inputs(args.a, product.shifted, args.m, k);
-    product.a_stride = InputStride(k);
-    product.m = args.m;
     product.body = BodyAt(args.weights.body, k, n);
+    const bool narrow = product.body.narrow;
+    const bool is_signed = args.a_type == Type::kInt8;
+    product.shifted = !kBothSigns && is_signed == WantsUnsigned(narrow);
+    product.is_unsigned = is_signed == product.shifted;
+    product.a = Inputs(args.a, product.shifted, args.m, k, narrow);
+    product.a_stride = InputStride(k, narrow);
+    product.m = args.m;
     product.n = n;
     const int64_t units = (Panels(n) + unit - 1) / unit;
     const Share share = args.share;
