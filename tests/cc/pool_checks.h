@@ -3,6 +3,9 @@
 #ifndef KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
 #define KERAS_INT8NMT_TESTS_CC_POOL_CHECKS_H_
 
+#include <poll.h>
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -32,6 +35,7 @@ class PoolChecks {
     CheckDestroy();
     CheckLeave();
     CheckClose();
+    CheckTold();
     CheckRefusals();
     CheckStartStop();
     CheckProfile();
@@ -176,6 +180,52 @@ class PoolChecks {
       for (int i = 0; i < 2; ++i) callers.emplace_back([&] { pool->Close(); });
       for (std::thread& caller : callers) caller.join();
     }
+  }
+
+  // Each tag once, whatever became of its request, and the descriptor wakes whoever waits.
+  void CheckTold() const {
+    for (const bool early : {true, false}) {
+      const auto pool = Start(2, 1, 4);
+      const int descriptor = early ? pool->OverDescriptor() : -1;
+      constexpr int64_t kRequests = 40;
+      std::vector<std::shared_ptr<Request>> requests;
+      for (int64_t tag = 0; tag < kRequests; ++tag) {
+        requests.push_back(Begin(pool.get(), {sentences_[tag % sentences_.size()]}, 1));
+        if (tag % 8 == 1) WaitFor(pool.get(), requests.back().get());
+        if (tag % 8 == 2) pool->Cancel(requests.back().get());
+        pool->Tell(requests.back().get(), tag);
+        if (tag % 8 == 3) pool->Cancel(requests.back().get());
+      }
+      ExpectThrows<std::invalid_argument>("a second tag",
+                                          [&] { pool->Tell(requests[0].get(), 99); });
+      ExpectThrows<std::invalid_argument>(
+          "a tag below 0", [&] { pool->Tell(Begin(pool.get(), {sentences_[0]}, 1).get(), -1); });
+      pollfd waiting = {early ? descriptor : pool->OverDescriptor(), POLLIN, 0};
+      std::vector<int64_t> told;
+      while (told.size() < kRequests) {
+        if (poll(&waiting, 1, 10000) != 1) return Fail("the descriptor does not wake");
+        int64_t some[3];
+        const int64_t count = pool->TakeOver(some, 3);
+        if (count < 1) return Fail("the descriptor is readable for nothing");
+        for (int64_t i = 0; i < count; ++i) {
+          const Request& request = *requests[some[i]];
+          if (request.finished != 1) Fail("a request is told of that is not over");
+          told.push_back(some[i]);
+        }
+      }
+      std::sort(told.begin(), told.end());
+      for (int64_t tag = 0; tag < kRequests; ++tag) {
+        if (told[tag] != tag) Fail("a tag twice");
+      }
+      if (poll(&waiting, 1, 0) != 0) Fail("the descriptor is readable after all are told");
+    }
+    // Those of a pool that is closed, too.
+    const auto pool = Start(1, 1, 1);
+    const std::shared_ptr<Request> request = Begin(pool.get(), sentences_, 1);
+    pool->Tell(request.get(), 7);
+    pool->Close();
+    int64_t tag = 0;
+    if (pool->TakeOver(&tag, 1) != 1 || tag != 7) Fail("a closed pool tells of nothing");
   }
 
   void CheckRefusals() const {

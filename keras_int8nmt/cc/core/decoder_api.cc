@@ -224,6 +224,22 @@ void keras_int8nmt_request_free(void* request) {
   delete &RequestOf(request);
 }
 
+bool keras_int8nmt_request_tell(void* request, int64_t tag) {
+  return keras_int8nmt::OrElse(false, [&] {
+    RequestOf(request).pool->Tell(RequestOf(request).request.get(), tag);
+    return true;
+  });
+}
+
+int64_t keras_int8nmt_pool_take_over(void* pool, int64_t* tags, int64_t most) {
+  if (PoolOf(pool).process != getpid()) return 0;
+  return PoolOf(pool).pool->TakeOver(tags, most);
+}
+
+int keras_int8nmt_pool_over_descriptor(void* pool) {
+  return keras_int8nmt::OrElse(-1, [&] { return PoolOf(pool).pool->OverDescriptor(); });
+}
+
 const char* keras_int8nmt_request_error(const void* request) {
   return keras_int8nmt::Over(request).error.c_str();
 }

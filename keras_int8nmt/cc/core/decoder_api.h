@@ -86,6 +86,19 @@ KERAS_INT8NMT_EXPORT void keras_int8nmt_request_cancel(void* request);
 // Cancels what is not over.
 KERAS_INT8NMT_EXPORT void keras_int8nmt_request_free(void* request);
 
+// ---- for callers that wait for many requests at once
+
+// The tag, at least 0, is told by pool_take_over when the request is over. False: see errors.h.
+KERAS_INT8NMT_EXPORT bool keras_int8nmt_request_tell(void* request, int64_t tag);
+
+// Writes the tags of requests that are over, `most` of them and each once; returns how many. It
+// waits for nothing.
+KERAS_INT8NMT_EXPORT int64_t keras_int8nmt_pool_take_over(void* pool, int64_t* tags, int64_t most);
+
+// A descriptor that is readable while pool_take_over would find something, as long as the pool is
+// there; -1: see errors.h.
+KERAS_INT8NMT_EXPORT int keras_int8nmt_pool_over_descriptor(void* pool);
+
 // ---- of a request that is over
 
 // Why it failed; empty if it did not.

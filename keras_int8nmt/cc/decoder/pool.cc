@@ -9,6 +9,9 @@ namespace keras_int8nmt {
 namespace {
 
 constexpr const char* kClosed = "the translator was closed";
+// Sentences that a stream computes together, however few wait: two cost a good deal less than twice
+// one, and more than two hardly less for each.
+constexpr int64_t kFew = 2;
 
 // A sentence that is not in the order would be waited for without end.
 void CheckOrder(const Request& request) {
@@ -138,7 +141,29 @@ void Pool::DropWaiting(Request* request) noexcept {
 void Pool::Finish(Request* request, int64_t sentences) noexcept {
   request->finished += sentences;
   if (request->finished < static_cast<int64_t>(request->sentences.size())) return;
+  if (request->tag >= 0) notices_.Put(request->tag);
   const std::shared_ptr<Request> last = std::move(request->held);
+}
+
+void Pool::Tell(Request* request, int64_t tag) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  if (tag < 0 || request->tag >= 0) {
+    throw std::invalid_argument("the tag of a request is " + std::to_string(tag) +
+                                "; expected 0 or more, and one tag for each");
+  }
+  notices_.Expect();
+  request->tag = tag;
+  if (request->finished == static_cast<int64_t>(request->sentences.size())) notices_.Put(tag);
+}
+
+int64_t Pool::TakeOver(int64_t* tags, int64_t most) noexcept {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return notices_.Take(tags, most);
+}
+
+int Pool::OverDescriptor() {
+  const std::lock_guard<std::mutex> hold(lock_);
+  return notices_.Descriptor();
 }
 
 void Pool::StartProfile() {
@@ -216,10 +241,15 @@ bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexc
     work_.wait(hold, [&] { return stop_ || !queue_.empty(); });
     if (stop_) return false;
   }
-  // What there is is shared with the other streams that have nothing.
+  // What there is is shared with the other streams that have nothing; one alone is for one of them.
   const int64_t sharers = idle_ + (wait ? 0 : 1);
-  const int64_t count = std::min(most, (waiting_ + sharers - 1) / sharers);
+  int64_t count = std::min(most, (waiting_ + (wait ? sharers - 1 : 0)) / sharers);
   if (wait) --idle_;
+  // A sentence beside many takes as long as all of them, and makes them wait. Where few wait, it is
+  // answered sooner if those before it are finished first; where many do, full batches take less
+  // time for all.
+  const int64_t active = options_.stream.batch_size - most;
+  count = std::clamp(std::max<int64_t>(kFew, waiting_) - active, int64_t{0}, count);
   for (int64_t i = 0; i < count; ++i) {
     Request* request = queue_.front();
     const int64_t index = request->order[request->handed_out++];

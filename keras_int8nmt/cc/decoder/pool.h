@@ -15,6 +15,7 @@
 
 #include "affinity.h"
 #include "model.h"
+#include "notices.h"
 #include "profile.h"
 #include "reason.h"
 #include "stream.h"
@@ -35,6 +36,7 @@ struct Request {
   // The pool's own.
   size_t handed_out = 0;  // of `order`
   int64_t finished = 0;
+  int64_t tag = -1;  // see Pool::Tell; -1: none
   std::atomic<bool> cancelled{false};
   std::shared_ptr<Request> held;  // itself, until it is over
 };
@@ -66,6 +68,14 @@ class Pool : private RequestQueue {
   // Makes the streams drop the request; it is over when Wait says so.
   void Cancel(Request* request) noexcept;
 
+  // For callers that wait for many requests at once. The tag, at least 0, is among those of
+  // TakeOver as soon as the request is over, be it already.
+  void Tell(Request* request, int64_t tag);
+  // Writes the tags of requests that are over, `most` of them and each once; returns how many.
+  int64_t TakeOver(int64_t* tags, int64_t most) noexcept;
+  // Readable while TakeOver would find something; as long as the pool is there.
+  int OverDescriptor();
+
   void StartProfile();
   // JSON: {"encoder GEMM": {"calls": 3, "seconds": 0.5}, ...}, summed over all streams.
   std::string StopProfile();
@@ -81,7 +91,7 @@ class Pool : private RequestQueue {
   void RunStream(int stream);
   bool StartAgain(const std::exception& error);
   void DropWaiting(Request* request) noexcept;
-  static void Finish(Request* request, int64_t sentences) noexcept;
+  void Finish(Request* request, int64_t sentences) noexcept;
 
   bool Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexcept override;
   bool HasNext() const override { return waiting_.load(std::memory_order_relaxed) > 0; }
@@ -97,6 +107,7 @@ class Pool : private RequestQueue {
   std::deque<Request*> queue_;       // those of which some sentences wait
   std::atomic<int64_t> waiting_{0};  // sentences that wait
   int idle_ = 0;                     // streams without a sentence
+  Notices notices_;
   std::atomic<bool> stop_{false};
   uint64_t submitted_ = 0;  // requests so far
   int not_started_ = 0;     // streams that could not be made when they were last tried
