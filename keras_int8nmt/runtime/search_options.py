@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from keras_int8nmt._arguments import MOST_INT32, flag, number, whole
@@ -125,6 +126,10 @@ class SearchOptions:
 
     def filters(self) -> tuple[TokenFilter, ...]:
         """All token filters: those that numbers stand for, and `token_filters`."""
+        return self._filters
+
+    @cached_property
+    def _filters(self) -> tuple[TokenFilter, ...]:
         made = []
         for one in fields(self):
             make, value = one.metadata["makes"], getattr(self, one.name)

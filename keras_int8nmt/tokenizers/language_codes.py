@@ -26,9 +26,11 @@ class LanguageCodes:
 
     def split(self, text: str) -> tuple[str, str]:
         """The code at the start of a text, "" without one, and what follows."""
+        # Where the vocabulary has none it is text like any other.
+        if not self.codes or ">>" not in text:
+            return "", text
         code = _LANGUAGE_CODE.match(text, len(text) - len(text.lstrip()))
-        # Where there are none it is text like any other.
-        if code is None or not self.codes:
+        if code is None:
             return "", text
         return code.group(), text[code.end() :]
 
