@@ -181,8 +181,22 @@ class _GraphResult:
             self.cancel()
         return results
 
-    def is_over(self, milliseconds: int = 0) -> bool:
-        return not wait(self._futures, milliseconds / 1000).not_done
+    def when_over(self, callback: Callable[[], Any]) -> bool:
+        left = [future for future in self._futures if not future.done()]
+        if not left:
+            return False
+        # One for each that is to finish; whoever takes the last one calls.
+        tokens = [None] * (len(left) - 1)
+
+        def finished(_: Any) -> None:
+            try:
+                tokens.pop()
+            except IndexError:
+                callback()
+
+        for future in left:
+            future.add_done_callback(finished)
+        return True
 
     def cancel(self) -> None:
         # A forked child has none of the threads.

@@ -11,7 +11,7 @@ import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from typing import Any, TypeVar
 
 from keras_int8nmt import native
@@ -28,7 +28,11 @@ from keras_int8nmt.runtime.token_filters import native_refusal
 _PATIENCE_MS = 100
 # With more sentences than this to come, it looks around at most once in a nap of so many seconds.
 _MANY, _NAP = 64, 0.002
+# Results that are told of at a time.
+_TOLD = 16
 _INT, _FLOAT, _TEXT = range(3)
+# Of an element of arrays.
+_BYTES = {form: array(form).itemsize for form in "qif"}
 
 _S = TypeVar("_S", bound=ctypes.Structure)
 
@@ -151,6 +155,10 @@ class NativeDecoder:
         self._functions = _prepared(native.require_functions())
         self._process = os.getpid()
         self._closed = False
+        # What is called when the request of a tag is over; a loop's thread has it for itself.
+        self._callbacks: dict[int, Callable[[], Any]] = {}
+        self._tags = count()
+        self._over = _zeros("q", _TOLD)
         self.max_length = search.max_length
         settings = [_setting(name.encode(), value) for name, value in spec.settings.items()]
         tensors = [_tensor(name.encode(), tensor) for name, tensor in spec.tensors.items()]
@@ -198,6 +206,33 @@ class NativeDecoder:
             # The library reads its tensors where they are.
             self._pool.spec = spec
             _open.add(self)
+
+    def over_descriptor(self) -> int:
+        """A file descriptor that is readable while `call_over` has something to call.
+
+        It belongs to this decoder, and is closed with it.
+
+        Raises:
+            RuntimeError: where the system has none left, or in a forked child.
+        """
+        self.check_process()
+        found: int = self._functions.keras_int8nmt_pool_over_descriptor(self._pool)
+        if found < 0:
+            raise EngineError(f"The native decoder: {self._error()}.")
+        return found
+
+    def call_over(self) -> None:
+        """Calls what `when_over` was given of some results that are over; it waits for nothing.
+
+        Of others the descriptor goes on telling, so that a loop comes to its other work. To be
+        called by one thread alone, the one that calls `when_over`.
+        """
+        told = self._functions.keras_int8nmt_pool_take_over(self._pool, _pointer(self._over), _TOLD)
+        for tag in self._over[:told]:
+            # None for what was cancelled meanwhile.
+            callback = self._callbacks.pop(tag, None)
+            if callback is not None:
+                callback()
 
     def close(self) -> None:
         """Ends the streams; calls in other threads fail, and later ones."""
@@ -324,6 +359,7 @@ class NativeResult:
         self._decoder, self._functions = decoder, functions
         self._request: _Request | None = request
         self._count = count
+        self._tag = -1
 
     def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
         """The hypotheses of each sentence, best first; see `AsyncResult`.
@@ -349,28 +385,34 @@ class NativeResult:
             self._functions.keras_int8nmt_request_cancel(request)
             self._request = None
 
-    def is_over(self, milliseconds: int = 0) -> bool:
-        """See `SearchResults`; true of what was cancelled, and of what a forked child has.
+    def when_over(self, callback: Callable[[], Any]) -> bool:
+        """See `SearchResults`; called by `NativeDecoder.call_over`. To be asked for once.
 
-        It may return early when some of several sentences are finished.
+        Raises:
+            RuntimeError: without memory for it, or in a child that was forked since.
         """
-        request = self._request
-        if request is None or self._decoder.is_of_another_process:
-            return True
-        functions = self._functions
-        # One that does not wait keeps the interpreter: to get it back takes longer than the call.
-        wait = functions.keras_int8nmt_request_wait if milliseconds else functions.poll_request
-        finished: int = wait(request, milliseconds)
-        return finished == self._count
+        self._decoder.check_process()
+        if self._request is None:
+            return False
+        tag = next(self._decoder._tags)
+        if not self._functions.keras_int8nmt_request_tell(self._request, tag):
+            raise EngineError(f"The native decoder: {self._decoder._error()}.")
+        self._tag = tag
+        self._decoder._callbacks[tag] = callback
+        return True
 
     def cancel(self) -> None:
         """See `AsyncResult`; a thread that waits for the results gets a RuntimeError."""
         request, self._request = self._request, None
+        self._decoder._callbacks.pop(self._tag, None)
         if request is not None:
             self._functions.keras_int8nmt_request_cancel(request)
 
     def _wait(self, request: _Request, progress: Callable[[int], Any] | None) -> None:
-        finished = 0
+        # One that does not wait keeps the interpreter: to get it back takes longer than the call.
+        finished = self._functions.poll_request(request, 0)
+        if progress is not None and finished:
+            progress(finished)
         while finished < self._count:
             before = finished
             finished = self._functions.keras_int8nmt_request_wait(request, _PATIENCE_MS)
@@ -448,7 +490,7 @@ def _tensor(name: bytes, tensor: Any) -> _Tensor:
 
 
 def _zeros(form: str, count: int) -> array[Any]:
-    return array(form, bytes(array(form).itemsize * count))
+    return array(form, bytes(_BYTES[form] * count))
 
 
 def _pointer(numbers: array[Any]) -> int:
@@ -464,6 +506,7 @@ def _prepared(functions: Any) -> Any:
         "pool_create": (_Pool, [pointer, pointer, pointer]),
         "pool_close": (None, [pointer]),
         "pool_destroy": (None, [pointer]),
+        "pool_over_descriptor": (ctypes.c_int, [pointer]),
         "pool_profile_start": (None, [pointer]),
         "pool_profile_stop": (ctypes.c_char_p, [pointer]),
         "request_submit": (_Request, [pointer, pointer, pointer, pointer, number]),
@@ -477,7 +520,13 @@ def _prepared(functions: Any) -> Any:
     for name, (result, arguments) in signatures.items():
         function = getattr(functions, "keras_int8nmt_" + name)
         function.restype, function.argtypes = result, arguments
-    # The same function, called without letting go of the interpreter.
+    # Short ones, called without letting go of the interpreter.
+    for name, called in {
+        "pool_take_over": ctypes.PYFUNCTYPE(number, pointer, pointer, number),
+        "request_tell": ctypes.PYFUNCTYPE(ctypes.c_bool, pointer, number),
+    }.items():
+        name = "keras_int8nmt_" + name
+        setattr(functions, name, called((name, functions)))
     polling = ctypes.PYFUNCTYPE(number, pointer, ctypes.c_int)
     functions.poll_request = polling(("keras_int8nmt_request_wait", functions))
     _Pool.give_back = functions.keras_int8nmt_pool_destroy

@@ -51,8 +51,16 @@ class AsyncResult(Protocol[R]):
 class SearchResults(AsyncResult[list[list[Hypothesis]]], Protocol):
     """Of each sentence, the hypotheses that were found, best first."""
 
-    def is_over(self, milliseconds: int = 0) -> bool:
-        """Whether `results` would wait for nothing, after waiting at most so long for it."""
+    def when_over(self, callback: Callable[[], Any]) -> bool:
+        """Asks for a call when `results` would wait for nothing.
+
+        Args:
+            callback: Called by the thread that finds it out: of the native engine the one that asks
+                `NativeDecoder.call_over`, of the Keras engine one of its own.
+
+        Returns:
+            False where that is so already: then nothing is called.
+        """
 
 
 class NoSentences:
@@ -61,8 +69,8 @@ class NoSentences:
     def results(self, progress: Callable[[int], Any] | None = None) -> list[list[Hypothesis]]:
         return []
 
-    def is_over(self, milliseconds: int = 0) -> bool:
-        return True
+    def when_over(self, callback: Callable[[], Any]) -> bool:
+        return False
 
     def cancel(self) -> None:
         pass

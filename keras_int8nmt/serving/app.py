@@ -38,6 +38,9 @@ from keras_int8nmt.serving.settings import ServingSettings
 
 # A client that has gone gets no answer; the logs show this status.
 _GONE = 499
+# Seconds after which it is looked whether the client is still there: most are answered by then, and
+# a task that looks costs as much as reading a request.
+_UNWATCHED = 0.1
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -57,7 +60,7 @@ def make_app(catalogue: Catalogue, settings: ServingSettings) -> Starlette:
         say("started", models=[f"{m.pair} {m.precision}" for m in catalogue.models])
         yield
         # The server has answered all that it took by now.
-        await asyncio.to_thread(service.close)
+        await service.close()
         remove()
         say("stopped")
 
@@ -256,7 +259,9 @@ class Endpoints:
 
     async def health(self, _: Request) -> Response:
         if not self._service.healthy:
-            raise RefusalError(503, "A model's thread has failed; the logs say where.")
+            raise RefusalError(
+                503, "What hands sentences to a model has failed; the logs say where."
+            )
         return _json({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
@@ -353,8 +358,9 @@ def _note(request: Request, answer: Answer) -> None:
 
 async def _unless_gone(request: Request, work: Awaitable[T], metrics: Metrics) -> T | None:
     """What the work gives; None where the client goes before, which cancels it."""
-    working = asyncio.current_task()
+    working, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert working is not None
+    watching: asyncio.Task[None] | None = None
     is_gone = False
 
     async def watch() -> None:
@@ -364,9 +370,13 @@ async def _unless_gone(request: Request, work: Awaitable[T], metrics: Metrics) -
         is_gone = True
         working.cancel()
 
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
     # The work stays in the request's own task: to begin a second one and wait for both costs more
     # than all that is done with a short request.
-    watching = asyncio.create_task(watch())
+    timer = loop.call_later(_UNWATCHED, begin)
     try:
         return await work
     except asyncio.CancelledError:
@@ -376,7 +386,9 @@ async def _unless_gone(request: Request, work: Awaitable[T], metrics: Metrics) -
         metrics.dropped()
         return None
     finally:
-        watching.cancel()
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 async def _refused(_: Request, error: RefusalError) -> Response:

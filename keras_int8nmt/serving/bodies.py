@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -18,6 +17,7 @@ from keras_int8nmt.serving.errors import RefusalError
 from keras_int8nmt.serving.settings import ServingSettings
 
 _MOST_FIELDS = 1000
+_NOT_WHOLE = "The body was not sent to its end."
 
 
 async def read_fields(request: Request, settings: ServingSettings) -> dict[str, Any]:
@@ -27,10 +27,10 @@ async def read_fields(request: Request, settings: ServingSettings) -> dict[str, 
         RefusalError: for a body that is too large, too late, or none of these.
     """
     kind = _kind(request)
-    async with _in_time(settings.body_seconds):
+    async with _InTime(settings.body_seconds):
         if kind == "multipart/form-data":
             return _fields(await _read_form(request, settings.body_bytes, settings, files=0))
-        body = b"".join([part async for part in _parts(request, settings.body_bytes)])
+        body = await _read_whole(request, settings.body_bytes)
     if kind == "application/x-www-form-urlencoded":
         return _urlencoded(body)
     if kind == "application/json" or (not kind and body[:1] == b"{"):
@@ -49,7 +49,7 @@ async def read_file(
     if _kind(request) != "multipart/form-data":
         raise RefusalError(415, "A file is sent as multipart/form-data.")
     # What is not the file's is little.
-    async with _in_time(settings.body_seconds):
+    async with _InTime(settings.body_seconds):
         form = await _read_form(request, settings.file_bytes + (1 << 16), settings, files=1)
     try:
         file = form.get("file")
@@ -67,10 +67,29 @@ def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
+async def _read_whole(request: Request, most: int) -> bytes:
+    _check_length(request, most)
+    body, more = b"", True
+    while more:
+        # Mostly once: a short body comes with its head.
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise RefusalError(400, _NOT_WHOLE)
+        part, more = message.get("body", b""), message.get("more_body", False)
+        if len(body) + len(part) > most:
+            _too_large(most)
+        body = body + part if body else part
+    return body
+
+
+def _check_length(request: Request, most: int) -> None:
     length = request.headers.get("content-length", "")
     if length.isdigit() and (len(length) > 18 or int(length) > most):
         _too_large(most)
+
+
+async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
+    _check_length(request, most)
     count = 0
     try:
         async for part in request.stream():
@@ -79,16 +98,29 @@ async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
                 _too_large(most)
             yield part
     except ClientDisconnect as error:
-        raise RefusalError(400, "The body was not sent to its end.") from error
+        raise RefusalError(400, _NOT_WHOLE) from error
 
 
-@asynccontextmanager
-async def _in_time(seconds: int) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise RefusalError(408, f"The body did not come within {seconds} seconds.") from error
+class _InTime:
+    """Refuses a body that takes longer; a class since a generator takes as long as reading does.
+
+    Args:
+        seconds: For the block.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds, self._timeout = seconds, asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *of_error: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*of_error)
+        except TimeoutError as error:
+            raise RefusalError(
+                408, f"The body did not come within {self._seconds} seconds."
+            ) from error
 
 
 def _too_large(most: int) -> NoReturn:

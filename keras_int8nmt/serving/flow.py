@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 
 from keras_int8nmt.serving.access import Gate
 from keras_int8nmt.serving.catalogue import ServedModel
@@ -48,10 +48,12 @@ class Flow:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._piece, self._hypotheses = piece, hypotheses
-        self._deadline = self._loop.time() + seconds
         self._gate, self._metrics = gate, metrics
         self._left = len(sentences)
-        self._outcomes: asyncio.Queue[tuple[int, Outcome]] = asyncio.Queue()
+        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        # Whoever waits for the next outcome, and what ends that: one timer for the whole request.
+        self._waiter: asyncio.Future[None] | None = None
+        self._late = False
         self._jobs: list[Job] = []
         self._inside = len(sentences) * len(steps)
         self.tokens = 0
@@ -61,16 +63,13 @@ class Flow:
         except RuntimeError as error:
             self._leave(self._inside)
             raise RefusalError(503, "The service is closing, or has failed.") from error
+        self._timer = self._loop.call_later(seconds, self._expire)
 
     def _submit(
         self, steps: Sequence[Step], numbers: Sequence[int], sentences: Sequence[str]
     ) -> None:
         def told(places: Sequence[int], outcomes: Sequence[Outcome]) -> None:
-            # Where the loop was closed, nobody waits.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(
-                    self._tell, steps, [numbers[i] for i in places], outcomes
-                )
+            self._tell(steps, [numbers[i] for i in places], outcomes)
 
         hypotheses = self._hypotheses if len(steps) == 1 else 1
         _, scheduler = steps[0]
@@ -92,12 +91,12 @@ class Flow:
         further: dict[int, str] = {}
         for number, outcome in zip(numbers, outcomes, strict=True):
             if not rest or not isinstance(outcome, Translation):
-                self._outcomes.put_nowait((number, outcome))
+                self._outcomes.append((number, outcome))
                 continue
             try:
                 rest[0][0].check(outcome.text, f"The translation of sentence {number + 1}")
             except RefusalError as refusal:
-                self._outcomes.put_nowait((number, refusal))
+                self._outcomes.append((number, refusal))
             else:
                 further[number] = outcome.text
         # What failed goes no further.
@@ -107,8 +106,9 @@ class Flow:
                 self._submit(rest, [*further], [*further.values()])
             except RuntimeError as error:
                 self._leave(len(further) * len(rest))
-                for number in further:
-                    self._outcomes.put_nowait((number, error))
+                self._outcomes.extend((number, error) for number in further)
+        if self._outcomes:
+            self._wake()
 
     def _leave(self, sentences: int) -> None:
         self._inside -= sentences
@@ -125,16 +125,25 @@ class Flow:
         """
         if not self._left:
             raise StopAsyncIteration
-        if self._outcomes.empty():
-            async with asyncio.timeout_at(self._deadline):
-                found = await self._outcomes.get()
-        else:
-            found = self._outcomes.get_nowait()
+        while not self._outcomes:
+            if self._late:
+                raise TimeoutError
+            self._waiter = self._loop.create_future()
+            await self._waiter
         self._left -= 1
-        return found
+        return self._outcomes.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _expire(self) -> None:
+        self._late = True
+        self._wake()
 
     def cancel(self) -> None:
-        """Drops what is not finished."""
+        """Drops what is not finished; to be called at the end, whatever that is."""
+        self._timer.cancel()
         if self._inside:
             self._leave(self._inside)
             for job in self._jobs:

@@ -48,7 +48,12 @@ def say(event: str, level: int = logging.INFO, *, error: bool = False, **fields:
         error: Whether an exception that is being handled is told of.
         **fields: JSON values, none of which a client has sent.
     """
-    LOGGER.log(level, event, extra={"fields": fields}, exc_info=error)
+    if not LOGGER.isEnabledFor(level):
+        return
+    # Not `log`, which looks for the line of code that it was called from.
+    of_error = sys.exc_info() if error else None
+    extra = {"fields": fields}
+    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, event, (), of_error, extra=extra))
 
 
 def start_logs() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,13 +84,13 @@ class Service:
         for model in self.catalogue.models:
             model.translator.native_engine.decoder()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finishes what was accepted, then ends the threads."""
         self.closing = True
         for scheduler in self._schedulers.values():
-            scheduler.close()
+            await scheduler.close()
         for model in self.catalogue.models:
-            model.translator.close()
+            await asyncio.to_thread(model.translator.close)
 
     @property
     def healthy(self) -> bool:
@@ -112,11 +112,15 @@ class Service:
         Raises:
             RefusalError: beyond a limit, without a way, or for a sentence that can't be translated.
         """
-        async with aclosing(self._translated(query, PIECE)) as found:
-            async for each in found:
-                last = each
-        assert isinstance(last, Answer)
-        return last
+        sources = await self._sources(query)
+        answer = Answer([], [], [source.detected for source in sources])
+        found: dict[tuple[int, int], Translation] = {}
+        with self._flows(sources, query, PIECE, answer) as flows:
+            for flow, places in flows:
+                async for number, outcome in flow:
+                    found[places[number]] = _checked(outcome, places[number][1])
+        _fill(answer, sources, found, query)
+        return answer
 
     def stream(self, query: Query) -> AsyncGenerator[tuple[int, int, Translation] | Answer]:
         """Yields each sentence as it is finished: the number of its text, its own, and its
@@ -125,7 +129,7 @@ class Service:
         Raises:
             RefusalError: as `translate`, mostly before anything is yielded.
         """
-        return self._translated(query, 1)
+        return self._streamed(query)
 
     async def translate_file(self, query: Query) -> Answer:
         """Translates a long text slice by slice, each as soon as there is room for it."""
@@ -185,28 +189,41 @@ class Service:
 
     # ---- from sentences to translations
 
-    async def _translated(
-        self, query: Query, piece: int
+    async def _streamed(
+        self, query: Query
     ) -> AsyncGenerator[tuple[int, int, Translation] | Answer]:
-        """See `stream`; `piece` sentences are handed over and finished together."""
+        """See `stream`."""
         sources = await self._sources(query)
         found: dict[tuple[int, int], Translation] = {}
         answer = Answer([], [], [source.detected for source in sources])
         # Closed at once where the client goes, not when somebody clears away what is left.
-        async with aclosing(self._translations(sources, query, piece, answer)) as translations:
+        async with aclosing(self._translations(sources, query, 1, answer)) as translations:
             async for place, translation in translations:
                 found[place] = translation
                 yield (*place, translation)
-        for t, source in enumerate(sources):
-            best, others = _filled(source, [found[t, s] for s in _numbers(source)], query)
-            answer.texts.append(best)
-            answer.alternatives.append(others)
+        _fill(answer, sources, found, query)
         yield answer
 
     async def _translations(
         self, sources: Sequence[Source], query: Query, piece: int, answer: Answer
     ) -> AsyncGenerator[tuple[tuple[int, int], Translation]]:
-        """Yields the translations of all sentences, with the numbers of text and sentence."""
+        """Yields the translations of all sentences, with the numbers of text and sentence.
+
+        `piece` sentences are handed over and finished together.
+        """
+        with self._flows(sources, query, piece, answer) as flows:
+            for flow, places in flows:
+                async for number, outcome in flow:
+                    yield places[number], _checked(outcome, places[number][1])
+
+    @contextmanager
+    def _flows(
+        self, sources: Sequence[Source], query: Query, piece: int, answer: Answer
+    ) -> Iterator[list[tuple[Flow, list[tuple[int, int]]]]]:
+        """The sentences on their way, and their places; what is not finished is dropped after it.
+
+        What they were is added to `answer`.
+        """
         flows: list[tuple[Flow, list[tuple[int, int]]]] = []
         try:
             for way, places in _ways(sources).items():
@@ -220,9 +237,7 @@ class Service:
                     metrics=self.metrics,
                 )
                 flows.append((flow, places))
-            for flow, places in flows:
-                async for number, outcome in flow:
-                    yield places[number], _checked(outcome, places[number][1])
+            yield flows
         except TimeoutError as error:
             raise self._too_late() from error
         finally:
@@ -246,6 +261,19 @@ class Service:
             f"It took more than {self.settings.seconds} seconds.",
             {"Retry-After": str(self.gate.wait())},
         )
+
+
+def _fill(
+    answer: Answer,
+    sources: Sequence[Source],
+    found: Mapping[tuple[int, int], Translation],
+    query: Query,
+) -> None:
+    """Puts the translations of sentences, by the numbers of text and sentence, into the texts."""
+    for t, source in enumerate(sources):
+        best, others = _filled(source, [found[t, s] for s in _numbers(source)], query)
+        answer.texts.append(best)
+        answer.alternatives.append(others)
 
 
 def _numbers(source: Source) -> range:

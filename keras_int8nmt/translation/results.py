@@ -103,9 +103,9 @@ class AsyncTranslations:
             raise SentenceError(f"{message}.", outcomes)
         return results
 
-    def is_over(self, milliseconds: int = 0) -> bool:
+    def when_over(self, callback: Callable[[], Any]) -> bool:
         """See `SearchResults`."""
-        return self._found.is_over(milliseconds)
+        return self._found.when_over(callback)
 
     def cancel(self) -> None:
         """Drops them."""

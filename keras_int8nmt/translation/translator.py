@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from operator import index
 from pathlib import Path
@@ -349,8 +348,7 @@ class Translator:
         found = self._begin(list(ids.values()), keys)
 
         def finish(i: int, hypotheses: list[Hypothesis]) -> Translation:
-            plain = self._translation(hypotheses[:num_hypotheses], i in shortened)
-            return replace(plain, hypotheses=[self._with_text(h) for h in plain.hypotheses])
+            return self._translation(hypotheses[:num_hypotheses], i in shortened, self.tokenizer)
 
         return AsyncTranslations(len(texts), present, found, finish, failed, name)
 
@@ -427,16 +425,20 @@ class Translator:
 
         return map_strings(dataset, self.translate, window, marks)
 
-    def _translation(self, found: list[Hypothesis], source_cut: bool) -> Translation:
-        """An empty hypothesis stands where there is none."""
-        hypotheses = found or [Hypothesis(None, [], -math.inf, finished=False)]
-        if not self.options.return_scores:
-            hypotheses = [replace(h, score=math.nan) for h in hypotheses]
+    def _translation(
+        self, found: list[Hypothesis], source_cut: bool, tokenizer: Tokenizer | None = None
+    ) -> Translation:
+        """Texts by the tokenizer, if any; an empty hypothesis stands where there is none."""
+        hypotheses = [
+            Hypothesis(
+                None if tokenizer is None else tokenizer.decode(each.tokens),
+                each.tokens,
+                each.score if self.options.return_scores else math.nan,
+                each.finished,
+            )
+            for each in found or [Hypothesis(None, [], -math.inf, finished=False)]
+        ]
         return Translation(hypotheses, source_cut)
-
-    def _with_text(self, hypothesis: Hypothesis) -> Hypothesis:
-        assert self.tokenizer is not None
-        return replace(hypothesis, text=self.tokenizer.decode(hypothesis.tokens))
 
     @property
     def _source_end(self) -> int | None:
@@ -589,9 +591,12 @@ def _whole_ids(sentence: Sequence[int], i: int, name: Callable[[int], str]) -> l
     if isinstance(sentence, str | bytes) or not isinstance(sentence, Iterable):
         raise TypeError(f"{name(i)} must be token ids; it is {sentence!r}.")
     tokens = list(sentence)
+    kinds = set(map(type, tokens))
+    if kinds <= {int}:
+        return tokens
     try:
         ids = [index(token) for token in tokens]
-        if bool not in set(map(type, tokens)):
+        if bool not in kinds:
             return ids
     except TypeError:
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import pytest
 
@@ -21,20 +20,13 @@ def translator(folders):
         yield loaded
 
 
-@pytest.fixture
-def scheduler(translator):
-    scheduler = Scheduler(translator)
-    yield scheduler
-    scheduler.close()
-
-
 class Client:
     """Waits for the outcomes of a job."""
 
     def __init__(self, count, order=None):
         self.outcomes = [None] * count
         self.order = [] if order is None else order
-        self.done, self.left = threading.Event(), count
+        self.done, self.left = asyncio.Event(), count
 
     def told(self, places, outcomes):
         for place, outcome in zip(places, outcomes, strict=True):
@@ -45,65 +37,97 @@ class Client:
         if not self.left:
             self.done.set()
 
-    def texts(self):
-        assert self.done.wait(60)
+    async def wait(self):
+        await asyncio.wait_for(self.done.wait(), 60)
+
+    async def texts(self):
+        await self.wait()
         return [outcome.text for outcome in self.outcomes]
 
 
-def test_many_threads_get_what_the_translator_gives_each(scheduler, translator):
+def in_a_loop(translator, test):
+    """Runs `test` with a scheduler, which it then closes."""
+
+    async def run():
+        scheduler = Scheduler(translator)
+        await test(scheduler)
+        await scheduler.close()
+        assert scheduler.begun == 0
+
+    asyncio.run(run())
+
+
+def test_many_clients_get_what_the_translator_gives_each(translator):
     expected = dict(zip(SENTENCES, translator(SENTENCES), strict=True))
-    wrong = []
 
-    def ask(first):
-        for n in range(1, 12):
-            sentences = [SENTENCES[(first + i) % 12] for i in range(n)]
-            client = Client(n)
-            scheduler.submit(sentences, client.told, piece=1 + n % 5)
-            if client.texts() != [expected[each] for each in sentences]:
-                wrong.append(sentences)
+    async def test(scheduler):
+        async def ask(first):
+            for n in range(1, 12):
+                sentences = [SENTENCES[(first + i) % 12] for i in range(n)]
+                client = Client(n)
+                scheduler.submit(sentences, client.told, piece=1 + n % 5)
+                assert await client.texts() == [expected[each] for each in sentences]
 
-    threads = [threading.Thread(target=ask, args=(first,)) for first in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert scheduler.begun == 0
+        await asyncio.gather(*map(ask, range(6)))
+
+    in_a_loop(translator, test)
 
 
-def test_a_short_request_does_not_wait_for_a_long_one(scheduler):
+def test_a_short_request_does_not_wait_for_a_long_one(translator):
     order = []
-    long, short = Client(2000, order), Client(1, order)
-    scheduler.submit(SENTENCES[:1] * 2000, long.told)
-    scheduler.submit(SENTENCES[:1], short.told)
-    assert long.done.wait(60)
-    assert short.done.is_set()
-    clients = [client for client, _ in order]
-    # Those few that the streams had already, and one more piece.
-    assert clients.index(short) < 10 * PIECE
-    assert len(clients) > 200
+
+    async def test(scheduler):
+        long, short = Client(2000, order), Client(1, order)
+        scheduler.submit(SENTENCES[:1] * 2000, long.told)
+        scheduler.submit(SENTENCES[:1], short.told)
+        await long.wait()
+        assert short.done.is_set()
+        clients = [client for client, _ in order]
+        # Those few that the streams had already, and one more piece.
+        assert clients.index(short) < 10 * PIECE
+        assert len(clients) > 200
+
+    in_a_loop(translator, test)
 
 
-def test_a_piece_of_one_tells_each_sentence_by_itself(scheduler):
-    client = Client(12)
-    scheduler.submit(SENTENCES, client.told, piece=1)
-    client.texts()
-    assert sorted(client.order, key=lambda each: each[1]) == [(client, [i]) for i in range(12)]
+def test_a_piece_of_one_tells_each_sentence_by_itself(translator):
+    async def test(scheduler):
+        client = Client(12)
+        scheduler.submit(SENTENCES, client.told, piece=1)
+        await client.texts()
+        assert sorted(client.order, key=lambda each: each[1]) == [(client, [i]) for i in range(12)]
+
+    in_a_loop(translator, test)
 
 
-def test_nothing_is_told_of_what_was_cancelled_and_others_go_on(scheduler, translator):
-    dropped, other = Client(3000), Client(1)
-    job = scheduler.submit(SENTENCES[:1] * 3000, dropped.told)
-    job.cancel()
-    told = len(dropped.order)
-    scheduler.submit(SENTENCES[:1], other.told)
-    assert other.texts() == translator(SENTENCES[:1])
-    assert not dropped.done.is_set()
-    # At most what the scheduler was telling when it was cancelled.
-    assert len(dropped.order) <= told + 1
+def test_nothing_is_told_before_submit_returns_though_there_be_nothing_to_translate(translator):
+    async def test(scheduler):
+        client = Client(2000)
+        scheduler.submit([" "] * 2000, client.told)
+        assert not client.order
+        assert await client.texts() == [""] * 2000
+
+    in_a_loop(translator, test)
 
 
-def test_a_sentence_that_fails_takes_no_other_request_with_it(scheduler, translator, monkeypatch):
+def test_nothing_is_told_of_what_was_cancelled_and_others_go_on(translator):
+    async def test(scheduler):
+        dropped, other = Client(3000), Client(1)
+        job = scheduler.submit(SENTENCES[:1] * 3000, dropped.told)
+        while not dropped.order:
+            await asyncio.sleep(0.001)
+        job.cancel()
+        told = len(dropped.order)
+        assert scheduler.begun == 0
+        scheduler.submit(SENTENCES[:1], other.told)
+        assert await other.texts() == translator(SENTENCES[:1])
+        assert len(dropped.order) == told
+        assert not dropped.done.is_set()
+
+    in_a_loop(translator, test)
+
+
+def test_a_sentence_that_fails_takes_no_other_request_with_it(translator, monkeypatch):
     tokenizer = translator.tokenizer
     encode = tokenizer.encode
 
@@ -113,32 +137,42 @@ def test_a_sentence_that_fails_takes_no_other_request_with_it(scheduler, transla
         return encode(text)
 
     monkeypatch.setattr(tokenizer, "encode", failing)
-    broken, good = Client(2), Client(1)
-    scheduler.submit(["BROKEN", SENTENCES[0]], broken.told)
-    scheduler.submit(SENTENCES[:1], good.told)
-    assert good.done.wait(60)
-    assert broken.done.wait(60)
-    assert isinstance(broken.outcomes[0], str)
-    assert isinstance(broken.outcomes[1], Translation)
-    assert isinstance(good.outcomes[0], Translation)
+
+    async def test(scheduler):
+        broken, good = Client(2), Client(1)
+        scheduler.submit(["BROKEN", SENTENCES[0]], broken.told)
+        scheduler.submit(SENTENCES[:1], good.told)
+        await good.wait()
+        await broken.wait()
+        assert isinstance(broken.outcomes[0], str)
+        assert isinstance(broken.outcomes[1], Translation)
+        assert isinstance(good.outcomes[0], Translation)
+
+    in_a_loop(translator, test)
 
 
 def test_closing_finishes_what_was_submitted(translator):
-    scheduler, client = Scheduler(translator), Client(500)
-    scheduler.submit(SENTENCES[:1] * 500, client.told)
-    scheduler.close()
-    assert client.done.is_set()
-    with pytest.raises(RuntimeError, match="closed"):
-        scheduler.submit(SENTENCES, client.told)
+    async def test(scheduler):
+        client = Client(500)
+        scheduler.submit(SENTENCES[:1] * 500, client.told)
+        await scheduler.close()
+        assert client.done.is_set()
+        with pytest.raises(RuntimeError, match="closed"):
+            scheduler.submit(SENTENCES, client.told)
+
+    in_a_loop(translator, test)
 
 
-def test_an_engine_that_is_closed_meanwhile_is_an_error_of_each_sentence(scheduler, translator):
-    client = Client(2000)
-    scheduler.submit(SENTENCES[:1] * 2000, client.told)
-    translator.native_engine.decoder().close()
-    assert client.done.wait(60)
-    kinds = {type(outcome) for outcome in client.outcomes}
-    assert kinds <= {Translation} | {kind for kind in kinds if issubclass(kind, RuntimeError)}
+def test_an_engine_that_is_closed_meanwhile_is_an_error_of_each_sentence(translator):
+    async def test(scheduler):
+        client = Client(2000)
+        scheduler.submit(SENTENCES[:1] * 2000, client.told)
+        translator.native_engine.decoder().close()
+        await client.wait()
+        kinds = {type(outcome) for outcome in client.outcomes}
+        assert kinds <= {Translation} | {kind for kind in kinds if issubclass(kind, RuntimeError)}
+
+    in_a_loop(translator, test)
 
 
 def test_what_a_stream_has_accepted_is_dropped_as_it_is_closed(folders):
@@ -152,20 +186,18 @@ def test_what_a_stream_has_accepted_is_dropped_as_it_is_closed(folders):
     service = Service(Catalogue([model]), ServingSettings(), Metrics())
 
     async def close_early():
+        service.start()
         stream = service.stream(Query(["It rains. " * 500], False, "en", "de"))
         await anext(stream)
         assert service.gate.inside > 0
         await stream.aclose()
         assert service.gate.inside == 0
+        await service.close()
 
-    service.start()
-    try:
-        asyncio.run(close_early())
-    finally:
-        service.close()
+    asyncio.run(close_early())
 
 
-def test_a_thread_that_fails_is_told_at_once_and_by_the_health(folders, monkeypatch):
+def test_a_scheduler_that_fails_is_told_at_once_and_by_the_health(folders, monkeypatch):
     from starlette.testclient import TestClient
 
     from keras_int8nmt.serving import ServingSettings, create_app
@@ -183,6 +215,6 @@ def test_a_thread_that_fails_is_told_at_once_and_by_the_health(folders, monkeypa
         assert "keras_int8nmt_queue_sentences 0.0" in client.get("/metrics").text
         response = client.get("/health")
         assert response.status_code == 503
-        assert "thread has failed" in response.json()["error"]
+        assert "has failed" in response.json()["error"]
         # The next one need not wait.
         assert "has failed" in client.post("/translate", json=fields).json()["error"]
