@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import ctypes
 import json
-import os
 import time
 import weakref
 from array import array
@@ -153,7 +152,8 @@ class NativeDecoder:
         max_source_length: int,
     ) -> None:
         self._functions = _prepared(native.require_functions())
-        self._process = os.getpid()
+        # Told by the child itself: to ask the system each time would be a call of it.
+        self._forked = False
         self._closed = False
         # What is called when the request of a tag is over; a loop's thread has it for itself.
         self._callbacks: dict[int, Callable[[], Any]] = {}
@@ -247,7 +247,7 @@ class NativeDecoder:
     @property
     def is_of_another_process(self) -> bool:
         """Whether this is a forked child's: it has what was begun, and nobody works on it."""
-        return self._process != os.getpid()
+        return self._forked
 
     def begin(self, sentences: Sequence[Sequence[int]], order: Sequence[int]) -> NativeResult:
         """Hands sentences to the streams and does not wait for them.
@@ -343,6 +343,8 @@ def _close_all() -> None:
 def _forget_all() -> None:
     """A child has none of these streams."""
     global _open
+    for decoder in _open:
+        decoder._forked = True
     _open = weakref.WeakSet()
 
 

@@ -141,7 +141,7 @@ class Endpoints:
         found = []
         for path in {**posts, **gets}:
             methods = [name for name, of in (("POST", posts), ("GET", gets)) if path in of]
-            found.append(Route(path, posts.get(path) or gets[path], methods=methods))
+            found.append(Route(path, _Endpoint(posts.get(path) or gets[path]), methods=methods))
         return found
 
     # ---- what translates
@@ -288,6 +288,19 @@ class Endpoints:
     async def page(self, request: Request) -> Response:
         content, headers = page_file(request.path_params.get("name", "index.html"))
         return Response(content, headers=headers)
+
+
+class _Endpoint:
+    """A handler as an ASGI application: what it raises is the middleware's alone to answer, where
+    Starlette would put a second layer for that around a function, and around each thing it sends.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = await self._handler(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 # ---- answers
