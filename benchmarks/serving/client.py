@@ -100,6 +100,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self._port = port
         self._free: list[Exchange] = []
+        self._all: list[Exchange] = []
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         while self._free:
@@ -115,11 +116,14 @@ class Client:
     async def connect(self) -> Exchange:
         loop = asyncio.get_running_loop()
         _, exchange = await loop.create_connection(Exchange, "127.0.0.1", self._port)
+        self._all.append(exchange)
         return exchange
 
     def close(self) -> None:
-        for exchange in self._free:
+        """Closes all connections, those that wait for an answer too."""
+        for exchange in self._all:
             exchange.transport.close()
+        self._all.clear()
         self._free.clear()
 
 
