@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_int8nmt import cli
-from keras_int8nmt.bench.any_keras import engines, report, run
+from keras_int8nmt.bench.any_keras import engines, onnx_export, report, run
 from keras_int8nmt.bench.any_keras.cases import CASES, NANO, Case
 from keras_int8nmt.bench.any_keras.products import int8_model
 from keras_int8nmt.bench.any_keras.worker import relative_error
+
+# Of what Keras does so that tf2onnx works with NumPy 2.
+OF_TF2ONNX = pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
 
 
 def test_a_model_goes_all_the_way_and_the_page_is_written(tmp_path, capsys):
@@ -110,13 +116,86 @@ def test_the_error_is_relative_to_what_is_right_over_all_outputs():
     assert relative_error(found, right) == pytest.approx(0.1 / np.sqrt(2))
 
 
+@OF_TF2ONNX
+def test_an_export_computes_what_keras_does_and_has_large_weights_and_gelu(tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    from onnx.reference import ReferenceEvaluator
+
+    monkeypatch.setattr(onnx_export, "_LARGE", 256)  # some are above and some below
+    subject = NANO["nano-vision-transformer"].make()
+    assert {math.prod(v.shape) >= 256 for v in subject.model.weights} == {True, False}
+    x = subject.inputs(3, np.random.default_rng(0))
+    path = tmp_path / "float.onnx"
+    onnx_export.export(subject.model, subject.inputs(2, np.random.default_rng(1)), path)
+    exported = onnx.load(path)
+    onnx.checker.check_model(exported)
+    (given,) = exported.graph.input
+    (found,) = ReferenceEvaluator(exported).run(None, {given.name: x})
+    np.testing.assert_allclose(found, subject.model(x), atol=1e-5)
+    operations = {node.op_type for node in exported.graph.node}
+    assert operations >= {"Erf", "Div"}
+    assert "Erfc" not in operations
+    read = {name for node in exported.graph.node for name in node.input}
+    constants = {each.name for each in exported.graph.initializer}
+    assert constants <= read
+    for node in exported.graph.node:
+        assert not set(node.input) <= constants, f"{node.op_type} of constants alone"
+
+
+@OF_TF2ONNX
+def test_an_export_with_other_inputs_than_the_model_says_so(tmp_path):
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+
+    class Added(keras.layers.Layer):
+        def build(self, shape):
+            self.constant = tf.constant([[1.0, 2.0]] * 1000)[:1]
+
+        def call(self, x):
+            return x + self.constant
+
+    model = keras.Sequential([keras.Input((2,)), Added()])
+    model(np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="has 2 inputs beside weights, the model 1"):
+        onnx_export.export(model, np.zeros((1, 2), np.float32), tmp_path / "float.onnx")
+
+
+def test_inputs_get_values_and_what_constants_alone_lead_to_is_computed():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from onnx import TensorProto, helper, numpy_helper
+
+    value = helper.make_tensor_value_info
+    make = helper.make_node
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                make("Reshape", ["w", "shape"], ["flat"]),
+                make("Neg", ["flat"], ["negated"]),
+                make("Mul", ["x", "negated"], ["y"]),
+                make("Abs", ["flat"], ["z"]),
+            ],
+            "g",
+            [value("x", TensorProto.FLOAT, [4]), value("w", TensorProto.FLOAT, [2, 2])],
+            [value("y", TensorProto.FLOAT, [4]), value("z", TensorProto.FLOAT, [4])],
+            [
+                helper.make_tensor("shape", TensorProto.INT64, [1], [4]),
+                helper.make_tensor("unread", TensorProto.FLOAT, [], [1.0]),
+            ],
+        )
+    )
+    assert onnx_export.fill(model, {"w": np.arange(4, dtype=np.float32).reshape(2, 2)}) == 2
+    assert [each.name for each in model.graph.input] == ["x"]
+    assert [node.op_type for node in model.graph.node] == ["Mul", "Abs"]
+    found = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    assert set(found) == {"negated", "flat"}
+    np.testing.assert_array_equal(found["negated"], [0, -1, -2, -3])
+
+
 @pytest.mark.parametrize("negated", [True, False])
 def test_an_erfc_that_onnx_lacks_is_written_as_erf(negated):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
-
-    from keras_int8nmt.bench.any_keras.onnx_export import with_erf
 
     nodes = [helper.make_node("Neg" if negated else "Abs", ["x"], ["n"], "n")]
     nodes.append(helper.make_node("Mul", ["n", "c"], ["z"], "z"))
@@ -130,7 +209,7 @@ def test_an_erfc_that_onnx_lacks_is_written_as_erf(negated):
         [helper.make_tensor("c", TensorProto.FLOAT, [], [0.7])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])
-    assert with_erf(model) == 1
+    assert onnx_export.with_erf(model) == 1
     onnx.checker.check_model(model)
     x = np.array([-1.0, 0.0, 2.0], np.float32)
     from math import erfc
