@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_int8nmt.layers.int8_gather import Int8Gather
 from keras_int8nmt.layers.observing.branches import apply_if
+from keras_int8nmt.layers.observing.exported import product_output
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
 from keras_int8nmt.layers.observing.observer import Observer
@@ -217,7 +218,11 @@ class Transformer(keras.Model):
         logits = ops.cast(ops.einsum("btc,vc->btv", x, ops.cast(table, x.dtype)), "float32")
         if self.output_bias is not None:
             logits = logits + ops.cast(self.output_bias, "float32")
-        return logits
+        return (
+            logits
+            if self.output_observer is None
+            else product_output(self, "output_projection", logits)
+        )
 
     # ---- decoding ----
 

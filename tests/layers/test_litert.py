@@ -9,7 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_int8nmt import Int8Gather, QuantAttention, QuantDense, convert, simulate
+from keras_int8nmt import (
+    Int8Gather,
+    QuantAttention,
+    QuantDense,
+    build_transformer,
+    convert,
+    simulate,
+)
 from keras_int8nmt.layers import (
     QuantEinsumDense,
     QuantGroupQueryAttention,
@@ -93,10 +100,11 @@ def calibrated(model, x):
     return model
 
 
-def exported(model, x, folder):
+def exported(model, x, folder, **options):
     path = folder / "model.tflite"
+    options |= {"optimizations": [tf.lite.Optimize.DEFAULT], "verbose": False}
     with ranges_in_exports(model, "litert", sample=x):
-        model.export(path, format="litert", optimizations=[tf.lite.Optimize.DEFAULT], verbose=False)
+        model.export(path, format="litert", **options)
     return path
 
 
@@ -133,11 +141,13 @@ class File:
             if o["op_name"] in ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D")
         ]
 
-    def run(self, x):
-        given = self.interpreter.get_input_details()[0]["index"]
-        self.interpreter.resize_tensor_input(given, x.shape)
+    def run(self, *inputs):
+        places = [details["index"] for details in self.interpreter.get_input_details()]
+        for place, x in zip(places, inputs, strict=True):
+            self.interpreter.resize_tensor_input(place, x.shape)
         self.interpreter.allocate_tensors()
-        self.interpreter.set_tensor(given, x)
+        for place, x in zip(places, inputs, strict=True):
+            self.interpreter.set_tensor(place, x)
         self.interpreter.invoke()
         return self.interpreter.get_tensor(self.interpreter.get_output_details()[0]["index"])
 
@@ -170,6 +180,31 @@ def test_all_products_are_int8_and_outputs_near_the_simulation(build, tmp_path):
     assert 0 < rms(file.run(x) - simulated) < 0.04 * rms(simulated)
     # The kernels that its interpreter takes by itself.
     assert rms(File.opened(path, num_threads=1).run(x) - simulated) < 0.04 * rms(simulated)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "own tables"])
+def test_a_transformer_is_int8_throughout_with_its_output_projection(tied, tmp_path):
+    keras.utils.set_random_seed(0)
+    layers = {"num_encoder_layers": 1, "num_decoder_layers": 1}
+    sizes = {"model_dim": 16, "num_heads": 2, "ffn_dim": 32, "tie_embeddings": tied}
+    model = build_transformer(source_vocabulary_size=20, **sizes, **layers)
+    x = {"source": IDS, "target": IDS[:, :4]}
+    calibrated(model, x)
+    specs = {
+        name: keras.InputSpec(shape=(None, *ids.shape[1:]), dtype="int32")
+        for name, ids in x.items()
+    }
+    path = exported(model, x, tmp_path, input_signature=[specs])
+    file = File.opened(path)
+    products = file.products()
+    # Three attentions of six products, two Dense layers each side, and the output.
+    assert len(products) == 3 * 6 + 4 + 1
+    for _, *tensors in products:
+        assert [t["dtype"] for t in tensors] == [np.int8] * 3
+    simulate(model)
+    simulated = np.asarray(model(x))
+    assert 0 < rms(file.run(*x.values()) - simulated) < 0.04 * rms(simulated)
 
 
 def test_weights_are_our_codes_and_scales_and_ranges_our_thresholds(tmp_path):
