@@ -17,8 +17,9 @@ from typing import Any
 # So long one turn of an engine lasts at least, in seconds.
 _TURN = 0.1
 _MOST_CALLS = 50
-# An engine of which a call lasts longer has three turns at most.
+# An engine of which a call lasts longer has fewer turns.
 _LONG = 0.5
+_LONG_TURNS = 3
 _CALIBRATION_BATCH = 8
 
 
@@ -52,22 +53,29 @@ def measure(case: str, threads: int, peers: list[str], turns: int, folder: str) 
     calibration = subject.inputs(_CALIBRATION_BATCH, rng)
     given = {batch: subject.inputs(batch, rng) for batch in chosen.batches}
     ours, products = int8_model(subject, calibration, Path(folder))
-    calls = {"ours": engines.traced(subject, ours)}
     setting = engines.Setting(subject, make, calibration, threads, Path(folder))
-    reasons: dict[str, str] = {}
-    for name in peers:
-        try:
-            calls[name] = engines.PEERS[name](setting)
-            calls[name](given[chosen.batches[0]])
-        except Exception as error:  # a row of the table, whatever it is
-            known = isinstance(error, engines.MissingError)
-            reasons[name] = str(error) if known else engines.first_line(error)
-            calls.pop(name, None)
+    makers: dict[str, Any] = {"ours": lambda _: engines.traced(subject, ours)}
+    makers |= {name: engines.PEERS[name] for name in peers}
     # Of a batch that is measured, so that nothing is traced or compiled for another.
     compared = given[chosen.batches[-1]]
-    right = (calls.get("keras") or engines.traced(subject, subject.model))(compared)
+    calls: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, maker in makers.items():
+        try:
+            call = maker(setting)
+            for batch in chosen.batches:
+                outputs[name] = call(given[batch])
+            calls[name] = call
+        except Exception as error:  # a row of the table, whatever it is
+            if name == "ours":
+                raise
+            known = isinstance(error, engines.MissingError)
+            reasons[name] = str(error) if known else engines.first_line(error)
+    found = "keras" in calls
+    right = outputs["keras"] if found else engines.traced(subject, subject.model)(compared)
     distance = relative_error if subject.generate is None else differing_tokens
-    errors = {name: distance(call(compared), right) for name, call in calls.items()}
+    errors = {name: distance(outputs[name], right) for name in calls}
     seconds = {b: _turns(calls, given[b], turns) for b in chosen.batches}
     return {"products": products, "errors": errors, "reasons": reasons, "seconds": seconds}
 
@@ -93,7 +101,10 @@ def relative_error(found: Any, right: Any) -> float:
 
 
 def _turns(calls: dict[str, Any], given: Any, turns: int) -> dict[str, list[float]]:
-    """Seconds of a call by engine, one figure a turn; short calls are repeated within a turn."""
+    """Seconds of a call by engine, one figure a turn; short calls are repeated within a turn.
+
+    Each has been called with a batch of this size before.
+    """
     import time
 
     def lasting(call: Any, count: int) -> float:
@@ -102,16 +113,17 @@ def _turns(calls: dict[str, Any], given: Any, turns: int) -> dict[str, list[floa
             call(given)
         return (time.perf_counter() - start) / count
 
-    counts, most = {}, {}
+    counts: dict[str, int] = {}
+    found: dict[str, list[float]] = {name: [] for name in calls}
     for name, call in calls.items():
-        call(given)
         seconds = lasting(call, 1)
         counts[name] = max(1, min(_MOST_CALLS, round(_TURN / seconds)))
-        most[name] = turns if seconds < _LONG else min(turns, 3)
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(turns):
+        if seconds >= _LONG:
+            found[name].append(seconds)  # a turn of its own
+    most = {name: min(turns, _LONG_TURNS) if found[name] else turns for name in calls}
+    for _ in range(turns):
         for name, call in calls.items():
-            if turn < most[name]:
+            if len(found[name]) < most[name]:
                 found[name].append(lasting(call, counts[name]))
     return found
 
