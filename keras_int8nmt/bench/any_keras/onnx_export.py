@@ -139,7 +139,7 @@ def with_erf(model: Any) -> int:
         graph.node.remove(node)
         for offset, each in enumerate(new):
             graph.node.insert(place + offset, each)
-        for each in (scaled, inner) if negated else ():
+        for each in [made for made in (scaled, inner) if negated and made is not None]:
             read = {name for other in graph.node for name in other.input}
             read.update(output.name for output in graph.output)
             if not read & set(each.output):
