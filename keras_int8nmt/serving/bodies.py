@@ -69,17 +69,19 @@ def _kind(request: Request) -> str:
 
 async def _read_whole(request: Request, most: int) -> bytes:
     _check_length(request, most)
-    body, more = b"", True
+    parts: list[bytes] = []
+    count, more = 0, True
     while more:
         # Mostly once: a short body comes with its head.
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise RefusalError(400, _NOT_WHOLE)
         part, more = message.get("body", b""), message.get("more_body", False)
-        if len(body) + len(part) > most:
+        count += len(part)
+        if count > most:
             _too_large(most)
-        body = body + part if body else part
-    return body
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _check_length(request: Request, most: int) -> None:

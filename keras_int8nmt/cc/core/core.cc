@@ -19,17 +19,6 @@ constexpr double kProducts = 60e9, kFloatProducts = 15e9, kNormed = 500e6;
 // So many rows to each thread and more are shared by rows: each lays out its own inputs alone.
 constexpr int64_t kRowsToShare = 32;
 
-// The share's rows of a product.
-GemmArgs RowsOf(const GemmArgs& args, Range rows) {
-  GemmArgs part = args;
-  part.a = static_cast<const char*>(args.a) + rows.first * args.weights.k;
-  part.m = rows.count();
-  part.epilogue = EpilogueFrom(args.epilogue, rows.first);
-  part.out = static_cast<char*>(args.out) +
-             rows.first * args.weights.n * TypeBytes(args.epilogue.output.type);
-  return part;
-}
-
 void Multiply(const GemmArgs& args) {
   const GemmBackend& gemm = *args.weights.backend;
   // oneDNN and MKL have threads of their own.
@@ -37,7 +26,8 @@ void Multiply(const GemmArgs& args) {
   const double products = static_cast<double>(args.m) * args.weights.k * args.weights.n;
   InShares(products / kProducts, [&](Share share) {
     if (args.m >= kRowsToShare * share.count) {
-      return gemm.multiply(RowsOf(args, RangeOf(args.m, share)));
+      const Range rows = RangeOf(args.m, share);
+      return gemm.multiply(RowsOf(args, rows.first, rows.count()));
     }
     GemmArgs part = args;
     part.share = share;

@@ -31,11 +31,14 @@ int Notices::Descriptor() {
   if (pipe(ends) != 0) {
     throw std::runtime_error(std::string("a pipe can't be opened: ") + std::strerror(errno));
   }
+  if (!Prepare(ends[0]) || !Prepare(ends[1])) {
+    const std::string why = std::strerror(errno);
+    close(ends[0]);
+    close(ends[1]);
+    throw std::runtime_error("a pipe can't be set up: " + why);
+  }
   reading_ = ends[0];
   writing_ = ends[1];
-  if (!Prepare(reading_) || !Prepare(writing_)) {
-    throw std::runtime_error(std::string("a pipe can't be set up: ") + std::strerror(errno));
-  }
   if (!tags_.empty()) Wake();
   return reading_;
 }

@@ -30,6 +30,17 @@ inline Epilogue EpilogueFrom(const Epilogue& epilogue, int64_t row) {
   return part;
 }
 
+// `count` rows of a product, from `row` on.
+inline GemmArgs RowsOf(const GemmArgs& args, int64_t row, int64_t count) {
+  GemmArgs part = args;
+  part.a = static_cast<const char*>(args.a) + row * args.weights.k;
+  part.m = count;
+  part.epilogue = EpilogueFrom(args.epilogue, row);
+  part.out = static_cast<char*>(args.out) +
+             row * args.weights.n * static_cast<int64_t>(TypeBytes(args.epilogue.output.type));
+  return part;
+}
+
 // Some CPUs add pairs of u8 x s8 products in saturating 16 bits: exact only for inputs up to 127.
 // So an input x is written as low + 128 * high, two matrices of small u8 numbers whose products
 // are exact: u8: low = x & 127, high = x >> 7; s8: the same low, and high counts -128: x < 0.

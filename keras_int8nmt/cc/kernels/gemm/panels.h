@@ -199,9 +199,12 @@ struct Host {
     return copy - m * stride;
   }
 
-  // Of many rows, so many at a time that their inputs, and where there are two steps their results,
-  // stay in the second-level cache while all panels pass; whole tiles of any kernel.
-  static constexpr int64_t kBlockBytes = 192 << 10;
+  // Of many rows, so many at a time that their inputs stay in the second-level cache while all
+  // panels pass; whole tiles of any kernel. Measured for kernels that lay out inputs, on a CPU with
+  // half a megabyte; CPUs that have what the others need have a megabyte and more, and those
+  // multiply faster, so that reading the panels once more would count more: no step of a search is
+  // cut there.
+  static constexpr int64_t kBlockBytes = (LaysInputs<Kernel>::value ? 192 : 512) << 10;
   static constexpr int64_t kTileRows = 12;
   static int64_t BlockRows(int64_t m, int64_t k) {
     const int64_t most = std::max(2 * kTileRows, kBlockBytes / InputStride(k, false));
@@ -233,15 +236,9 @@ struct Host {
   static constexpr int64_t kUnit = std::max<int64_t>(1, 64 / kColumns);
 
   static void MultiplyShare(const GemmArgs& args) {
-    const int64_t k = args.weights.k, n = args.weights.n;
-    const int64_t rows = BlockRows(args.m, k);
-    GemmArgs block = args;
+    const int64_t rows = BlockRows(args.m, args.weights.k);
     for (int64_t row = 0; row < args.m; row += rows) {
-      block.a = static_cast<const char*>(args.a) + row * k;
-      block.m = std::min(rows, args.m - row);
-      block.epilogue = EpilogueFrom(args.epilogue, row);
-      block.out = static_cast<char*>(args.out) + row * n * TypeBytes(args.epilogue.output.type);
-      MultiplyBlock(block);
+      MultiplyBlock(RowsOf(args, row, std::min(rows, args.m - row)));
     }
   }
 
