@@ -21,7 +21,7 @@ constexpr int64_t kRowsToShare = 32;
 
 void Multiply(const GemmArgs& args) {
   const GemmBackend& gemm = *args.weights.backend;
-  // oneDNN and MKL have threads of their own.
+  // oneDNN has threads of its own, and MKL has one.
   if (!gemm.shares) return gemm.multiply(args);
   const double products = static_cast<double>(args.m) * args.weights.k * args.weights.n;
   InShares(products / kProducts, [&](Share share) {

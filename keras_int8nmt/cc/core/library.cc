@@ -49,8 +49,7 @@ KERAS_INT8NMT_EXPORT const char* keras_int8nmt_info() {
   });
 }
 
-// Threads of one op, at least 1. A back end that has threads of its own takes as many, and has one
-// until it is told.
+// Threads of one op, at least 1. oneDNN has threads of its own: as many, and one until it is told.
 KERAS_INT8NMT_EXPORT void keras_int8nmt_set_num_threads(int threads) {
   keras_int8nmt::SetGemmThreads(threads < 1 ? 1 : threads);
   keras_int8nmt::SetSharedThreads(threads);
