@@ -103,8 +103,8 @@ def set_num_threads(threads: int) -> None:
     Until it is called there are as many as TensorFlow has within one of its own ops: the cores that
     this process may use, or what `tf.config.threading.set_intra_op_parallelism_threads` said before
     the ops were first used. oneDNN, where it is the back end, has threads of its own: as many, and
-    one until this is called; MKL always has one. The native decoder has streams instead. Without the
-    native library it does nothing.
+    one until this is called; MKL always has one. The native decoder has streams instead. Without
+    the native library it does nothing.
 
     Raises:
         TypeError: If `threads` is no whole number.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_int8nmt import native
 from keras_int8nmt._progress import progress_bar
 from keras_int8nmt.bench.timing import (
     interleaved,
@@ -17,6 +18,7 @@ from keras_int8nmt.bench.timing import (
     one_thread,
     require_native,
     row,
+    speed,
     timed_row,
 )
 from keras_int8nmt.ops import functions as ops
@@ -26,6 +28,7 @@ SHAPES = ((512, 512), (512, 2048), (2048, 512), (512, 32000))
 # Distinct inputs of a shape, and how many multiplications a timed run has at least.
 _INPUTS = 8
 _WORK = 1e9
+_PEAK_SECONDS = 0.05
 # The mean in docs/benchmarks.md is over these row counts; at one row memory bounds both.
 _MANY_ROWS = 8
 
@@ -39,7 +42,9 @@ def run_gemm(row_counts: Sequence[int] = ROWS) -> dict[str, Any]:
     Returns:
         `machine` and `rows`: INT8 codes in and float32 in (quantized on the way), each against
         the float32 product with prepared weights of the back end in force and against `tf.matmul`,
-        microseconds a product; then geometric means over 8 rows and more.
+        microseconds a product; then geometric means over 8 rows and more. Rows of codes in have
+        `gops`, 10^9 operations a second, and `percent_of_int8_peak` where this CPU's peak can be
+        measured, which is done beside each case: a shared host's speed changes.
     """
     one_thread()
     library = require_native()
@@ -80,13 +85,21 @@ def _measure(
         ),
         "tensorflow": looped(lambda x: tf.nn.bias_add(tf.matmul(x, weights), bias), floats, trips),
     }
+    peaks = [native.int8_peak(_PEAK_SECONDS)]
     times = {name: t.per(_INPUTS * trips) for name, t in interleaved(products).items()}
+    peaks.append(native.int8_peak(_PEAK_SECONDS))
     case = f"m{m} k{k} n{n}"
-    return [
-        timed_row(f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer])
+    found = {
+        (ours, peer): timed_row(
+            f"gemm {backend}{suffix} vs {peer}-float32", case, times[ours], times[peer]
+        )
         for ours, suffix in (("int8", ""), ("float", " float-in"))
         for peer in (float_backend, "tensorflow")
-    ]
+    }
+    gops = 2e-3 * m * k * n / found["int8", float_backend]["ours"]
+    for peer in (float_backend, "tensorflow"):
+        found["int8", peer].update(speed(gops, max(peaks)))
+    return list(found.values())
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

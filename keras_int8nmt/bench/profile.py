@@ -13,7 +13,7 @@ from keras_int8nmt.bench.base_model import (
     make_sources,
     translator_settings,
 )
-from keras_int8nmt.bench.timing import machine, require_native, row
+from keras_int8nmt.bench.timing import machine, require_native, row, speed
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.library import op_times
 from keras_int8nmt.translation.translator import Translator
@@ -62,13 +62,9 @@ def _fast_rows(int8: Any, peak: float) -> list[dict[str, Any]]:
     work = _operations(int8.settings)
     rows = []
     for kind, share in seconds.items():
-        speed = _speed(work[kind] / share * 1e-9, peak) if kind in work else {}
-        rows.append({**_row("fast path", kind, share, total), **speed})
+        reached = speed(work[kind] / share * 1e-9, peak) if kind in work else {}
+        rows.append({**_row("fast path", kind, share, total), **reached})
     return rows
-
-
-def _speed(gops: float, peak: float) -> dict[str, float]:
-    return {"gops": gops, **({"percent_of_int8_peak": 100 * gops / peak} if peak else {})}
 
 
 def _layer_rows(int8: Any) -> list[dict[str, Any]]:

@@ -116,6 +116,11 @@ def timed_row(name: str, case: str, ours: Measurement, peer: Measurement) -> dic
     return row(name, case, ours.median, peer.median, "us", spread=spread)
 
 
+def speed(gops: float, peak: float) -> dict[str, float]:
+    """Of a row: 10^9 operations a second, and their share of `int8_peak` unless that is 0."""
+    return {"gops": gops, **({"percent_of_int8_peak": 100 * gops / peak} if peak else {})}
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
