@@ -30,6 +30,8 @@ class PoolChecks {
 
   void Run() {
     CheckThreadCounts();
+    CheckShares();
+    CheckAdmission();
     CheckCallers();
     CheckCancel();
     CheckDestroy();
@@ -73,6 +75,106 @@ class PoolChecks {
                     2);
       }
     }
+  }
+
+  static void CheckShares() {
+    const auto expect = [](const std::string& why, int64_t waiting, int64_t idle, int64_t active,
+                           int64_t room, int64_t expected) {
+      const int64_t taken = SentencesToTake(waiting, idle, active, room);
+      if (taken == expected) return;
+      Fail(why + ": a stream with " + std::to_string(active) + " sentences takes " +
+           std::to_string(taken) + " of " + std::to_string(waiting) + ", expected " +
+           std::to_string(expected));
+    };
+    expect("one alone goes to a stream that has none", 1, 0, 0, 8, 1);
+    expect("one alone goes to one of those that have none", 1, 3, 0, 8, 1);
+    expect("one alone is left to a stream that has none", 1, 1, 1, 7, 0);
+    expect("one alone is left to a stream that has none", 1, 3, 5, 3, 0);
+    expect("two are computed together", 1, 0, 1, 7, 1);
+    expect("a third waits for one of two to end", 1, 0, 2, 6, 0);
+    expect("a third waits for one of two to end", 2, 0, 2, 6, 0);
+    expect("those before are finished first where few wait", 4, 0, 5, 11, 0);
+    expect("those before are finished first where few wait", 5, 0, 5, 11, 0);
+    expect("a batch grows to as many as wait", 6, 0, 5, 11, 1);
+    expect("a batch grows to as many as wait", 9, 0, 5, 11, 4);
+    expect("a long queue fills the batch", 40, 0, 5, 11, 11);
+    expect("a long queue fills the batch", 40, 0, 15, 1, 1);
+    expect("a full batch takes nothing", 40, 0, 16, 0, 0);
+    expect("those that have none share what waits", 9, 1, 0, 16, 5);
+    expect("those that have none share what waits", 9, 3, 0, 16, 3);
+    expect("one that has some leaves them their shares", 9, 1, 1, 15, 4);
+    expect("one that has some leaves them their shares", 9, 2, 4, 12, 3);
+    // Streams that wake one after the other take all that waits, each as much as the others.
+    for (int64_t streams = 1; streams <= 5; ++streams) {
+      for (int64_t all = 1; all <= 40; ++all) {
+        int64_t left = all;
+        for (int64_t idle = streams - 1; idle >= 0 && left > 0; --idle) {
+          const int64_t taken = SentencesToTake(left, idle, 0, 64);
+          if (taken != (all + idle) / streams) Fail("streams that have nothing share unevenly");
+          left -= taken;
+        }
+        if (left != 0) Fail("streams that have nothing leave some");
+      }
+    }
+  }
+
+  // Steps of the decoder that these sentences take in a pool of one stream.
+  static int64_t Steps(Pool* pool, const Sentences& sentences) {
+    // Counted before a step's sentences are told of, so that none is missed at the end.
+    const std::string name = "\"output projection and top-k\": {\"calls\": ";
+    pool->StartProfile();
+    Translate(pool, sentences);
+    const std::string profile = pool->StopProfile();
+    return std::stoll(profile.substr(profile.find(name) + name.size()));
+  }
+
+  // Steps of one stream that takes sentences by a rule, `alone` being those of each by itself.
+  template <class Rule>
+  static int64_t StepsBy(Rule rule, const std::vector<int64_t>& alone, int64_t batch) {
+    std::vector<int64_t> active;  // steps that are left of each
+    const auto all = static_cast<int64_t>(alone.size());
+    int64_t next = 0, steps = 0;
+    while (next < all || !active.empty()) {
+      const auto before = static_cast<int64_t>(active.size());
+      if (before < batch && next < all) {
+        for (int64_t i = rule(all - next, before, batch - before); i > 0; --i) {
+          active.push_back(alone[next++]);
+        }
+      }
+      ++steps;
+      for (int64_t& left : active) --left;
+      active.erase(std::remove(active.begin(), active.end(), 0), active.end());
+    }
+    return steps;
+  }
+
+  // That streams go by these shares: the steps of a pool tell when its stream takes a sentence, for
+  // all of a request wait when it begins, and none takes more steps beside others.
+  void CheckAdmission() const {
+    // Of a batch so small that a stream asks whenever one has ended; a beam of one ends early.
+    constexpr int64_t kBatch = 4;
+    const auto pool = MakePool(writer_, MakeSearch(1, 14), MakeOptions(1, 1, kBatch, kMaxSource));
+    std::vector<int64_t> alone;
+    for (const auto& sentence : sentences_) alone.push_back(Steps(pool.get(), {sentence}));
+    bool told = false;
+    for (size_t count = 5; count <= sentences_.size(); ++count) {
+      const std::vector<int64_t> lengths(alone.begin(), alone.begin() + count);
+      const int64_t expected =
+          StepsBy([](int64_t waiting, int64_t active,
+                     int64_t room) { return SentencesToTake(waiting, 0, active, room); },
+                  lengths, kBatch);
+      const int64_t greedy =
+          StepsBy([](int64_t waiting, int64_t, int64_t room) { return std::min(waiting, room); },
+                  lengths, kBatch);
+      told = told || expected != greedy;
+      const int64_t steps =
+          Steps(pool.get(), Sentences(sentences_.begin(), sentences_.begin() + count));
+      if (steps != expected) {
+        Fail(std::to_string(count) + " sentences take " + std::to_string(steps) +
+             " steps, expected " + std::to_string(expected));
+      }
+    }
+    if (!told) Fail("a stream that takes whatever waits has the same steps");
   }
 
   // Some of the sentences in an order of its own, time and again.

@@ -30,6 +30,17 @@ void CheckOrder(const Request& request) {
 
 }  // namespace
 
+int64_t SentencesToTake(int64_t waiting, int64_t idle, int64_t active, int64_t room) noexcept {
+  // What there is is shared with the other streams that have nothing; one alone is for one of them.
+  const int64_t sharers = idle + 1;
+  const int64_t share = (waiting + (active == 0 ? idle : 0)) / sharers;
+  // A sentence beside many takes as long as all of them, and makes them wait. Where few wait, it is
+  // answered sooner if those before it are finished first; where many do, full batches take less
+  // time for all.
+  const int64_t worthwhile = std::max<int64_t>(0, std::max(kFew, waiting) - active);
+  return std::min({room, share, worthwhile});
+}
+
 Pool::Pool(std::unique_ptr<const Model> model, SearchOptions search, Options options)
     : model_(std::move(model)), search_(std::move(search)), options_(options) {
   const int64_t divisors = static_cast<int64_t>(search_.divisors.size());
@@ -239,17 +250,11 @@ bool Pool::Next(int64_t most, bool wait, std::vector<Sentence>* sentences) noexc
   if (wait) {
     ++idle_;
     work_.wait(hold, [&] { return stop_ || !queue_.empty(); });
+    --idle_;
     if (stop_) return false;
   }
-  // What there is is shared with the other streams that have nothing; one alone is for one of them.
-  const int64_t sharers = idle_ + (wait ? 0 : 1);
-  int64_t count = std::min(most, (waiting_ + (wait ? sharers - 1 : 0)) / sharers);
-  if (wait) --idle_;
-  // A sentence beside many takes as long as all of them, and makes them wait. Where few wait, it is
-  // answered sooner if those before it are finished first; where many do, full batches take less
-  // time for all.
   const int64_t active = options_.stream.batch_size - most;
-  count = std::clamp(std::max<int64_t>(kFew, waiting_) - active, int64_t{0}, count);
+  const int64_t count = SentencesToTake(waiting_, idle_, active, most);
   for (int64_t i = 0; i < count; ++i) {
     Request* request = queue_.front();
     const int64_t index = request->order[request->handed_out++];

@@ -41,6 +41,10 @@ struct Request {
   std::shared_ptr<Request> held;  // itself, until it is over
 };
 
+// How many of the `waiting` sentences a stream takes that has `active` ones and room for so many
+// more, while `idle` other streams have none.
+int64_t SentencesToTake(int64_t waiting, int64_t idle, int64_t active, int64_t room) noexcept;
+
 // Whatever runs out of memory, or fails otherwise, is an error of the requests that it was for; the
 // pool goes on.
 class Pool : private RequestQueue {
