@@ -29,6 +29,7 @@ HOMES = {
     "FrozenCachedAttention": "layers.inference.frozen_cached_attention",
     "FrozenEinsumDense": "layers.inference.frozen_einsum_dense",
     "FrozenGroupQueryAttention": "layers.inference.frozen_group_query_attention",
+    "FrozenLayerNorm": "layers.inference.frozen_layer_norm",
     "FrozenReversibleEmbedding": "layers.inference.frozen_reversible_embedding",
     "FrozenT5Attention": "layers.inference.frozen_t5_attention",
     "Int8Attention": "layers.inference.int8_attention",

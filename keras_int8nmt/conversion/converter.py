@@ -140,7 +140,7 @@ def convert(
         if layer_norm != "float":
             raise ConversionError(
                 f"`layer_norm` can be {layer_norm!r} for a Transformer only; {model.name!r} is a "
-                f"{type(model).__name__}, whose LayerNormalization layers are kept as they are."
+                f"{type(model).__name__}, whose LayerNormalization layers are computed in float."
             )
         note_calls(model, assume=options.dynamic)
         matmuls, products = graph_matmuls(model), graph_products

@@ -24,6 +24,7 @@ from keras_int8nmt.conversion.exchange import is_plain_graph
 from keras_int8nmt.conversion.report import CodeExchange
 from keras_int8nmt.conversion.structural_copy import Insertion
 from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer
+from keras_int8nmt.layers.inference.frozen_layer_norm import FrozenLayerNorm
 from keras_int8nmt.layers.inference.quantizer import Quantizer
 from keras_int8nmt.layers.model_state import layers_of, parts_of
 from keras_int8nmt.quantization import QuantParams
@@ -192,6 +193,22 @@ class _Graphs:
 def _write_in_product(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
     """The epilogue of a product writes the codes that all readers of its output make of it."""
     writer = graphs.writer(tensor)
+    if writer is None or isinstance(writer[1], FrozenLayerNorm):
+        return []
+    return _write_codes(graphs, tensor, fusion)
+
+
+def _write_in_norm(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
+    """A norm writes them, in its one pass."""
+    writer = graphs.writer(tensor)
+    if writer is None or not isinstance(writer[1], FrozenLayerNorm):
+        return []
+    return _write_codes(graphs, tensor, fusion)
+
+
+def _write_codes(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
+    """The layer that gives a tensor writes the codes that all readers make of it."""
+    writer = graphs.writer(tensor)
     reads = list(graphs.far_reads(tensor)) if writer else []
     asked = {read.params for read in reads}
     params = asked.pop() if len(asked) == 1 else None
@@ -211,7 +228,7 @@ def _write_in_product(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exc
 def _quantize_once(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
     """One quantization of a tensor for all calls that read it by the same scale.
 
-    The tensor may come of anything: a norm, a residual sum, an embedding with positions, an input.
+    The tensor may come of anything: a residual sum, an embedding with positions, an input.
     """
     by_params: dict[QuantParams, list[_Read]] = defaultdict(list)
     for read in graphs.reads(tensor):
@@ -243,6 +260,7 @@ class _Pattern:
 # numbers of the layers alone.
 _PATTERNS = (
     _Pattern("written by the product", _write_in_product),
+    _Pattern("written by the norm", _write_in_norm),
     _Pattern("quantized once", _quantize_once),
 )
 

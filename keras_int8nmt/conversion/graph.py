@@ -10,7 +10,7 @@ import keras
 
 from keras_int8nmt.conversion.exchange import Pair, exchange, is_graph, unique_paths
 from keras_int8nmt.conversion.fusion import Fusion, fuse
-from keras_int8nmt.conversion.layers import report_row
+from keras_int8nmt.conversion.layers import frozen_norm, report_row
 from keras_int8nmt.conversion.policy import Assignment, ListedMatMul
 from keras_int8nmt.conversion.quant_table import float_since_plain
 from keras_int8nmt.conversion.report import CodeExchange, MatMulRow
@@ -91,6 +91,7 @@ def convert_graph(
     pairs: list[Pair] = [
         (unit.layer, unit.converted(assignment)) for unit in units if not unit.float_reason
     ]
+    pairs.extend(_norms(model))
     fusion = Fusion()
     if fused:
         made = {id(old): new for old, new in pairs if isinstance(new, FrozenLayer)}
@@ -99,6 +100,16 @@ def convert_graph(
     converted = exchange(model, pairs, fusion.inserted, fusion.types)
     rows = [row for unit in units for row in unit.rows(assignment)]
     return converted, rows, fusion.exchanges
+
+
+def _norms(model: keras.Model) -> Iterator[Pair]:
+    """The plain norms of a model, and their forms in one pass."""
+    for layer in layers_of(model):
+        frozen = frozen_norm(layer)
+        if frozen is not None:
+            # Never built, and errors name it by its path.
+            frozen._path = layer.path
+            yield layer, frozen
 
 
 def graph_products(model: keras.Model) -> list[MatMul]:

@@ -21,6 +21,7 @@ from keras_int8nmt.layers.inference.frozen_group_query_attention import (
     FrozenGroupQueryAttention,
     by_repeats,
 )
+from keras_int8nmt.layers.inference.frozen_layer_norm import FrozenLayerNorm
 from keras_int8nmt.layers.inference.frozen_reversible_embedding import (
     FrozenReversibleEmbedding,
 )
@@ -325,6 +326,21 @@ def convert_reversible_embedding(
         name=layer.name,
         dtype=dtype or layer.dtype_policy,
         **assignment.options.weight_rule,
+    )
+
+
+def frozen_norm(layer: Any) -> FrozenLayerNorm | None:
+    """A plain norm over the last axis in one pass, as a copy; None for any other layer.
+
+    Nobody here knows what a subclass changes.
+    """
+    if type(layer) is not keras.layers.LayerNormalization or not layer.built:
+        return None
+    if layer.axis not in (-1, [-1]) or layer.rms_scaling or not layer.weights:
+        return None
+    weights = [None if held is None else array(held) for held in (layer.gamma, layer.beta)]
+    return FrozenLayerNorm.from_weights(
+        *weights, epsilon=layer.epsilon, name=layer.name, dtype=layer.dtype_policy
     )
 
 

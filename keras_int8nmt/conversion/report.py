@@ -65,8 +65,8 @@ class CodeExchange:
     """INT8 codes that go from one layer of a graph to others, where a float tensor would lie.
 
     Attributes:
-        pattern: What makes them: "written by the product" (its epilogue), or "quantized once"
-            (of a float tensor that others may read, too).
+        pattern: What makes them: "written by the product" (its epilogue), "written by the norm", or
+            "quantized once" (of a float tensor that others may read, too).
         writer: The layer or operation that they come from.
         readers: The layers that read them.
         dtype: "int8" or "uint8".
