@@ -5,15 +5,16 @@ layer before it can write just these codes, or several layers would make the sam
 tensor, they are made once, and no float tensor lies between. The numbers are those of the layers
 alone, to the bit: patterns that would round otherwise are not in the table.
 
-Only what graphs tell is seen (Functional and Sequential models, nested ones too). A layer whose
-output goes anywhere else, to an output of the model, to a reader of floats, to another graph or
-to code of the user's own, gives floats as before.
+What graphs tell is seen (Functional and Sequential models, nested ones too), and what blocks of
+KerasHub do by their code, which a second table knows. A layer whose output goes anywhere else, to
+an output of the model, to a reader of floats, to another graph or to code of the user's own, gives
+floats as before.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,38 @@ _UNCHANGED: dict[type, Callable[[Any], bool]] = {
 _RECTIFIED: dict[type, Callable[[Any], bool]] = {
     keras.layers.Activation: lambda layer: layer.activation is keras.activations.relu,
     keras.layers.ReLU: _is_plain_relu,
+}
+
+
+@dataclass(frozen=True)
+class _InBlock:
+    """Attributes of a block: a layer whose output its code gives to another one alone, and when.
+
+    Between them there may be dropout.
+    """
+
+    writer: str
+    reader: str
+    when: Callable[[Any], bool] = _always
+
+
+_TRANSFORMER_BLOCK = (
+    _InBlock("_feedforward_intermediate_dense", "_feedforward_output_dense"),
+    _InBlock(
+        "_feedforward_layer_norm",
+        "_feedforward_intermediate_dense",
+        lambda block: block.normalize_first,
+    ),
+)
+# By package and class, which must be just this one: a subclass may have other code.
+_BLOCKS: dict[tuple[str, str], tuple[_InBlock, ...]] = {
+    ("keras_hub", "TransformerEncoder"): _TRANSFORMER_BLOCK,
+    ("keras_hub", "TransformerDecoder"): _TRANSFORMER_BLOCK,
+    ("keras_hub", "T5TransformerLayer"): (
+        _InBlock(
+            "input_projector", "output_projector", lambda block: not block.use_gated_activation
+        ),
+    ),
 }
 
 
@@ -145,6 +178,10 @@ class _Graphs:
         self._names.add(name)
         return name
 
+    def is_called(self, layer: Any) -> bool:
+        """Whether a graph calls a layer by itself."""
+        return self._calls[id(layer)] > 0
+
     def writer(self, tensor: Any) -> tuple[Any, FrozenLayer] | None:
         """The layer that gives `tensor` and its frozen form, where nobody else calls it."""
         layer = tensor._keras_history.operation
@@ -225,6 +262,32 @@ def _write_codes(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchange
     return [_Exchanged(params, reads)]
 
 
+def _write_in_blocks(
+    graphs: _Graphs, model: keras.Model, fusion: Fusion
+) -> Iterator[tuple[str, Any, Any, QuantParams]]:
+    """In known blocks layers write codes for the next one: the pattern, both layers, the codes."""
+    layers = list(layers_of(model))
+    holders = Counter(part for layer in layers for part in {id(part) for part in parts_of(layer)})
+    for block in layers:
+        kind = type(block).__module__.partition(".")[0], type(block).__name__
+        for chain in _BLOCKS.get(kind, ()):
+            old, reading = getattr(block, chain.writer), getattr(block, chain.reader)
+            writer, reader = (graphs.made.get(id(layer)) for layer in (old, reading))
+            # Nobody but the block calls it.
+            alone = holders[id(old)] == 1 and not graphs.is_called(old)
+            if writer is None or reader is None or not alone or not chain.when(block):
+                continue
+            asked = set(reader.code_inputs({"inputs"}).values())
+            if len(asked) != 1 or {writer.float_type, reader.float_type} != {"float32"}:
+                continue
+            params = asked.pop()
+            written = writer.writing(params)
+            if written is not None:
+                graphs.made[id(old)] = fusion.written[id(old)] = written
+                kind_of = "norm" if isinstance(writer, FrozenLayerNorm) else "product"
+                yield f"written by the {kind_of}", old, reading, params
+
+
 def _quantize_once(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
     """One quantization of a tensor for all calls that read it by the same scale.
 
@@ -279,6 +342,9 @@ def fuse(model: keras.Model, made: Made, paths: Mapping[int, str]) -> Fusion:
     def name(layer: Any) -> str:
         return paths.get(id(layer)) or getattr(layer, "path", None) or str(layer.name)
 
+    for pattern_name, writer, reader, params in _write_in_blocks(graphs, model, fusion):
+        exchanged = CodeExchange(pattern_name, name(writer), (name(reader),), params.dtype)
+        fusion.exchanges.append(exchanged)
     for tensor in graphs.tensors:
         for pattern in _PATTERNS:
             found = pattern.apply(graphs, tensor, fusion)

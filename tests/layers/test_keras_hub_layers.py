@@ -271,3 +271,84 @@ def test_a_t5_that_generates_does_so_in_int8():
     np.testing.assert_array_equal(ids[1], ids[0])
     assert ids[2].shape == ids[0].shape
     np.testing.assert_array_equal(ids[2][:, :2], IDS[:, :2])
+
+
+# ---- inside of blocks
+
+UP, DOWN, NORM = "intermediate_dense", "output_dense", "layer_norm"
+FORWARD = {("written by the product", UP, DOWN)}
+PRE_NORM = FORWARD | {("written by the norm", NORM, UP)}
+MASK = np.arange(6) < np.array([[6], [4]])
+BOTH_SIDES = {
+    f"{side}_{name}": value
+    for side in ("encoder", "decoder")
+    for name, value in {"token_ids": IDS, "padding_mask": MASK}.items()
+}
+BLOCKS = {
+    "BERT": (
+        lambda: hub.models.BertBackbone(vocabulary_size=30, max_sequence_length=12, **SIZES),
+        {"token_ids": IDS, "segment_ids": np.zeros_like(IDS), "padding_mask": MASK},
+        FORWARD,
+    ),
+    "GPT-2": (
+        lambda: hub.models.GPT2Backbone(vocabulary_size=30, max_sequence_length=12, **SIZES),
+        {"token_ids": IDS, "padding_mask": MASK},
+        PRE_NORM,
+    ),
+    "BART": (
+        lambda: hub.models.BartBackbone(vocabulary_size=30, max_sequence_length=12, **SIZES),
+        BOTH_SIDES,
+        FORWARD,
+    ),
+    "T5": (
+        lambda: hub.models.T5Backbone(
+            vocabulary_size=30, activation="relu", use_gated_activation=False, **SIZES
+        ),
+        BOTH_SIDES,
+        {("written by the product", "input_projector", "output_projector")},
+    ),
+    "T5, gated": (
+        lambda: hub.models.T5Backbone(vocabulary_size=30, use_gated_activation=True, **SIZES),
+        BOTH_SIDES,
+        set(),
+    ),
+}
+
+
+@PARENT_WARNS
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_exchange_codes_and_no_bit_of_the_output_changes(name):
+    make, data, expected = BLOCKS[name]
+    keras.utils.set_random_seed(0)
+    quant, fused = converted(make(), data)
+    alone = convert(quant, fused=False)
+    exchanges = fused.conversion_report.exchanges
+    found = {
+        (one.pattern, *(path.rsplit("/")[-1].removeprefix("feedforward_") for path in ends))
+        for one in exchanges
+        for ends in [(one.writer, *one.readers)]
+    }
+    assert found >= expected
+    inside = [one for one in exchanges if "/" in one.writer]
+    assert bool(inside) == bool(expected)
+    for training in (False, True):
+        outputs = []
+        for model in (fused, alone):
+            keras.utils.set_random_seed(1)
+            outputs.append(keras.tree.flatten(model(data, training=training)))
+        for ours, theirs in zip(*outputs, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_subclass_of_a_block_keeps_its_floats():
+    class Own(hub.layers.TransformerEncoder):
+        pass
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((T, D))
+    model = keras.Model(x, Own(16, HEADS, name="own")(x))
+    _, fused = converted(model, X)
+    assert not fused.conversion_report.exchanges
+    block = keras.Model(x, hub.layers.TransformerEncoder(16, HEADS, name="known")(x))
+    _, fused = converted(block, X)
+    assert [one.pattern for one in fused.conversion_report.exchanges] == ["written by the product"]
