@@ -16,6 +16,9 @@ workers = int(os.environ.get("WORKERS", "2"))
 worker_class = "uvicorn_worker.UvicornWorker"
 # What was accepted is finished after SIGTERM.
 graceful_timeout = 130
+# Longer than a load balancer keeps a connection that nobody uses: one of ours that it closes is not
+# closed as a request is on its way.
+keepalive = 75
 # A worker is alive as long as its loop answers, whatever its decoder is at.
 timeout = 60
 

@@ -13,20 +13,47 @@ from itertools import cycle
 from typing import Any
 
 
+class BrokenConnectionError(ConnectionError):
+    """A connection that broke before its answer was whole.
+
+    Attributes:
+        why: What the system said.
+        unused: Seconds from the answer before to this request; None: it was the first.
+        waited: Seconds from the request to the break.
+        begun: Whether a byte of the answer had come.
+    """
+
+    def __init__(self, why: str, unused: float | None, waited: float, begun: bool) -> None:
+        super().__init__(why, unused, waited, begun)
+        self.why, self.unused, self.waited, self.begun = why, unused, waited, begun
+
+    def __str__(self) -> str:
+        before = "new" if self.unused is None else f"unused for {self.unused:.3f} s"
+        part = "with a part of the answer" if self.begun else "before any byte of the answer"
+        return f"{before}, broke {1000 * self.waited:.1f} ms after the request, {part}: {self.why}"
+
+
 class Exchange(asyncio.Protocol):
     """A connection of HTTP/1.1 that asks one thing at a time."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._asked = 0.0
+        self._answered: float | None = None
         self.transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def ask(self, message: bytes) -> asyncio.Future[tuple[int, bytes]]:
-        """Sends a request; gives the status and the body of the answer."""
-        answer = self._answer = asyncio.get_running_loop().create_future()
+        """Sends a request; gives the status and the body of the answer.
+
+        What it gives fails with BrokenConnectionError if the connection breaks before.
+        """
+        answer = self._answer = self._loop.create_future()
+        self._asked = self._loop.time()
         self.transport.write(message)
         # It may be there already, where the server did not wait for all of the request.
         self.data_received(b"")
@@ -44,12 +71,17 @@ class Exchange(asyncio.Protocol):
         if len(body) >= length:
             self._rest = body[length:]
             answer, self._answer = self._answer, None
+            self._answered = self._loop.time()
             if not answer.done():
                 answer.set_result((int(head[9:12]), body[:length]))
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("the connection was closed"))
+            why = "closed by the service" if error is None else f"{type(error).__name__}: {error}"
+            unused = None if self._answered is None else self._asked - self._answered
+            waited = self._loop.time() - self._asked
+            broken = BrokenConnectionError(why, unused, waited, bool(self._rest))
+            self._answer.set_exception(broken)
 
 
 def message(path: str, body: bytes, kind: str = "application/json") -> bytes:
@@ -68,6 +100,7 @@ class Load:
         sentences: That were translated.
         latencies: Seconds from each request's time to its answer.
         statuses: How often each, "lost" for a connection that broke.
+        lost: Why those are lost, and how many for each reason.
     """
 
     rate: float
@@ -75,6 +108,7 @@ class Load:
     sentences: int = 0
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
 
     def figures(self) -> dict[str, Any]:
         cuts = (self.latencies or [0.0])[:1] * 99
@@ -93,23 +127,46 @@ class Load:
 class Client:
     """Keeps connections that are free for the next request.
 
+    A service closes a connection that nobody uses, and may do so as a request is on its way to it.
+    So a request is sent once more, on a new connection, where one that was used before broke before
+    any byte of the answer: as HTTP clients do, for translations can be asked for twice (RFC 9110,
+    section 9.2.2).
+
     Args:
         port: Of a service on this machine.
+        again: Whether to; False: such a request is lost.
+
+    Attributes:
+        asked_again: How the connections broke of requests that were sent once more.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, again: bool = True) -> None:
         self._port = port
+        self._again = again
         self._free: list[Exchange] = []
         self._all: list[Exchange] = []
+        self.asked_again: list[BrokenConnectionError] = []
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer.
+
+        Raises:
+            OSError: for a request that is lost.
+        """
         while self._free:
             exchange = self._free.pop()
             if not exchange.transport.is_closing():
                 break
         else:
             exchange = await self.connect()
-        answer = await exchange.ask(request)
+        try:
+            answer = await exchange.ask(request)
+        except BrokenConnectionError as broken:
+            if not self._again or broken.unused is None or broken.begun:
+                raise
+            self.asked_again.append(broken)
+            exchange = await self.connect()
+            answer = await exchange.ask(request)
         self._free.append(exchange)
         return answer
 
@@ -148,8 +205,9 @@ async def open_loop(
         nonlocal last
         try:
             status, _ = await client.ask(request)
-        except OSError:
+        except OSError as error:
             load.statuses["lost"] += 1
+            load.lost[f"{type(error).__name__}: {error}"] += 1
             return
         last = loop.time()
         load.statuses[str(status)] += 1

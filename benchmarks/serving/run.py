@@ -23,6 +23,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -206,15 +207,22 @@ async def _latency(
 async def _soak(server: Any, requests: list[bytes], rate: float, seconds: float) -> dict[str, Any]:
     client, memory = Client(server.port), []
     start = time.monotonic()
-    answers: dict[str, int] = {}
+    answers: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
     step = 0
     while time.monotonic() - start < seconds:
         load = await open_loop(client, requests, 1, rate, _SOAK_STEP, seed=step)
         memory.append((time.monotonic() - start, server.resident_mb()))
-        for status, count in load.statuses.items():
-            answers[status] = answers.get(status, 0) + count
+        answers += load.statuses
+        lost += load.lost
         step += 1
-    return {"rate": rate, "statuses": answers, "memory": memory}
+    return {
+        "rate": rate,
+        "statuses": dict(answers),
+        "lost": dict(lost),
+        "asked_again": [str(broken) for broken in client.asked_again],
+        "memory": memory,
+    }
 
 
 def tables(figures: dict[str, Any]) -> str:
@@ -272,8 +280,10 @@ def tables(figures: dict[str, Any]) -> str:
         seconds, last = soak["memory"][-1]
         _, first = soak["memory"][0]
         parts.append(
-            f"Soak: {seconds:.0f} s at {soak['rate']:.0f} sentences/s, answers {soak['statuses']}; "
-            f"memory {first:.0f} MB after the first {_SOAK_STEP:g} s, {last:.0f} MB at the end."
+            f"Soak: {seconds:.0f} s at {soak['rate']:.0f} sentences/s, answers {soak['statuses']}, "
+            f"{len(soak['asked_again'])} of them asked for again where a connection that was used "
+            f"before had been closed; memory {first:.0f} MB after the first {_SOAK_STEP:g} s, "
+            f"{last:.0f} MB at the end."
         )
     return "\n\n".join(parts) + "\n"
 

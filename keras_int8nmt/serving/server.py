@@ -142,6 +142,7 @@ def _run(
         proxy_headers=False,
         lifespan="on",
         ws="none",
+        timeout_keep_alive=settings.idle_seconds,
         timeout_graceful_shutdown=settings.seconds + _GRACE,
     )
     server = uvicorn.Server(config)

@@ -76,6 +76,86 @@ def test_saturating_load_counts_what_was_answered(folders, scripts):
     assert 0 < 0.5 * rate <= count == counted
 
 
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Breaking(asyncio.Protocol):
+    """A service whose connections answer once, then send these bytes and close."""
+
+    def __init__(self, answers, last):
+        self.answers, self.last = answers, last
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        if self.answers:
+            self.answers -= 1
+            self.transport.write(ANSWER)
+        else:
+            self.transport.write(self.last)
+            self.transport.close()
+
+
+def asked_twice(scripts, answers, last, **options):
+    """What a client gets for two requests of a service that breaks; the client."""
+
+    async def ask():
+        loop, made = asyncio.get_running_loop(), iter(answers)
+        service = await loop.create_server(lambda: Breaking(next(made), last), "127.0.0.1", 0)
+        async with service:
+            client = scripts["client"].Client(service.sockets[0].getsockname()[1], **options)
+            try:
+                return client, [await client.ask(b"x") for _ in range(2)]
+            except OSError as error:
+                return client, error
+            finally:
+                client.close()
+
+    return asyncio.run(ask())
+
+
+def test_a_request_is_sent_again_where_its_connection_was_closed_before(scripts):
+    client, found = asked_twice(scripts, [1, 1], b"")
+    assert found == [(200, b"{}")] * 2
+    (broken,) = client.asked_again
+    assert broken.unused >= 0
+    assert broken.waited >= 0
+    assert "before any byte" in str(broken)
+
+
+@pytest.mark.parametrize(
+    ("answers", "last", "options", "again"),
+    [
+        ([1], b"HTTP/1.1 200", {}, 0),  # a part of the answer has come
+        ([0], b"", {}, 0),  # a new connection
+        ([1, 0], b"", {}, 1),  # and one that is new because it is sent again
+        ([1], b"", {"again": False}, 0),
+    ],
+)
+def test_a_request_is_lost_where_sending_it_again_is_not_for_sure(
+    scripts, answers, last, options, again
+):
+    client, found = asked_twice(scripts, answers, last, **options)
+    assert isinstance(found, scripts["client"].BrokenConnectionError)
+    assert found.begun == bool(last)
+    assert (found.unused is None) == (answers[-1] == 0)
+    assert len(client.asked_again) == again
+
+
+def test_the_load_tells_why_requests_are_lost(scripts):
+    async def load():
+        loop = asyncio.get_running_loop()
+        service = await loop.create_server(lambda: Breaking(0, b""), "127.0.0.1", 0)
+        async with service:
+            client = scripts["client"].Client(service.sockets[0].getsockname()[1])
+            return await scripts["client"].open_loop(client, [b"x"], 1, 200, 0.2)
+
+    found = asyncio.run(load())
+    assert found.statuses.total() == found.statuses["lost"] == found.lost.total() > 0
+    assert all(why.startswith("BrokenConnectionError: new, broke ") for why in found.lost)
+
+
 def test_the_page_is_made_of_the_figures(scripts, tmp_path):
     pytest.importorskip("matplotlib")
     load = {"share": 0.5, "rate": 50, "throughput": 49.6, "p50_ms": 5.24, "p95_ms": 9.0,
@@ -95,7 +175,13 @@ def test_the_page_is_made_of_the_figures(scripts, tmp_path):
         "seconds": 10,
         "models": {"tiny": tiny},
         "faults": [{"fault": "a kill", "seen": "nothing"}],
-        "soak": {"rate": 50, "statuses": {"200": 9}, "memory": [[10, 99.6], [600, 100.4]]},
+        "soak": {
+            "rate": 50,
+            "statuses": {"200": 9},
+            "lost": {},
+            "asked_again": ["closed"],
+            "memory": [[10, 99.6], [600, 100.4]],
+        },
     }
     page = scripts["run"].tables(figures)
     assert "| keras-int8nmt, the engine | | 100 | | 20.90 | |" in page
@@ -103,6 +189,6 @@ def test_the_page_is_made_of_the_figures(scripts, tmp_path):
     row = "| tiny | keras-int8nmt | 50 % | 50 | 5.2 ms | 9.0 ms | 12.3 ms | 3.0 | 3 |"
     assert row in page
     assert "| a kill | nothing |" in page
-    assert "600 s at 50 sentences/s" in page
+    assert "600 s at 50 sentences/s, answers {'200': 9}, 1 of them asked for again" in page
     scripts["run"].plot(figures, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000

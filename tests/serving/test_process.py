@@ -11,12 +11,14 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
 from helpers.service import serving
 
 from keras_int8nmt.cli import main
+from keras_int8nmt.serving import ServingSettings
 
 TEXT = "It rains. " * 8
 SEARCH = ("--beam-size", "1", "--max-length", "8")
@@ -57,6 +59,19 @@ def test_a_client_that_goes_away_is_no_longer_worked_for(running):
     # What was handed to the decoder is dropped after its step.
     _until(lambda: _metric(running.url, "keras_int8nmt_decoder_sentences") == 0)
     assert post(running.url, q="It rains.")
+
+
+def test_a_connection_that_nobody_uses_is_kept_as_long_as_is_told(folders):
+    with serving(str(folders / "int8"), *SEARCH, "--max-idle-seconds", "1") as service:
+        # It waits less than the default for the connection's end.
+        connection = HTTPConnection(urlsplit(service.url).netloc, timeout=60)
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.getheader("connection")) == (200, None)
+        assert connection.sock.recv(1) == b""
+        connection.close()
+    assert ServingSettings().idle_seconds > 60
 
 
 def test_logs_have_no_texts(running):
