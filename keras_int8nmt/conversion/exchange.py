@@ -17,7 +17,6 @@ import keras
 
 from keras_int8nmt.conversion.errors import ConversionError
 from keras_int8nmt.conversion.structural_copy import Insertion, StructuralCopy
-from keras_int8nmt.layers.inference.frozen_layer_norm import FrozenLayerNorm
 from keras_int8nmt.layers.model_state import layers_of
 
 Pair = tuple[keras.layers.Layer, keras.layers.Layer]
@@ -77,8 +76,7 @@ def _ask_configurations(model: keras.Model, exchanged: Sequence[keras.layers.Lay
     Keras makes a layer of a file by its class and configuration: with plain layers inside, and the
     calibration lost without a word.
     """
-    # A plain norm in the place of ours has the same weights and, up to rounding, numbers.
-    ours = {id(layer) for layer in exchanged if not isinstance(layer, FrozenLayerNorm)}
+    ours = {id(layer) for layer in exchanged if not getattr(layer, "loads_as_plain", False)}
     for layer in layers_of(model):
         if id(layer) in ours or is_plain_graph(layer):
             continue

@@ -45,6 +45,10 @@ class FrozenLayerNorm(FrozenLayer):
         >>> norm(x)
     """
 
+    # For `exchange`: a plain norm that a file makes in its place has the same weights and, up to
+    # rounding, numbers.
+    loads_as_plain = True
+
     def __init__(
         self,
         epsilon: float = 1e-3,
