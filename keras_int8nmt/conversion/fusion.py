@@ -133,8 +133,9 @@ class Fusion:
 
 @dataclass(frozen=True)
 class _Exchanged:
-    """Codes that are made once, and who reads them."""
+    """Codes that are made once, what makes them (as the report says it), and who reads them."""
 
+    pattern: str
     params: QuantParams
     reads: Sequence[_Read]
 
@@ -227,24 +228,13 @@ class _Graphs:
         return found.pop() if len(found) == 1 and len(places) == everywhere else None
 
 
-def _write_in_product(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
-    """The epilogue of a product writes the codes that all readers of its output make of it."""
-    writer = graphs.writer(tensor)
-    if writer is None or isinstance(writer[1], FrozenLayerNorm):
-        return []
-    return _write_codes(graphs, tensor, fusion)
-
-
-def _write_in_norm(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
-    """A norm writes them, in its one pass."""
-    writer = graphs.writer(tensor)
-    if writer is None or not isinstance(writer[1], FrozenLayerNorm):
-        return []
-    return _write_codes(graphs, tensor, fusion)
+def _written_by(frozen: FrozenLayer) -> str:
+    """The pattern's name where a layer writes codes by itself."""
+    return f"written by the {'norm' if isinstance(frozen, FrozenLayerNorm) else 'product'}"
 
 
 def _write_codes(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
-    """The layer that gives a tensor writes the codes that all readers make of it."""
+    """A product's epilogue, or a norm, writes the codes that all readers of it make."""
     writer = graphs.writer(tensor)
     reads = list(graphs.far_reads(tensor)) if writer else []
     asked = {read.params for read in reads}
@@ -259,7 +249,7 @@ def _write_codes(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchange
         return []
     graphs.made[id(layer)] = fusion.written[id(layer)] = written
     fusion.types.update((id(x), params.dtype) for x in graphs.passed(tensor))
-    return [_Exchanged(params, reads)]
+    return [_Exchanged(_written_by(frozen), params, reads)]
 
 
 def _write_in_blocks(
@@ -284,8 +274,7 @@ def _write_in_blocks(
             written = writer.writing(params)
             if written is not None:
                 graphs.made[id(old)] = fusion.written[id(old)] = written
-                kind_of = "norm" if isinstance(writer, FrozenLayerNorm) else "product"
-                yield f"written by the {kind_of}", old, reading, params
+                yield _written_by(writer), old, reading, params
 
 
 def _quantize_once(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchanged]:
@@ -297,7 +286,11 @@ def _quantize_once(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchan
     for read in graphs.reads(tensor):
         if read.params is not None:
             by_params[read.params].append(read)
-    several = [_Exchanged(params, reads) for params, reads in by_params.items() if len(reads) > 1]
+    several = [
+        _Exchanged("quantized once", params, reads)
+        for params, reads in by_params.items()
+        if len(reads) > 1
+    ]
     for one in several:
         name = graphs.new_name(f"{tensor._keras_history.operation.name}_codes")
         layer = Quantizer(output_params=one.params, name=name)
@@ -305,27 +298,9 @@ def _quantize_once(graphs: _Graphs, tensor: Any, fusion: Fusion) -> list[_Exchan
     return several
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    """A row of the table.
-
-    Attributes:
-        name: As in the report.
-        apply: Changes what it asks for at a tensor, and tells for whom; nothing where it does not
-            apply.
-    """
-
-    name: str
-    apply: Callable[[_Graphs, Any, Fusion], list[_Exchanged]]
-
-
 # Tried on each tensor from the first on, until one applies. A pattern joins here; it must give the
 # numbers of the layers alone.
-_PATTERNS = (
-    _Pattern("written by the product", _write_in_product),
-    _Pattern("written by the norm", _write_in_norm),
-    _Pattern("quantized once", _quantize_once),
-)
+_PATTERNS = (_write_codes, _quantize_once)
 
 
 def fuse(model: keras.Model, made: Made, paths: Mapping[int, str]) -> Fusion:
@@ -347,11 +322,11 @@ def fuse(model: keras.Model, made: Made, paths: Mapping[int, str]) -> Fusion:
         fusion.exchanges.append(exchanged)
     for tensor in graphs.tensors:
         for pattern in _PATTERNS:
-            found = pattern.apply(graphs, tensor, fusion)
+            found = pattern(graphs, tensor, fusion)
             for one in found:
                 fusion.exchanges.append(
                     CodeExchange(
-                        pattern.name,
+                        one.pattern,
                         name(tensor._keras_history.operation),
                         tuple(name(read.node.operation) for read in one.reads),
                         one.params.dtype,

@@ -336,7 +336,7 @@ def frozen_norm(layer: Any) -> FrozenLayerNorm | None:
     """
     if type(layer) is not keras.layers.LayerNormalization or not layer.built:
         return None
-    if layer.axis not in (-1, [-1]) or layer.rms_scaling or not layer.weights:
+    if layer.axis not in (-1, [-1]) or getattr(layer, "rms_scaling", False) or not layer.weights:
         return None
     weights = [None if held is None else array(held) for held in (layer.gamma, layer.beta)]
     return FrozenLayerNorm.from_weights(
