@@ -148,3 +148,6 @@ class Flow:
             self._leave(self._inside)
             for job in self._jobs:
                 job.cancel()
+        # They hold what tells this of their outcomes, and so this: a cycle, which only the
+        # collector would free, that seldom looks.
+        self._jobs.clear()
