@@ -8,12 +8,24 @@ slash, or at the folder of this file.
 
 import os
 
+from uvicorn_worker import UvicornWorker
+
+from keras_int8nmt.serving.connections import bounded_protocol
+
 chdir = os.path.dirname(os.path.abspath(__file__))
 wsgi_app = "gunicorn_app:app"
 preload_app = True
 bind = os.environ.get("BIND", "127.0.0.1:5000")
 workers = int(os.environ.get("WORKERS", "2"))
-worker_class = "uvicorn_worker.UvicornWorker"
+# Of a worker at a time; uvicorn's own worker takes any number.
+worker_connections = 8192
+
+
+class Worker(UvicornWorker):
+    CONFIG_KWARGS = {**UvicornWorker.CONFIG_KWARGS, "http": bounded_protocol(worker_connections)}
+
+
+worker_class = Worker
 # What was accepted is finished after SIGTERM.
 graceful_timeout = 130
 # Longer than a load balancer keeps a connection that nobody uses: one of ours that it closes is not

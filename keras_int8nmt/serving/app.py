@@ -24,6 +24,7 @@ from starlette.routing import Route
 from keras_int8nmt.serving.access import Access
 from keras_int8nmt.serving.bodies import read_fields, read_file
 from keras_int8nmt.serving.catalogue import Catalogue
+from keras_int8nmt.serving.connections import CROWDED
 from keras_int8nmt.serving.downloads import FILE_FORMATS, Downloads, suffix_of
 from keras_int8nmt.serving.errors import RefusalError
 from keras_int8nmt.serving.languages import Detected, language_name
@@ -299,6 +300,13 @@ class _Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # What the service tells of itself it tells always: whoever looks after it would end it.
+        if CROWDED in scope["state"] and scope["method"] == "POST":
+            raise RefusalError(
+                503,
+                "The service has as many connections as it may.",
+                {"Retry-After": "1", "Connection": "close"},
+            )
         response = await self._handler(Request(scope, receive, send))
         await response(scope, receive, send)
 

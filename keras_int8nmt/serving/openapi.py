@@ -35,7 +35,7 @@ _REFUSALS = {
     "413": "Larger than the service takes",
     "415": "Neither JSON nor a form",
     "429": "Too many requests; Retry-After says when to come again",
-    "503": "It took too long, or the service is closing",
+    "503": "It took too long, or the service is closing, or has all the connections that it may",
 }
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from keras_int8nmt.runtime.cores import usable_cores
+from keras_int8nmt.serving.connections import bounded_protocol
 from keras_int8nmt.serving.create import create_app
 from keras_int8nmt.serving.errors import ServingError
 from keras_int8nmt.serving.logs import say, start_logs
@@ -136,6 +137,7 @@ def _run(
 
     config = uvicorn.Config(
         app,
+        http=bounded_protocol(settings.connections),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -36,6 +36,8 @@ class ServingSettings:
             exceed them is told when to come again.
         seconds: For which a request is worked at, or some 256 sentences of a file.
         body_seconds: In which a request's body must have come.
+        connections: Of a process at a time; a further one closes the one that was not used for
+            longest; where all are used, a request by it is refused.
         idle_seconds: For which a connection is kept that nobody uses. Longer than a load balancer
             keeps its own (60 s is common), so that it is not closed as a request is on its way.
         file_seconds: After which a translated file is no longer kept.
@@ -61,6 +63,7 @@ class ServingSettings:
     queue: int = _limit(4_096, "sentences that are accepted and not finished")
     seconds: int = _limit(120, "seconds for a request", most=86_400)
     body_seconds: int = _limit(20, "seconds in which the body of a request must come", most=86_400)
+    connections: int = _limit(8_192, "connections of a worker at a time")
     idle_seconds: int = _limit(75, "seconds for which an unused connection is kept", most=86_400)
     file_seconds: int = _limit(600, "seconds for which a translated file is kept", most=86_400)
     rate: int = _limit(0, "requests a minute of one key or address; 0: any number", least=0)
