@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -43,6 +44,14 @@ sys.meta_path.insert(0, Refuse())
 from keras_int8nmt.cli import main
 sys.exit(main(["serve", *sys.argv[1:]]))
 """
+
+
+def free_port() -> int:
+    """Of 127.0.0.1, for a server that can't be told to take any."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 class Running:
