@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_int8nmt.layers.light_training import LightTraining
 from keras_int8nmt.layers.model_state import reset, set_state, settle
 from keras_int8nmt.thresholds.modes import DEFAULT_MODE, parse_mode
 
@@ -17,7 +18,8 @@ class CalibrationCallback(keras.callbacks.Callback):
     representative samples, or to `fit`. At the beginning the observers are emptied and switched on,
     at the end they are switched off and thresholds are chosen; the model then computes in float as
     before and can be given to `convert` or `simulate`. The switch is a variable: nothing is
-    retraced, `jit_compile=True` works, and a second run calibrates anew.
+    retraced (but for a model of `build_transformer` that an earlier `fit` trained without this
+    callback), `jit_compile=True` works, and a second run calibrates anew.
 
     Args:
         mode: How thresholds are chosen: one of `calibration.MODES`, such as `"symmetric"` or
@@ -94,6 +96,9 @@ class CalibrationCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         self._fitting = True
         self._observed = False
+        if isinstance(self.model, LightTraining):
+            # Traced once for epochs with and without observing.
+            self.model.follows_switches = True
         epochs = (self.params or {}).get("epochs")
         if self.epoch is not None and epochs is not None and self.epoch >= epochs:
             raise ValueError(

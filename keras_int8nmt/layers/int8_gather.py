@@ -11,7 +11,7 @@ from keras import ops
 from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.exported import gathered_codes, is_for_litert
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
-from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch
+from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, Switch, says
 from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
@@ -65,7 +65,7 @@ class Int8Gather(keras.layers.Embedding, QuantLayer):
         rows = super().call(inputs)
         # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
         values = getattr(rows, "flat_values", rows)
-        simulating = ops.equal(self.state.switch.value, SIMULATING)
+        simulating = says(self.state.switch, SIMULATING)
         values = apply_if(simulating, fake_quantize_rows, values, straight_through=True)
         return rows.with_flat_values(values) if hasattr(rows, "flat_values") else values
 

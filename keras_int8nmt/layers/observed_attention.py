@@ -23,7 +23,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import Observer
-from keras_int8nmt.layers.observing.switch import SIMULATING
+from keras_int8nmt.layers.observing.switch import SIMULATING, says
 from keras_int8nmt.layers.projections import (
     CROSS_ATTENTION,
     SELF_ATTENTION,
@@ -231,7 +231,7 @@ class ObservedAttention(QuantLayer):
     def watch_probabilities(self, probabilities: Any, mask: Any = None) -> Any:
         """What a softmax gives, float32; as uint8 stands for it when simulating."""
         self.probabilities.show(probabilities)
-        simulating = ops.equal(self.query_input.switch.value, SIMULATING)
+        simulating = says(self.query_input.switch, SIMULATING)
         masks = () if mask is None else (mask,)
         return apply_if(simulating, fake_quantize_probabilities, probabilities, *masks)
 

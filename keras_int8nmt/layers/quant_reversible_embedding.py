@@ -23,7 +23,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
     with_learned,
 )
 from keras_int8nmt.layers.observing.observer import Observer
-from keras_int8nmt.layers.observing.switch import SIMULATING
+from keras_int8nmt.layers.observing.switch import SIMULATING, says
 from keras_int8nmt.layers.plain_files import require_weights
 from keras_int8nmt.layers.quant_layer import QuantLayer
 
@@ -125,7 +125,7 @@ class QuantReversibleEmbedding(_Parent, QuantLayer):
         mask = take_masks(rows)
         # TensorFlow's ragged tensors, of ids in lists of different lengths, pass no branch.
         values = getattr(rows, "flat_values", rows)
-        simulating = ops.equal(self.reverse_input.switch.value, SIMULATING)
+        simulating = says(self.reverse_input.switch, SIMULATING)
         values = apply_if(simulating, fake_quantize_rows, values, straight_through=True)
         rows = rows.with_flat_values(values) if hasattr(rows, "flat_values") else values
         return with_mask(rows, mask)

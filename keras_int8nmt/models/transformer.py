@@ -11,12 +11,13 @@ import keras
 from keras import ops
 
 from keras_int8nmt.layers.int8_gather import Int8Gather
+from keras_int8nmt.layers.light_training import LightTraining
 from keras_int8nmt.layers.observing.branches import apply_if
 from keras_int8nmt.layers.observing.exported import product_output
 from keras_int8nmt.layers.observing.fake_quant import fake_quantize_rows
 from keras_int8nmt.layers.observing.learned_threshold import start_learned
 from keras_int8nmt.layers.observing.observer import Observer
-from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING, says
 from keras_int8nmt.layers.quant_dense import QuantDense
 from keras_int8nmt.models.blocks import (
     DecoderBlock,
@@ -34,7 +35,7 @@ Cache = dict[str, Any]
 
 
 @keras.saving.register_keras_serializable(package="keras_int8nmt")
-class Transformer(keras.Model):
+class Transformer(LightTraining, keras.Model):
     """Encoder-decoder Transformer (Vaswani et al. 2017); made by `build_transformer`.
 
     The arguments are those of `build_transformer`, which documents them.
@@ -179,16 +180,18 @@ class Transformer(keras.Model):
         return (*target, self.target_vocabulary_size)
 
     def _observed(self, target: Any) -> Any:
-        """Which target positions count in calibration, bool `[b, t]`; None in a plain model.
+        """Which target positions count in calibration, bool `[b, t]`; None where nothing counts.
 
         All are true unless the model is observing: then padding at the end is hidden, which changes
         what the decoder computes there and nowhere else.
         """
         if not self.quant:
             return None
+        observing = says(self.decoder_blocks[0].ffn_in.input_observer.switch, OBSERVING)
+        if observing is False:
+            return None
         real = length_mask(source_lengths(target, self.pad_id), ops.shape(target)[1])
-        switch = self.decoder_blocks[0].ffn_in.input_observer.switch
-        return ops.logical_or(real, ops.not_equal(switch.value, OBSERVING))
+        return ops.logical_or(real, ops.logical_not(observing))
 
     def _embed(self, embedding: Any, ids: Any, training: bool | None) -> Any:
         length = ids.shape[1]
@@ -212,7 +215,7 @@ class Transformer(keras.Model):
         table = ops.convert_to_tensor(self.target_embedding.embeddings)
         if self.output_observer is not None:
             x = self.output_observer.watch(x, mask)
-            simulating = ops.equal(self.output_observer.switch.value, SIMULATING)
+            simulating = says(self.output_observer.switch, SIMULATING)
             table = apply_if(simulating, fake_quantize_rows, table, straight_through=True)
         # Not `matmul` with a transpose, which would copy the table at each step.
         logits = ops.cast(ops.einsum("btc,vc->btv", x, ops.cast(table, x.dtype)), "float32")

@@ -63,6 +63,26 @@ def in_tensorflow_graph() -> bool:
     return not tf.executing_eagerly()
 
 
+def tensorflow_graph() -> Any:
+    """The graph that TensorFlow is tracing now."""
+    import tensorflow as tf
+
+    return tf.compat.v1.get_default_graph()
+
+
+def value_while_traced(scalar: Any) -> int | None:
+    """What a variable of TensorFlow holds while a graph is traced, which itself reads it later.
+
+    None under a strategy, which has copies, and in a graph of TensorFlow 1.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        return None
+    with tf.init_scope():
+        return int(scalar.value) if tf.executing_eagerly() else None
+
+
 def known_on_jax(scalar: Any) -> int | None:
     """What a scalar of JAX is; None while a function is traced, and on other back ends.
 
@@ -95,12 +115,14 @@ def apply_if(
     what a branch leaves for it in a graph that was traced without XLA.
 
     Args:
-        condition: Bool scalar.
+        condition: Bool scalar; where it is `False` itself, there is no branch.
         function: One of a module: those are few, and what was traced is kept for it.
         x: Float tensor.
         *others: More tensors; those of float dtype have gradients.
         straight_through: Whether the gradient of `function` is the one of `x` alone, unchanged.
     """
+    if condition is False:
+        return x
     if _ALWAYS.get():
         return function(x, *others)
     if not in_tensorflow_graph():
@@ -123,13 +145,13 @@ def assign_if(
     not inlined: of its dozen arguments each would be several operations of the graph.
 
     Args:
-        condition: Bool scalar.
+        condition: Bool scalar; where it is `False` itself, there is no branch.
         variables: Keras variables.
         function: One of a module, of `(values of the variables, *arguments)`; gives new values.
         *arguments: Tensors; numbers and None, which are traced as they are.
     """
 
-    if _ALWAYS.get():
+    if condition is False or _ALWAYS.get():
         return
 
     def assign() -> bool:

@@ -72,10 +72,12 @@ def fake_quantize_weights_if(condition: Any, weights: Any, summed: int = 1) -> A
     """Where `condition` holds, weights as int8 with one scale per output channel stands for them.
 
     Args:
-        condition: Bool scalar.
+        condition: Bool scalar, as in `apply_if`.
         weights: Float tensor of known shape.
         summed: How many leading axes the product sums over; the others are output channels.
     """
+    if condition is False:
+        return weights
     shape = tuple(weights.shape)
     columns = ops.reshape(weights, (math.prod(shape[:summed]), -1))
     quantized = apply_if(condition, fake_quantize_columns, columns, straight_through=True)

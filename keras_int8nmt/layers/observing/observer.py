@@ -20,7 +20,7 @@ from keras_int8nmt.layers.observing.learned_threshold import (
 )
 from keras_int8nmt.layers.observing.own_state import OwnState
 from keras_int8nmt.layers.observing.seen import NOTHING, Seen
-from keras_int8nmt.layers.observing.switch import OFF, SIMULATING
+from keras_int8nmt.layers.observing.switch import OFF, SIMULATING, says
 from keras_int8nmt.layers.observing.watching import watched
 from keras_int8nmt.quantization import QuantParams
 from keras_int8nmt.thresholds.errors import NotCalibratedError
@@ -161,7 +161,7 @@ class Observer(OwnState, keras.layers.Layer):
             weights: Kernel of the product that reads the observed tensor.
             summed: How many leading axes of the kernel the product sums over.
         """
-        simulating = ops.equal(self.switch.value, SIMULATING)
+        simulating = says(self.switch, SIMULATING)
         return fake_quantize_weights_if(simulating, ops.convert_to_tensor(weights), summed)
 
     def set_switch(self, value: int) -> None:

@@ -41,7 +41,7 @@ class Seen:
 
     def add_if(self, condition: Any, x: Any, mask: Callable[[], Any]) -> None:
         """TensorFlow: counts `x` in the variables where `condition` holds."""
-        if not in_tensorflow_graph() and not condition:
+        if condition is False or (not in_tensorflow_graph() and not condition):
             return
         counted = mask()
         if counted is not None:

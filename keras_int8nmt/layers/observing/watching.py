@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_int8nmt.layers.observing.branches import apply_if, known_on_jax
 from keras_int8nmt.layers.observing.seen import Seen
-from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING
+from keras_int8nmt.layers.observing.switch import OBSERVING, OFF, SIMULATING, says
 
 
 def watched(
@@ -32,11 +32,11 @@ def watched(
             function of a module, see `apply_if`.
         numbers: Tensors.
     """
-    observing = ops.equal(switch.value, OBSERVING)
+    observing = says(switch, OBSERVING)
     if keras.config.backend() == "tensorflow":
         # A TensorFlow variable can be assigned in a branch: when off nothing else runs.
         seen.add_if(observing, x, mask)
-        return apply_if(ops.equal(switch.value, SIMULATING), simulate, x, *numbers)
+        return apply_if(says(switch, SIMULATING), simulate, x, *numbers)
     known = known_on_jax(switch.value)
     if known == OFF:
         return x
