@@ -15,6 +15,8 @@ from keras_int8nmt import cli
 from keras_int8nmt.bench.any_keras import engines, onnx_export, report, run
 from keras_int8nmt.bench.any_keras.cases import CASES, NANO, Case
 from keras_int8nmt.bench.any_keras.products import int8_model
+from keras_int8nmt.bench.any_keras.subject import Subject
+from keras_int8nmt.bench.any_keras.tensorflow_tutorial import tensorflow_tutorial
 from keras_int8nmt.bench.any_keras.worker import relative_error
 
 # Of what Keras does so that tf2onnx works with NumPy 2.
@@ -143,21 +145,66 @@ def test_an_export_computes_what_keras_does_and_has_large_weights_and_gelu(tmp_p
         assert not set(node.input) <= constants, f"{node.op_type} of constants alone"
 
 
+class Tables(keras.layers.Layer):
+    """Holds constant tensors, large and small."""
+
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(3)
+        self.floats = tf.constant(rng.normal(size=(200, 4)), tf.float32)
+        self.indices = tf.constant(rng.integers(200, size=300), tf.int64)
+        self.small = tf.constant(rng.normal(size=4), tf.float32)
+        self.scaled = tf.function(lambda x: x * self.floats[7], autograph=False)
+        self.dense = keras.layers.Dense(4)
+
+    def call(self, ids):
+        rows = tf.gather(self.floats, tf.gather(self.indices, ids))
+        rows += self.floats[tf.newaxis, : tf.shape(ids)[1]]
+        return self.dense(self.scaled(rows + self.small))
+
+
+def tables():
+    def inputs(batch, rng):
+        return rng.integers(300, size=(batch, 6)).astype(np.int32)
+
+    return Subject(keras.Sequential([keras.Input((6,), dtype="int32"), Tables()]), inputs)
+
+
+def small_tutorial():
+    subject = tensorflow_tutorial(vocabulary=40, length=8, depth=1, width=16, hidden=32, heads=2)
+    assert tf.is_tensor(subject.model.encoder.embedding.waves)
+    return subject
+
+
 @OF_TF2ONNX
-def test_an_export_with_other_inputs_than_the_model_says_so(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*mask:UserWarning")  # of the tutorial's own layers
+@pytest.mark.parametrize("make", [tables, small_tutorial])
+def test_constant_tensors_that_a_model_holds_have_their_values_in_an_export(tmp_path, make):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    from onnx.reference import ReferenceEvaluator
 
-    class Added(keras.layers.Layer):
-        def build(self, shape):
-            self.constant = tf.constant([[1.0, 2.0]] * 1000)[:1]
+    subject, path = make(), tmp_path / "float.onnx"
+    rng = np.random.default_rng(0)
+    onnx_export.export(subject.model, subject.inputs(2, rng), path)
+    exported, x = onnx.load(path), subject.inputs(5, rng)
+    onnx.checker.check_model(exported)
+    given = [each.name for each in exported.graph.input]
+    (found,) = ReferenceEvaluator(exported).run(
+        None, dict(zip(given, tf.nest.flatten(x), strict=True))
+    )
+    np.testing.assert_allclose(found, subject.model(x), atol=1e-5)
 
-        def call(self, x):
-            return x + self.constant
 
-    model = keras.Sequential([keras.Input((2,)), Added()])
-    model(np.zeros((1, 2), np.float32))
-    with pytest.raises(ValueError, match="has 2 inputs beside weights, the model 1"):
-        onnx_export.export(model, np.zeros((1, 2), np.float32), tmp_path / "float.onnx")
+@OF_TF2ONNX
+def test_an_export_with_an_input_that_is_none_of_the_models_names_it(tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    subject = tables()
+    monkeypatch.setattr(onnx_export, "captured", lambda graph: {})
+    with pytest.raises(ValueError, match=r"has 4 inputs beside weights .* model 1: args_0_0, .*/"):
+        onnx_export.export(
+            subject.model, subject.inputs(2, np.random.default_rng(0)), tmp_path / "float.onnx"
+        )
 
 
 def test_inputs_get_values_and_what_constants_alone_lead_to_is_computed():

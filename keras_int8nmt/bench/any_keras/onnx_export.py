@@ -15,7 +15,9 @@ def export(model: Any, like: Any, path: Path) -> None:
 
     It is `keras.Model.export` of a model that has the large weights of this one as inputs; they get
     their values in the file. Otherwise tf2onnx keeps a copy of every constant for each of its some
-    forty passes over a graph: of BERT base more than 20 GB, and minutes.
+    forty passes over a graph: of BERT base more than 20 GB, and minutes. Constant tensors that the
+    model holds, such as a table of sinusoids, become inputs in Keras' export by themselves, and get
+    their values in the same way.
 
     Args:
         model: A built Keras model.
@@ -23,19 +25,21 @@ def export(model: Any, like: Any, path: Path) -> None:
         path: The file.
 
     Raises:
-        ValueError: The file's inputs are not those of the model.
+        ValueError: The file has other inputs than those of the model.
     """
     import keras
     import onnx
     import tensorflow as tf
 
     large = [v for v in model.variables if math.prod(v.shape) >= _LARGE]
+    traced: list[Any] = []
 
     class WithWeightsGiven(keras.Model):
         """The model as a function of its large weights, too."""
 
         def call(self, inputs: Any) -> Any:
             given, weights = inputs
+            traced.append(tf.nest.flatten(given)[0].graph)
             values = {id(v): weight for v, weight in zip(large, weights, strict=True)}
             lists = (model.trainable_variables, model.non_trainable_variables)
             states = [[values.get(id(v), v.value) for v in each] for each in lists]
@@ -52,17 +56,39 @@ def export(model: Any, like: Any, path: Path) -> None:
     wrapper.built = True  # the model inside is
     wrapper.export(path, format="onnx", input_signature=[signature], verbose=False)
     exported = onnx.load(path)
-    inputs = list(exported.graph.input)
+    constants = captured(traced[-1])
+    names = [each.name for each in exported.graph.input if each.name not in constants]
     count = len(tf.nest.flatten(like))
-    if len(inputs) != count + len(large):
+    if len(names) != count + len(large):
         raise ValueError(
-            f"the file has {len(inputs) - len(large)} inputs beside weights, the model {count}: "
-            "tensors that it holds as constants become inputs, those that it does not read vanish."
+            f"the file has {len(names) - len(large)} inputs beside weights and constants, "
+            f"the model {count}: {', '.join(names)}"
         )
-    names = [each.name for each in inputs[count : count + len(large)]]
+    weights = zip(names[count:], (each.numpy() for each in large), strict=True)
     with_erf(exported)
-    fill(exported, dict(zip(names, (each.numpy() for each in large), strict=True)))
+    fill(exported, {**constants, **dict(weights)})
     onnx.save(exported, path)
+
+
+def captured(graph: Any) -> dict[str, Any]:
+    """Constant tensors that a traced function has found outside, by the names of its inputs.
+
+    Variables are not of them: they are references.
+
+    Args:
+        graph: That of a `tf.function`.
+
+    Returns:
+        Arrays.
+    """
+    import tensorflow as tf
+
+    references = (tf.resource, tf.variant)
+    return {
+        inside.name: outside.numpy()
+        for outside, inside in graph.captures
+        if outside.dtype not in references
+    }
 
 
 def fill(model: Any, weights: dict[str, Any]) -> int:
