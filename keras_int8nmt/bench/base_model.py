@@ -26,7 +26,9 @@ def make_sources() -> list[list[int]]:
 
 
 def make_models(
-    settings: dict[str, Any] | None = None, weight_bits: int | None = None
+    settings: dict[str, Any] | None = None,
+    weight_bits: int | None = None,
+    bell_shaped: bool = False,
 ) -> tuple[Any, Any]:
     """`(int8, plain float)` of random weights, calibrated on random tokens.
 
@@ -34,10 +36,17 @@ def make_models(
         settings: Arguments of `build_transformer`; None: Transformer base, that is 6 + 6 layers,
             512, 8 heads, FFN 2048, 32,000 tokens.
         weight_bits: Of the INT8 model, see `convert`.
+        bell_shaped: Whether kernels are normal numbers, as those of trained models nearly are, and
+            not uniform ones, as Keras begins with. Of the same variance.
     """
     keras.utils.set_random_seed(0)
     model = build_transformer(quant=True, **(settings or {"dropout": 0.0}))
     rng = np.random.default_rng(1)
+    if bell_shaped:
+        model.build()
+        for kernel in (v for v in model.trainable_variables if v.name == "kernel"):
+            spread = float(np.std(kernel.numpy()))
+            kernel.assign(rng.normal(0.0, spread, kernel.shape).astype(np.float32))
     size = model.target_vocabulary_size
     sample = {
         "source": (np.array(make_sources()[:8], np.int32) - 2) % (size - 2) + 2,

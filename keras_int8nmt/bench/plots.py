@@ -31,6 +31,8 @@ _PRECISIONS = {"int8": "INT8", "int16": "INT16", "float32": "float32", "bfloat16
 _MODELS = {
     "base": "Transformer base",
     "base7": "Transformer base, 7-bit weights",
+    "bell": "Transformer base, bell-shaped weights",
+    "bell7": "Transformer base, bell-shaped 7-bit weights",
     "big": "Transformer big",
     "big7": "Transformer big, 7-bit weights",
     "tiny": "built-in model",

@@ -84,7 +84,8 @@ def test_a_set_that_nobody_knows_is_refused(capsys):
     assert "only the benchmark translate has the option --isa" in capsys.readouterr().err
 
 
-def test_models_that_differ_in_bits_are_of_one_size():
+def test_models_that_differ_in_weights_are_of_one_size():
+    assert model_settings("bell") == model_settings("bell7") == model_settings("base")
     assert model_settings("base7") == model_settings("base")
     assert model_settings("big7") == model_settings("big")
     assert model_settings("big")["model_dim"] == 2 * model_settings("base")["model_dim"]

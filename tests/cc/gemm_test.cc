@@ -19,6 +19,8 @@
 #include <thread>
 #include <vector>
 
+#include "gemm/group_pairs.h"
+
 #ifdef KERAS_INT8NMT_WITH_ONEDNN
 #include "raw_onednn.h"
 #endif
@@ -201,6 +203,102 @@ void CheckSize(const GemmBackend& backend, const Size& size, std::mt19937* rando
     Guarded a(size.m * size.k);
     test.FillInput(a_type, a.as<uint8_t>(), random);
     CheckEpilogues(backend, packed, test, a_type, a.as<uint8_t>());
+  }
+}
+
+// Weights of which the groups of 4 rows take turns at two kinds, and the inputs that make of them
+// what is farthest from zero: sums of two groups in 16 bits hold them by a hair, or would not.
+void CheckSumsOfTwoGroups(const GemmBackend& backend, std::mt19937* random) {
+  struct Kinds {
+    int8_t even[2], odd[2];
+  };
+  // By GroupLoads 128 and 127, 128 and 129, 64 and 64, 64 and 65, and so below zero.
+  const Kinds all[] = {{{63, 63}, {63, 62}},     {{63, 63}, {64, 63}},     {{32, 32}, {32, 32}},
+                       {{32, 32}, {32, 33}},     {{-64, -64}, {-64, -63}}, {{-64, -64}, {-64, -65}},
+                       {{-32, -32}, {-32, -32}}, {{-32, -32}, {-33, -32}}};
+  for (const Kinds& kinds : all) {
+    for (const Size& size : {Size{1, 64, 64}, Size{3, 72, 33}, Size{5, 512, 100}, Size{8, 60, 7}}) {
+      Case test(size, random);
+      for (int64_t i = 0; i < size.k; ++i) {
+        for (int64_t j = 0; j < size.n; ++j) {
+          test.weights[i * size.n + j] = (i / 4 % 2 == 0 ? kinds.even : kinds.odd)[i % 2];
+        }
+      }
+      Guarded blob(PackedBytes(backend, size.k, size.n));
+      Pack(backend, test.weights.data(), size.k, size.n, blob.as<char>());
+      const PackedInfo packed = ReadPacked(blob.as<char>(), PackedBytes(backend, size.k, size.n));
+      for (Type a_type : {Type::kInt8, Type::kUint8}) {
+        for (int input : {0, 255, 127, 128, 129}) {
+          std::vector<uint8_t> a(size.m * size.k, static_cast<uint8_t>(input));
+          CheckEpilogues(backend, packed, test, a_type, a.data());
+        }
+      }
+    }
+  }
+}
+
+// Bell-shaped weights, as trained models have them, of 8 or of 7 bits.
+void CheckBellShapedWeights(const GemmBackend& backend, std::mt19937* random) {
+  std::uniform_int_distribution<int> byte(-127, 127);
+  for (int bits : {8, 7}) {
+    for (const Size& size :
+         {Size{1, 512, 96}, Size{2, 130, 64}, Size{6, 1000, 200}, Size{31, 256, 32}}) {
+      Case test(size, random);
+      for (int8_t& w : test.weights) {
+        const int sum = byte(*random) + byte(*random) + byte(*random);
+        w = static_cast<int8_t>(sum / (bits == 8 ? 3 : 6));
+      }
+      const size_t bytes = PackedBytes(backend, size.k, size.n);
+      Guarded blob(bytes);
+      Pack(backend, test.weights.data(), size.k, size.n, blob.as<char>());
+      const PackedInfo packed = ReadPacked(blob.as<char>(), bytes);
+      std::vector<int8_t> back(test.weights.size());
+      backend.unpack(packed.body, size.k, size.n, back.data());
+      if (back != test.weights) Fail(std::string(backend.name) + " unpack of groups in pairs");
+      for (Type a_type : {Type::kInt8, Type::kUint8}) {
+        Guarded a(size.m * size.k);
+        test.FillInput(a_type, a.as<uint8_t>(), random);
+        CheckEpilogues(backend, packed, test, a_type, a.as<uint8_t>());
+      }
+    }
+  }
+}
+
+// Each group is in the order once, and what is paired fits: all of bell-shaped weights but for a
+// few, none of weights that are as often large as small.
+void CheckPairsOfGroups(std::mt19937* random) {
+  constexpr int64_t kGroups = 128, kColumns = 32;
+  std::uniform_int_distribution<int> byte(-127, 127);
+  for (bool narrow : {false, true}) {
+    for (int draws : {1, 3}) {
+      const int64_t count = panels::GroupLoads::Count(kColumns, narrow);
+      const int limit = narrow ? panels::GroupLoads::kNarrowLimit : panels::GroupLoads::kWideLimit;
+      std::vector<int8_t> weights(kGroups * kColumns * 4);
+      for (int8_t& w : weights) {
+        int sum = 0;
+        for (int draw = 0; draw < draws; ++draw) sum += byte(*random);
+        w = static_cast<int8_t>(sum / draws / (narrow ? 2 : 1));
+      }
+      std::vector<uint8_t> loads(kGroups * count);
+      for (int64_t g = 0; g < kGroups; ++g) {
+        panels::GroupLoads::Find(&weights[g * kColumns * 4], kColumns, narrow, &loads[g * count]);
+      }
+      std::vector<int32_t> order(kGroups);
+      const int64_t pairs = panels::PairGroups(loads.data(), kGroups, count, limit, order.data());
+      if (draws == 1 ? pairs != 0 : pairs < kGroups * 9 / 20) Fail("how many groups have partners");
+      for (int64_t pair = 0; pair < pairs; ++pair) {
+        for (int64_t i = 0; i < count; ++i) {
+          if (loads[order[2 * pair] * count + i] + loads[order[2 * pair + 1] * count + i] > limit) {
+            Fail("two groups that do not fit");
+          }
+        }
+      }
+      if (pairs == 0 && !std::is_sorted(order.begin(), order.end())) Fail("an order without pairs");
+      std::sort(order.begin(), order.end());
+      for (int64_t g = 0; g < kGroups; ++g) {
+        if (order[g] != g) Fail("a group that is not there once");
+      }
+    }
   }
 }
 
@@ -476,6 +574,8 @@ int Run() {
     return 77;
   }
   CheckNames();
+  std::mt19937 drawn(11);
+  CheckPairsOfGroups(&drawn);
   std::vector<const char*> names = BackendNames();
 #ifdef KERAS_INT8NMT_WITH_WIDE_MADD
   if (std::strcmp(ActiveKernels().isa, "avx2") == 0) {
@@ -501,6 +601,8 @@ int Run() {
     }
     std::mt19937 random(7);
     for (const Size& size : Sizes()) CheckSize(*backend, size, &random);
+    CheckSumsOfTwoGroups(*backend, &random);
+    CheckBellShapedWeights(*backend, &random);
     CheckRowsAndThreads(*backend, &random);
     CheckRefusals(*backend);
     CheckHostileHeaders(*backend);

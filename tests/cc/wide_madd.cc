@@ -42,6 +42,9 @@ struct WideSet {
     const __m256i ones = _mm256_set1_epi16(1);
     return {_mm256_madd_epi16(pairs.lo, ones), _mm256_madd_epi16(pairs.hi, ones)};
   }
+  static INLINE Register Add16(Register a, Register b) {
+    return {_mm256_add_epi16(a.lo, b.lo), _mm256_add_epi16(a.hi, b.hi)};
+  }
   static INLINE Register Add32(Register a, Register b) {
     return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
   }
@@ -57,21 +60,22 @@ namespace keras_int8nmt {
 namespace panels {
 namespace {
 
-using Sums = MaddSums<WideSet, 5, MaddAvx512::kColumns>;
+using Narrow = MaddSums<WideSet, 5, 5, MaddAvx512::kColumns, true>;
+using Wide = MaddSums<WideSet, 5, 5, MaddAvx512::kColumns, false>;
 
 struct MaddWide {
   static constexpr int64_t kColumns = MaddAvx512::kColumns;
   static constexpr bool kUnsignedInputs = MaddAvx512::kUnsignedInputs;
-  static constexpr bool kAsksNarrow = MaddAvx512::kAsksNarrow;
+  static constexpr bool kPairsGroups = MaddAvx512::kPairsGroups;
   static int64_t InputBytes(int64_t k) { return MaddAvx512::InputBytes(k); }
   static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows) {
     SplitRows(a, flip, m, k, rows);
   }
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out) {
-    return MultiplyBy<Sums>(product, epilogue, out);
+    return MultiplyByWeights<Narrow, Wide>(product, epilogue, out);
   }
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
-    TopKBy<Sums>(product, epilogue, result);
+    TopKByWeights<Narrow, Wide>(product, epilogue, result);
   }
 };
 

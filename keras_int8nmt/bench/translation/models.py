@@ -36,11 +36,20 @@ _NANO: dict[str, Any] = {
     "max_length": 32,
     "dropout": 0.0,
 }
+_GIVEN = {
+    "base": _BASE,
+    "base7": _BASE,
+    "bell": _BASE,
+    "bell7": _BASE,
+    "big": _BIG,
+    "big7": _BIG,
+    "nano": _NANO,
+}
 
 
 def model_settings(name: str) -> dict[str, Any]:
     """All arguments of `build_transformer` that model `name` is made with; it is not built."""
-    given = {"base": _BASE, "base7": _BASE, "big": _BIG, "big7": _BIG, "nano": _NANO}.get(name)
+    given = _GIVEN.get(name)
     if given is None:
         given = json.loads((builtin_model.FOLDER / "config.json").read_text(encoding="utf-8"))
     return check_settings({key: value for key, value in given.items() if key != "name"})
@@ -72,11 +81,11 @@ def build(name: str, folder: Path) -> None:
 
 
 def _random(
-    settings: dict[str, Any], weight_bits: int | None = None
+    settings: dict[str, Any], weight_bits: int | None = None, bell_shaped: bool = False
 ) -> tuple[Any, Any, int | None]:
     from keras_int8nmt.bench.base_model import make_models
 
-    return *make_models(settings, weight_bits), None
+    return *make_models(settings, weight_bits, bell_shaped), None
 
 
 def _tiny() -> tuple[Any, Any, int | None]:
@@ -96,6 +105,9 @@ MODELS: dict[str, Callable[[], tuple[Any, Any, int | None]]] = {
     "base": lambda: _random(_BASE),
     # Weights of 7 bits, which CPUs without VNNI multiply faster.
     "base7": lambda: _random(_BASE, weight_bits=7),
+    # Weights that lie as those of trained models do, more of them near zero than far from it.
+    "bell": lambda: _random(_BASE, bell_shaped=True),
+    "bell7": lambda: _random(_BASE, weight_bits=7, bell_shaped=True),
     "big": lambda: _random(_BIG),
     "big7": lambda: _random(_BIG, weight_bits=7),
     "tiny": _tiny,

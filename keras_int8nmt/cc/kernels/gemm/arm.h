@@ -12,7 +12,7 @@ namespace panels {
 struct Neon {
   static constexpr int64_t kColumns = 16;
   static constexpr bool kUnsignedInputs = false;
-  static constexpr bool kAsksNarrow = false;
+  static constexpr bool kPairsGroups = false;
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };
@@ -21,7 +21,7 @@ struct Neon {
 struct Dotprod {
   static constexpr int64_t kColumns = 16;
   static constexpr bool kUnsignedInputs = false;
-  static constexpr bool kAsksNarrow = false;
+  static constexpr bool kPairsGroups = false;
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };
@@ -31,7 +31,7 @@ struct I8mm {
   static constexpr int64_t kDepth = 8;
   static constexpr int64_t kColumns = 16;
   static constexpr bool kUnsignedInputs = true;
-  static constexpr bool kAsksNarrow = false;
+  static constexpr bool kPairsGroups = false;
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };

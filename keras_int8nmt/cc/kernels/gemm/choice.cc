@@ -123,10 +123,10 @@ class Problem {
         narrows_(width < depth) {
     const int64_t most = (projects ? kMostProjected : kMostWeights) / k;
     n = std::min(width, std::max<int64_t>(1, most / kColumns) * kColumns);
-    weights = Codes(k * n);
+    weights = Weights(k * n);
     a_ = Codes(kMostRows * k);
     // Logits of a few units, codes of a few tens.
-    const float unit = std::sqrt(static_cast<float>(k)) * 73.0f * 73.0f;
+    const float unit = std::sqrt(static_cast<float>(k)) * 73.0f * 42.0f;
     scales_.assign(n, (widens_ && !projects ? 30.0f : 3.0f) / unit);
     bias_.assign(n, 0.0f);
     out_.reset(new float[kMostRows * n]);
@@ -172,14 +172,23 @@ class Problem {
   // A beam's.
   static constexpr int32_t kBest = 4;
 
-  // Numbers of -127 to 127 in no order that a product would notice.
-  static std::vector<int8_t> Codes(int64_t count) {
+  static std::vector<int8_t> Codes(int64_t count) { return Drawn(count, 1); }
+  // Near zero more often than far from it, as weights of trained models are: kernels may sum such
+  // weights in fewer steps.
+  static std::vector<int8_t> Weights(int64_t count) { return Drawn(count, 3); }
+
+  // Means of `each` numbers of -127 to 127, in no order that a product would notice.
+  static std::vector<int8_t> Drawn(int64_t count, int each) {
     constexpr int64_t kDrawn = 10007;
     std::vector<int8_t> codes(count);
     uint32_t state = 1;
     for (int64_t i = 0; i < std::min(count, kDrawn); ++i) {
-      state = state * 1664525u + 1013904223u;
-      codes[i] = static_cast<int8_t>(static_cast<int32_t>((state >> 8) % 255) - 127);
+      int32_t sum = 0;
+      for (int draw = 0; draw < each; ++draw) {
+        state = state * 1664525u + 1013904223u;
+        sum += static_cast<int32_t>((state >> 8) % 255) - 127;
+      }
+      codes[i] = static_cast<int8_t>(sum / each);
     }
     for (int64_t i = kDrawn; i < count; i += kDrawn) {
       std::memcpy(&codes[i], codes.data(), std::min(kDrawn, count - i));

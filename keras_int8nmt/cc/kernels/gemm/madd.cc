@@ -21,8 +21,8 @@ using panels::Host;
 using panels::MaddAvx2;
 using panels::MaddAvx512;
 
-constexpr GemmBackend kAvx2 = Host<MaddAvx2>::Backend("madd", "avx2", Layout<4>);
-constexpr GemmBackend kAvx512 = Host<MaddAvx512>::Backend("madd", "avx512", Layout<3>);
+constexpr GemmBackend kAvx2 = Host<MaddAvx2>::Backend("madd", "avx2", Layout<5>);
+constexpr GemmBackend kAvx512 = Host<MaddAvx512>::Backend("madd", "avx512", Layout<4>);
 
 }  // namespace
 

@@ -2,8 +2,9 @@
 // madd_kernel_<set>.cc (compiled for the instruction set) share.
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits that saturate; vpmaddwd
-// widens what it gives. With inputs up to 255 and weights up to 63 no pair is too large. With
-// weights of 8 bits it may be: then an input is made signed, x - 128, and its sign goes to the
+// widens what it gives, of one group of four inputs or, where weights are small enough, of the sum
+// of two groups (group_pairs.h). With inputs up to 255 and weights up to 63 no pair is too large.
+// With weights of 8 bits it may be: then an input is made signed, x - 128, and its sign goes to the
 // weight: x * w = |x| * (sign of x * w), and a pair is at most 2 * 128 * 128 below zero and less
 // above, which 16 bits hold.
 //
@@ -36,7 +37,7 @@ struct SplitRow {
 struct MaddAvx2 {
   static constexpr int64_t kColumns = 32;
   static constexpr bool kUnsignedInputs = false;
-  static constexpr bool kAsksNarrow = true;
+  static constexpr bool kPairsGroups = true;
   static int64_t InputBytes(int64_t k) { return SplitRow(k).bytes; }
   static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
@@ -46,7 +47,7 @@ struct MaddAvx2 {
 struct MaddAvx512 {
   static constexpr int64_t kColumns = 64;
   static constexpr bool kUnsignedInputs = false;
-  static constexpr bool kAsksNarrow = true;
+  static constexpr bool kPairsGroups = true;
   static int64_t InputBytes(int64_t k) { return SplitRow(k).bytes; }
   static void LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows);
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);

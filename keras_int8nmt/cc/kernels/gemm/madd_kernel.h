@@ -5,7 +5,7 @@
 //   kRegisters              that a vector of 16 sums takes
 //   Load(w), FromStarts(sums), Zero(), Fetch(w)
 //   Splat(x)                4 bytes in every lane of 32 bits
-//   Xor(a, b), Pairs(unsigned, signed), Widened(pairs), Add32(a, b)
+//   Xor(a, b), Pairs(unsigned, signed), Add16(a, b), Widened(pairs), Add32(a, b)
 //   ToInts(registers)       of a vector of sums
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_MADD_KERNEL_H_
@@ -48,52 +48,53 @@ INLINE void SplitRows(const uint8_t* bytes, bool flip, int64_t m, int64_t k, uin
   }
 }
 
-template <class Set, int kMostRows, int64_t kPanelColumns>
+// Narrow weights take inputs as unsigned bytes, wide ones as sizes and signs. kMostRows: of a tile
+// of a panel without pairs of groups, kMostPaired of one with.
+template <class Set, int kMostRows, int kMostPaired, int64_t kPanelColumns, bool kNarrowWeights,
+          bool kPairs = false>
 struct MaddSums {
-  static constexpr int kTileRows = kMostRows;
+  using Paired = MaddSums<Set, kMostRows, kMostPaired, kPanelColumns, kNarrowWeights, true>;
+  static constexpr int kTileRows = kPairs ? kMostPaired : kMostRows;
   static constexpr int64_t kColumns = kPanelColumns;
-  // Registers across a panel, and bytes of one.
+  // Registers across a panel, and bytes of one and of a group of the panel and of a row of inputs.
   static constexpr int kAcross = kColumns / kLanes * Set::kRegisters;
   static constexpr int64_t kBytes = 64 / Set::kRegisters;
+  static constexpr int64_t kGroup = kAcross * kBytes;
+  static constexpr int64_t kInputs = kNarrowWeights ? 4 : sizeof(SplitGroupOfFour);
   using Register = typename Set::Register;
 
   template <int kRows>
   static INLINE void Add(const uint8_t* a, int64_t a_stride, const Body& body, const Panel& panel,
                          const int32_t* starts, Tile<kRows, kColumns>* tile) {
-    // Of a prefetch in the loop each tile pays for all: none, one line or two of a group.
+    // Of a prefetch in the loop each tile pays for all: none, half a line of a group, one or two.
     if (panel.fetch_step == 0) {
       AddFetching<kRows, 0>(a, a_stride, body, panel, starts, tile);
-    } else if (panel.fetch_step <= kLine) {
+    } else if (panel.fetch_step <= kLine / 2) {
       AddFetching<kRows, 1>(a, a_stride, body, panel, starts, tile);
-    } else {
+    } else if (panel.fetch_step <= kLine) {
       AddFetching<kRows, 2>(a, a_stride, body, panel, starts, tile);
-    }
-  }
-
-  template <int kRows, int kLines>
-  static INLINE void AddFetching(const uint8_t* a, int64_t a_stride, const Body& body,
-                                 const Panel& panel, const int32_t* starts,
-                                 Tile<kRows, kColumns>* tile) {
-    if (body.narrow) {
-      AddGroups<kRows, kLines, true>(a, a_stride, body, panel, starts, tile);
     } else {
-      AddGroups<kRows, kLines, false>(a, a_stride, body, panel, starts, tile);
+      AddFetching<kRows, 4>(a, a_stride, body, panel, starts, tile);
     }
   }
 
-  template <int kLines>
-  static INLINE void FetchGroup(const int8_t* fetch, int64_t step) {
-    if (kLines > 0) Set::Fetch(fetch);
-    if (kLines > 1) Set::Fetch(fetch + step / 2);
+  // `step` bytes, of which a line is fetched for each two of kHalfLines.
+  template <int kHalfLines>
+  static INLINE void FetchAhead(const int8_t* fetch, int64_t step) {
+    constexpr int kLines = (kHalfLines + 1) / 2;
+    UNROLL
+    for (int line = 0; line < kLines; ++line)
+      Set::Fetch(fetch + line * step / (kLines > 0 ? kLines : 1));
   }
 
-  // Narrow weights take inputs as unsigned bytes, wide ones as sizes and signs.
-  template <int kRows, int kLines, bool kNarrowWeights>
-  static INLINE void AddGroups(const uint8_t* a, int64_t a_stride, const Body& body,
-                               const Panel& panel, const int32_t* starts,
-                               Tile<kRows, kColumns>* tile) {
-    constexpr int64_t kGroupBytes = kNarrowWeights ? 4 : sizeof(SplitGroupOfFour);
-    const int64_t below_zero = body.groups * kGroupBytes;
+  // One function for all that is made of sums: a tile passes memory in a hundredth of its time, and
+  // there are a dozen of these loops.
+  template <int kRows, int kHalfLines>
+  static __attribute__((noinline)) void AddFetching(const uint8_t* a, int64_t a_stride,
+                                                    const Body& body, const Panel& panel,
+                                                    const int32_t* starts,
+                                                    Tile<kRows, kColumns>* tile) {
+    const int64_t below_zero = body.groups * kInputs;
     // Local, so that the compiler keeps them in registers.
     Register sum[kRows][kAcross];
     UNROLL
@@ -109,24 +110,39 @@ struct MaddSums {
     }
     const int8_t* weights = panel.weights;
     const int8_t* fetch = panel.fetch;
-    for (int64_t group = 0; group < body.groups; ++group) {
-      Register w[kAcross];
+    // Without pairs the order is the groups' own.
+    const int64_t pairs = kPairs ? panel.order[0] : 0;
+    const int32_t* order = panel.order + 1;
+    for (int64_t pair = 0; pair < pairs; ++pair, order += 2) {
+      const uint8_t* const inputs = a + static_cast<uint32_t>(order[0]) * kInputs;
+      const uint8_t* const others = a + static_cast<uint32_t>(order[1]) * kInputs;
+      FetchAhead<2 * kHalfLines>(fetch, 2 * panel.fetch_step);
+      fetch += 2 * panel.fetch_step;
       UNROLL
-      for (int v = 0; v < kAcross; ++v) w[v] = Set::Load(weights + v * kBytes);
-      FetchGroup<kLines>(fetch, panel.fetch_step);
+      for (int r = 0; r < kRows; ++r) {
+        const Input x(inputs + r * a_stride), y(others + r * a_stride);
+        UNROLL
+        for (int v = 0; v < kAcross; ++v) {
+          const Register both =
+              Set::Add16(x.Pairs(weights + v * kBytes), y.Pairs(weights + kGroup + v * kBytes));
+          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(both));
+        }
+      }
+      weights += 2 * kGroup;
+    }
+    for (int64_t group = 2 * pairs; group < body.groups; ++group, ++order) {
+      const uint8_t* const inputs = a + (kPairs ? static_cast<uint32_t>(*order) : group) * kInputs;
+      FetchAhead<kHalfLines>(fetch, panel.fetch_step);
       fetch += panel.fetch_step;
       UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const uint8_t* row = a + r * a_stride + group * kGroupBytes;
-        const Register x = Set::Splat(row);
-        const Register sign = kNarrowWeights ? x : Set::Splat(row + 4);
+        const Input x(inputs + r * a_stride);
         UNROLL
         for (int v = 0; v < kAcross; ++v) {
-          const Register signed_w = kNarrowWeights ? w[v] : Set::Xor(w[v], sign);
-          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(Set::Pairs(x, signed_w)));
+          sum[r][v] = Set::Add32(sum[r][v], Set::Widened(x.Pairs(weights + v * kBytes)));
         }
       }
-      weights += kAcross * kBytes;
+      weights += kGroup;
     }
     UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -136,7 +152,32 @@ struct MaddSums {
       }
     }
   }
+
+  // A group of a row of inputs, in every lane of 32 bits.
+  struct Input {
+    Register sizes, signs;  // or the inputs themselves, and nothing
+    INLINE explicit Input(const uint8_t* group)
+        : sizes(Set::Splat(group)), signs(kNarrowWeights ? sizes : Set::Splat(group + 4)) {}
+    // The products of pairs by the weights of some columns, in 16 bits.
+    INLINE Register Pairs(const int8_t* w) const {
+      const Register weights = Set::Load(w);
+      return Set::Pairs(sizes, kNarrowWeights ? weights : Set::Xor(weights, signs));
+    }
+  };
 };
+
+// The two functions of a kernel; see panels.h.
+template <class Narrow, class Wide>
+bool MultiplyByWeights(const Product& product, const Epilogue& epilogue, void* out) {
+  return product.body.narrow ? MultiplyBy<Narrow>(product, epilogue, out)
+                             : MultiplyBy<Wide>(product, epilogue, out);
+}
+
+template <class Narrow, class Wide>
+void TopKByWeights(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
+  product.body.narrow ? TopKBy<Narrow>(product, epilogue, result)
+                      : TopKBy<Wide>(product, epilogue, result);
+}
 
 }  // namespace
 }  // namespace panels

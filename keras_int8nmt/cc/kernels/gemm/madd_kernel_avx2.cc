@@ -1,5 +1,6 @@
 // The loops of the product for AVX2: a tile is up to 3 rows by 32 columns, 12 sums of the 16
-// registers; weights come from memory as operands.
+// registers, or 2 where two groups of inputs have signs: four registers a row; weights come from
+// memory as operands.
 #include "simd/avx2.h"
 
 // The headers below hold every kernel; few of them are used here.
@@ -36,6 +37,7 @@ struct Avx2Set {
   static INLINE Register Widened(Register pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
   }
+  static INLINE Register Add16(Register a, Register b) { return _mm256_add_epi16(a, b); }
   static INLINE Register Add32(Register a, Register b) { return _mm256_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0], sums[1]}; }
 };
@@ -48,18 +50,19 @@ struct Avx2Set {
 namespace keras_int8nmt {
 namespace panels {
 
-using Sums = MaddSums<Avx2Set, 3, MaddAvx2::kColumns>;
+using Narrow = MaddSums<Avx2Set, 3, 3, MaddAvx2::kColumns, true>;
+using Wide = MaddSums<Avx2Set, 3, 2, MaddAvx2::kColumns, false>;
 
 void MaddAvx2::LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows) {
   SplitRows(a, flip, m, k, rows);
 }
 
 bool MaddAvx2::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
-  return MultiplyBy<Sums>(product, epilogue, out);
+  return MultiplyByWeights<Narrow, Wide>(product, epilogue, out);
 }
 
 void MaddAvx2::TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
-  TopKBy<Sums>(product, epilogue, result);
+  TopKByWeights<Narrow, Wide>(product, epilogue, result);
 }
 
 }  // namespace panels

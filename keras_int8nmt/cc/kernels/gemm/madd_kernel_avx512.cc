@@ -32,6 +32,7 @@ struct Avx512Set {
   static INLINE Register Widened(Register pairs) {
     return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
   }
+  static INLINE Register Add16(Register a, Register b) { return _mm512_add_epi16(a, b); }
   static INLINE Register Add32(Register a, Register b) { return _mm512_add_epi32(a, b); }
   static INLINE Ints ToInts(const Register* sums) { return {sums[0]}; }
 };
@@ -44,18 +45,19 @@ struct Avx512Set {
 namespace keras_int8nmt {
 namespace panels {
 
-using Sums = MaddSums<Avx512Set, 5, MaddAvx512::kColumns>;
+using Narrow = MaddSums<Avx512Set, 5, 5, MaddAvx512::kColumns, true>;
+using Wide = MaddSums<Avx512Set, 5, 5, MaddAvx512::kColumns, false>;
 
 void MaddAvx512::LayInputs(const uint8_t* a, bool flip, int64_t m, int64_t k, uint8_t* rows) {
   SplitRows(a, flip, m, k, rows);
 }
 
 bool MaddAvx512::Multiply(const Product& product, const Epilogue& epilogue, void* out) {
-  return MultiplyBy<Sums>(product, epilogue, out);
+  return MultiplyByWeights<Narrow, Wide>(product, epilogue, out);
 }
 
 void MaddAvx512::TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result) {
-  TopKBy<Sums>(product, epilogue, result);
+  TopKByWeights<Narrow, Wide>(product, epilogue, result);
 }
 
 }  // namespace panels

@@ -4,6 +4,7 @@
 //   struct Sums {
 //     static constexpr int kTileRows;     // most rows of a tile, 1 to 6
 //     static constexpr int64_t kColumns;  // of a panel
+//     using Paired = ...;  // only of a kernel that pairs groups: of panels that have pairs
 //     // Over all groups of a panel; starts is null where sums start from 0.
 //     template <int kRows>
 //     static void Add(const uint8_t* a, int64_t a_stride, const Body& body, const Panel& panel,
@@ -19,9 +20,11 @@ namespace keras_int8nmt {
 namespace panels {
 namespace {
 
-// Where the tile's weights are, and what to fetch meanwhile: up to two lines a group.
+// Where the tile's weights are, the panel's part of Body::orders, and what to fetch meanwhile: up
+// to two lines a group.
 struct Panel {
   const int8_t* weights;
+  const int32_t* order;
   const int8_t* fetch;
   int64_t fetch_step;  // bytes per group
 };
@@ -73,33 +76,52 @@ INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, i
   const int64_t group = body.group_bytes;
   const int64_t bytes = body.groups * group;
   const int8_t* weights = body.panels + panel * bytes;
-  if (blocks == 1) return {weights, weights + kAhead, group};
-  if (panel + 1 == last || b >= 4) return {weights, weights, 0};
+  const int32_t* order = body.OrderOf(panel);
+  if (blocks == 1) return {weights, order, weights + kAhead, group};
+  if (panel + 1 == last || b >= 4) return {weights, order, weights, 0};
   if (blocks < 4) {
-    if (b >= 2) return {weights, weights, 0};
-    return {weights, weights + bytes + b * (bytes / 2), group / 2};
+    if (b >= 2) return {weights, order, weights, 0};
+    return {weights, order, weights + bytes + b * (bytes / 2), group / 2};
   }
-  return {weights, weights + bytes + b * (bytes / 4), group / 4};
+  return {weights, order, weights + bytes + b * (bytes / 4), group / 4};
 }
 
-// write(row, column, y, lanes) for all results after scales and bias.
+// write(row, column, y, lanes) for the results of a panel after scales and bias.
+template <class Sums, class Rows, class Write>
+INLINE void ForPanel(const Product& p, int64_t panel, const Epilogue& epilogue, Rows row_scales,
+                     Write write) {
+  constexpr int64_t kColumns = Sums::kColumns;
+  const int64_t column = panel * kColumns;
+  const int64_t columns = p.n - column < kColumns ? p.n - column : kColumns;
+  const int32_t* starts = p.shifted ? p.body.starts + column : nullptr;
+  ForRowBlocks<Sums::kTileRows>(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
+    Tile<decltype(rows)::value, kColumns> tile;
+    Sums::template Add<decltype(rows)::value>(p.a + row * p.a_stride, p.a_stride, p.body,
+                                              PanelAt(p.body, panel, p.last_panel, b, blocks),
+                                              starts, &tile);
+    ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
+            [&](int r, int64_t offset, Floats y, auto lanes) {
+              write(row + r, column + offset, y, lanes);
+            });
+  });
+}
+
+template <class Sums, class = void>
+struct HasPaired : std::false_type {};
+template <class Sums>
+struct HasPaired<Sums, std::void_t<typename Sums::Paired>> : std::true_type {};
+
+// The same for all results.
 template <class Sums, class Rows, class Write>
 INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scales, Write write) {
-  constexpr int64_t kColumns = Sums::kColumns;
   for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
-    const int64_t column = panel * kColumns;
-    const int64_t columns = p.n - column < kColumns ? p.n - column : kColumns;
-    const int32_t* starts = p.shifted ? p.body.starts + column : nullptr;
-    ForRowBlocks<Sums::kTileRows>(p.m, [&](auto rows, int64_t row, int64_t b, int64_t blocks) {
-      Tile<decltype(rows)::value, kColumns> tile;
-      Sums::template Add<decltype(rows)::value>(p.a + row * p.a_stride, p.a_stride, p.body,
-                                                PanelAt(p.body, panel, p.last_panel, b, blocks),
-                                                starts, &tile);
-      ForTile(tile, epilogue.scales + column, epilogue.bias + column, columns, row, row_scales,
-              [&](int r, int64_t offset, Floats y, auto lanes) {
-                write(row + r, column + offset, y, lanes);
-              });
-    });
+    if constexpr (HasPaired<Sums>::value) {
+      if (*p.body.OrderOf(panel) > 0) {
+        ForPanel<typename Sums::Paired>(p, panel, epilogue, row_scales, write);
+        continue;
+      }
+    }
+    ForPanel<Sums>(p, panel, epilogue, row_scales, write);
   }
 }
 

@@ -4,6 +4,9 @@
 // the group], rows and columns past the end are zero. A group is of 4 rows or, where instructions
 // sum 8 products, of 8. Before the panels stands, for each column, what a sum starts from
 // where inputs were shifted by 128 to be of the sign that the kernel's instructions want.
+//
+// A kernel whose instructions sum in 16 bits first has the groups of each panel in an order of
+// their own, those first that may share such sums (group_pairs.h).
 #ifndef KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
 #define KERAS_INT8NMT_KERNELS_GEMM_PANELS_H_
 
@@ -13,8 +16,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "gemm/backends.h"
+#include "gemm/group_pairs.h"
 
 namespace keras_int8nmt {
 namespace panels {
@@ -25,7 +30,15 @@ struct Body {
   const int8_t* panels;
   int64_t groups;       // of rows of W
   int64_t group_bytes;  // of a group of a panel
-  bool narrow;          // no weight is above kNarrow; false of a kernel that does not ask
+  bool narrow;          // no weight is above kNarrow; false of a kernel that does not pair groups
+  // [panels, 1 + groups]: how many pairs of groups come first in the panel, and which group each of
+  // the panel's is (each its own, where there is no pair); null of a kernel that does not pair
+  // groups.
+  const int32_t* orders;
+
+  const int32_t* OrderOf(int64_t panel) const {
+    return orders == nullptr ? nullptr : orders + panel * (1 + groups);
+  }
 };
 
 // Weights up to it are narrow: a pair of products by unsigned inputs, 2 * 255 * 63, is one of 16
@@ -51,8 +64,8 @@ struct Product {
 //     static constexpr int64_t kColumns;      // of a panel, a multiple of 16 that divides
 //                                             // kLogSumChunk
 //     static constexpr bool kUnsignedInputs;  // which bytes it wants, if it does not take both
-//     static constexpr bool kAsksNarrow;      // whether Body::narrow is kept for it; with narrow
-//                                             // weights it wants unsigned bytes
+//     static constexpr bool kPairsGroups;     // whether Body::narrow and Body::orders are kept for
+//                                             // it; with narrow weights it wants unsigned bytes
 //     // Only of a kernel that lays out rows of inputs by itself where weights are not narrow:
 //     bytes
 //     // of one, and how; where `flip`, inputs are to be shifted by 128.
@@ -77,24 +90,34 @@ struct LaysInputs<Kernel, std::void_t<decltype(&Kernel::LayInputs)>> : std::true
 template <class Kernel, int64_t kDepth = 4, bool kBothSigns = false>
 struct Host {
   static constexpr int64_t kColumns = Kernel::kColumns;
+  static constexpr bool kPairsGroups = Kernel::kPairsGroups;
   // Of the body: one line, so that what follows stays aligned.
-  static constexpr int64_t kFlagBytes = Kernel::kAsksNarrow ? 64 : 0;
+  static constexpr int64_t kFlagBytes = kPairsGroups ? 64 : 0;
 
   static bool WantsUnsigned(bool narrow) { return Kernel::kUnsignedInputs || narrow; }
 
   static int64_t Panels(int64_t n) { return (n + kColumns - 1) / kColumns; }
   static int64_t Groups(int64_t k) { return (k + kDepth - 1) / kDepth; }
 
+  // Of the orders of all panels, in whole lines.
+  static int64_t OrderBytes(int64_t k, int64_t n) {
+    if (!kPairsGroups) return 0;
+    return (Panels(n) * (1 + Groups(k)) * sizeof(int32_t) + 63) / 64 * 64;
+  }
+
   static size_t PackedSize(int64_t k, int64_t n) {
-    return kFlagBytes + Panels(n) * kColumns * (sizeof(int32_t) + Groups(k) * kDepth);
+    return kFlagBytes + OrderBytes(k, n) +
+           Panels(n) * kColumns * (sizeof(int32_t) + Groups(k) * kDepth);
   }
 
   static Body BodyAt(const void* body, int64_t k, int64_t n) {
     const auto* start = static_cast<const char*>(body);
     Body parts;
-    parts.narrow = Kernel::kAsksNarrow && *start != 0;
+    parts.narrow = kPairsGroups && *start != 0;
     parts.starts = reinterpret_cast<const int32_t*>(start + kFlagBytes);
-    parts.panels = reinterpret_cast<const int8_t*>(parts.starts + Panels(n) * kColumns);
+    parts.orders = kPairsGroups ? parts.starts + Panels(n) * kColumns : nullptr;
+    parts.panels =
+        reinterpret_cast<const int8_t*>(parts.starts + Panels(n) * kColumns) + OrderBytes(k, n);
     parts.groups = Groups(k);
     parts.group_bytes = kColumns * kDepth;
     return parts;
@@ -132,10 +155,10 @@ struct Host {
 
   // `body` is zero.
   static void Pack(const int8_t* weights, int64_t k, int64_t n, void* body) {
-    const bool narrow = Kernel::kAsksNarrow && IsNarrow(weights, k * n);
+    const bool narrow = kPairsGroups && IsNarrow(weights, k * n);
     if (narrow) *static_cast<char*>(body) = 1;
     auto* starts = reinterpret_cast<int32_t*>(static_cast<char*>(body) + kFlagBytes);
-    auto* panels = reinterpret_cast<int8_t*>(starts + Panels(n) * kColumns);
+    auto* panels = reinterpret_cast<int8_t*>(starts + Panels(n) * kColumns) + OrderBytes(k, n);
     const int64_t whole = k / 4 * 4;
     for (int64_t row = 0; row < whole; row += kPackedRows) {
       const int64_t end = std::min(row + kPackedRows, whole);
@@ -159,13 +182,40 @@ struct Host {
       }
     }
     for (int64_t j = 0; j < n; ++j) starts[j] *= WantsUnsigned(narrow) ? -128 : 128;
+    if (kPairsGroups) Pair(k, n, narrow, starts + Panels(n) * kColumns, panels);
+  }
+
+  // Puts the groups of each panel in their order.
+  static void Pair(int64_t k, int64_t n, bool narrow, int32_t* orders, int8_t* panels) {
+    const int64_t groups = Groups(k), bytes = kColumns * kDepth;
+    const int64_t count = GroupLoads::Count(kColumns, narrow);
+    const int limit = narrow ? GroupLoads::kNarrowLimit : GroupLoads::kWideLimit;
+    std::vector<uint8_t> loads(groups * count);
+    std::vector<int8_t> panel(groups * bytes);
+    for (int64_t p = 0; p < Panels(n); ++p, panels += groups * bytes, orders += 1 + groups) {
+      for (int64_t g = 0; g < groups; ++g) {
+        GroupLoads::Find(panels + g * bytes, kColumns, narrow, loads.data() + g * count);
+      }
+      orders[0] = static_cast<int32_t>(PairGroups(loads.data(), groups, count, limit, orders + 1));
+      std::copy(panels, panels + groups * bytes, panel.begin());
+      for (int64_t g = 0; g < groups; ++g) {
+        std::memcpy(panels + g * bytes, panel.data() + orders[1 + g] * bytes, bytes);
+      }
+    }
   }
 
   static void Unpack(const void* body, int64_t k, int64_t n, int8_t* weights) {
     const Body parts = BodyAt(body, k, n);
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = 0; j < n; ++j) {
-        weights[i * n + j] = parts.panels[PlaceOf(i, j, parts.groups)];
+    for (int64_t first = 0; first < n; first += kColumns) {
+      const int64_t end = std::min(n, first + kColumns);
+      const int32_t* order = parts.OrderOf(first / kColumns);
+      for (int64_t place = 0; place < parts.groups; ++place) {
+        const int64_t row = (kPairsGroups ? order[1 + place] : place) * kDepth;
+        for (int64_t i = 0; i < std::min(kDepth, k - row); ++i) {
+          for (int64_t j = first; j < end; ++j) {
+            weights[(row + i) * n + j] = parts.panels[PlaceOf(place * kDepth + i, j, parts.groups)];
+          }
+        }
       }
     }
   }

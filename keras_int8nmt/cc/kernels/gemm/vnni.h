@@ -12,7 +12,7 @@ namespace panels {
 struct Vnni {
   static constexpr int64_t kColumns = 64;
   static constexpr bool kUnsignedInputs = true;
-  static constexpr bool kAsksNarrow = false;
+  static constexpr bool kPairsGroups = false;
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };
@@ -21,7 +21,7 @@ struct Vnni {
 struct AvxVnni {
   static constexpr int64_t kColumns = 16;
   static constexpr bool kUnsignedInputs = true;
-  static constexpr bool kAsksNarrow = false;
+  static constexpr bool kPairsGroups = false;
   static bool Multiply(const Product& product, const Epilogue& epilogue, void* out);
   static void TopK(const Product& product, const Epilogue& epilogue, const ProductTopK& result);
 };
