@@ -1,4 +1,4 @@
-"""Who may ask: API keys, requests a minute, and sentences that are accepted at a time."""
+"""Who may ask: API keys, requests a minute, and sentences and bytes that are accepted at a time."""
 
 from __future__ import annotations
 
@@ -117,6 +117,46 @@ class Gate:
         if not self._speed:
             return 1
         return min(_LONGEST_WAIT, max(1, math.ceil(self.inside / 2 / self._speed)))
+
+
+class Room:
+    """Bounds the bytes of all requests together. Of one thread, that of the loop.
+
+    Args:
+        most: Bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+
+class Share:
+    """The bytes of one request, from when they come until it is over."""
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._taken = room, 0
+
+    def take(self, count: int) -> None:
+        """Counts bytes that have come.
+
+        Raises:
+            RefusalError: where all requests together have too many; one alone may have any number.
+        """
+        taken = self._room.taken + count
+        if taken > self._room.most and taken > self._taken + count:
+            raise RefusalError(
+                429,
+                f"{self._room.taken} bytes of requests are waiting, {self._room.most} may.",
+                {"Retry-After": "1"},
+            )
+        self._room.taken = taken
+        self._taken += count
+
+    def give_back(self) -> None:
+        """At the end of the request, whatever that is."""
+        self._room.taken -= self._taken
+        self._taken = 0
 
 
 def _digest(word: str) -> bytes:

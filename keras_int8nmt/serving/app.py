@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from keras_int8nmt.serving.access import Access
+from keras_int8nmt.serving.access import Access, Room, Share
 from keras_int8nmt.serving.bodies import read_fields, read_file
 from keras_int8nmt.serving.catalogue import Catalogue
 from keras_int8nmt.serving.connections import CROWDED
@@ -115,6 +115,7 @@ class Endpoints:
     def __init__(self, service: Service, settings: ServingSettings, downloads: Downloads) -> None:
         self._service, self._settings, self._downloads = service, settings, downloads
         self._access = Access(settings)
+        self._room = Room(settings.waiting_bytes)
         # That are being read and translated.
         self._files = 0
         self._schema = openapi(service.catalogue, settings)
@@ -142,7 +143,9 @@ class Endpoints:
         found = []
         for path in {**posts, **gets}:
             methods = [name for name, of in (("POST", posts), ("GET", gets)) if path in of]
-            found.append(Route(path, _Endpoint(posts.get(path) or gets[path]), methods=methods))
+            found.append(
+                Route(path, _Endpoint(posts.get(path) or gets[path], self._room), methods=methods)
+            )
         return found
 
     # ---- what translates
@@ -211,13 +214,17 @@ class Endpoints:
         return _json({"translatedFileUrl": f"{request.base_url}download_file/{place}"})
 
     async def detect(self, request: Request) -> Response:
-        fields = await read_fields(request, self._settings)
+        fields = await self._fields(request)
         self._check(request, fields)
         found = self._service.detect(checked_text(fields, self._settings))
         return _json([_detected(each) for each in found if each.confidence > 0])
 
+    async def _fields(self, request: Request) -> dict[str, Any]:
+        share: Share = request.state.share
+        return await read_fields(request, self._settings, share.take)
+
     async def _query(self, request: Request) -> Query:
-        fields = await read_fields(request, self._settings)
+        fields = await self._fields(request)
         self._check(request, fields)
         return Query.checked(fields, self._settings)
 
@@ -294,10 +301,14 @@ class Endpoints:
 class _Endpoint:
     """A handler as an ASGI application: what it raises is the middleware's alone to answer, where
     Starlette would put a second layer for that around a function, and around each thing it sends.
+
+    Args:
+        handler: Makes the answer.
+        room: Where requests have their share until they are answered.
     """
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    def __init__(self, handler: Handler, room: Room) -> None:
+        self._handler, self._room = handler, room
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # What the service tells of itself it tells always: whoever looks after it would end it.
@@ -307,8 +318,12 @@ class _Endpoint:
                 "The service has as many connections as it may.",
                 {"Retry-After": "1", "Connection": "close"},
             )
-        response = await self._handler(Request(scope, receive, send))
-        await response(scope, receive, send)
+        share = scope["state"]["share"] = Share(self._room)
+        try:
+            response = await self._handler(Request(scope, receive, send))
+            await response(scope, receive, send)
+        finally:
+            share.give_back()
 
 
 # ---- answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -20,8 +20,15 @@ _MOST_FIELDS = 1000
 _NOT_WHOLE = "The body was not sent to its end."
 
 
-async def read_fields(request: Request, settings: ServingSettings) -> dict[str, Any]:
+async def read_fields(
+    request: Request, settings: ServingSettings, came: Callable[[int], None]
+) -> dict[str, Any]:
     """The fields of a body in JSON or in either form of HTML; of several of a name a list.
+
+    Args:
+        request: Whose body is read.
+        settings: Limits.
+        came: Told of the bytes of each part as it comes; may refuse.
 
     Raises:
         RefusalError: for a body that is too large, too late, or none of these.
@@ -29,8 +36,9 @@ async def read_fields(request: Request, settings: ServingSettings) -> dict[str, 
     kind = _kind(request)
     async with _InTime(settings.body_seconds):
         if kind == "multipart/form-data":
-            return _fields(await _read_form(request, settings.body_bytes, settings, files=0))
-        body = await _read_whole(request, settings.body_bytes)
+            parts = _parts(request, settings.body_bytes, came)
+            return _fields(await _read_form(request, parts, settings, files=0))
+        body = await _read_whole(request, settings.body_bytes, came)
     if kind == "application/x-www-form-urlencoded":
         return _urlencoded(body)
     if kind == "application/json" or (not kind and body[:1] == b"{"):
@@ -50,7 +58,8 @@ async def read_file(
         raise RefusalError(415, "A file is sent as multipart/form-data.")
     # What is not the file's is little.
     async with _InTime(settings.body_seconds):
-        form = await _read_form(request, settings.file_bytes + (1 << 16), settings, files=1)
+        parts = _parts(request, settings.file_bytes + (1 << 16), lambda _: None)
+        form = await _read_form(request, parts, settings, files=1)
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -67,7 +76,7 @@ def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _read_whole(request: Request, most: int) -> bytes:
+async def _read_whole(request: Request, most: int, came: Callable[[int], None]) -> bytes:
     _check_length(request, most)
     parts: list[bytes] = []
     count, more = 0, True
@@ -80,6 +89,7 @@ async def _read_whole(request: Request, most: int) -> bytes:
         count += len(part)
         if count > most:
             _too_large(most)
+        came(len(part))
         parts.append(part)
     return b"".join(parts)
 
@@ -90,7 +100,7 @@ def _check_length(request: Request, most: int) -> None:
         _too_large(most)
 
 
-async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
+async def _parts(request: Request, most: int, came: Callable[[int], None]) -> AsyncIterator[bytes]:
     _check_length(request, most)
     count = 0
     try:
@@ -98,6 +108,7 @@ async def _parts(request: Request, most: int) -> AsyncIterator[bytes]:
             count += len(part)
             if count > most:
                 _too_large(most)
+            came(len(part))
             yield part
     except ClientDisconnect as error:
         raise RefusalError(400, _NOT_WHOLE) from error
@@ -130,11 +141,11 @@ def _too_large(most: int) -> NoReturn:
 
 
 async def _read_form(
-    request: Request, most: int, settings: ServingSettings, files: int
+    request: Request, parts: AsyncIterator[bytes], settings: ServingSettings, files: int
 ) -> FormData:
     parser = MultiPartParser(
         request.headers,
-        _parts(request, most),
+        parts,
         max_files=files,
         max_fields=_MOST_FIELDS,
         max_part_size=settings.body_bytes,

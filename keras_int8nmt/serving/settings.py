@@ -34,6 +34,8 @@ class ServingSettings:
         alternatives: Further translations of a text that a request may ask for.
         queue: Sentences of all requests that are accepted and not finished; a request that would
             exceed them is told when to come again.
+        waiting_bytes: Of all requests together that have come, whole or in part, and are not over,
+            without files; a request that would exceed them is told to come again.
         seconds: For which a request is worked at, or some 256 sentences of a file.
         body_seconds: In which a request's body must have come.
         connections: Of a process at a time; a further one closes the one that was not used for
@@ -61,6 +63,7 @@ class ServingSettings:
     sentences: int = _limit(2_000, "sentences of a request")
     alternatives: int = _limit(3, "alternatives of a text", least=0, most=31)
     queue: int = _limit(4_096, "sentences that are accepted and not finished")
+    waiting_bytes: int = _limit(64 << 20, "bytes of all requests that are not over")
     seconds: int = _limit(120, "seconds for a request", most=86_400)
     body_seconds: int = _limit(20, "seconds in which the body of a request must come", most=86_400)
     connections: int = _limit(8_192, "connections of a worker at a time")

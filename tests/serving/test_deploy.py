@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from helpers.service import free_port
+from helpers.service import free_port, serving
 
 from keras_int8nmt.cli.command_line import make_parser
 from keras_int8nmt.serving import ServingSettings
@@ -105,9 +105,18 @@ def test_the_container_has_the_packages_of_the_extra_and_listens_where_it_says()
     assert re.findall(r"^EXPOSE (\d+)$", read("Dockerfile.serve"), re.MULTILINE) == [
         str(options.port)
     ]
-    # What it asks itself is asked by a program, which is in no shell.
-    (check,) = re.findall(r"^HEALTHCHECK CMD (\[.*\])$", read("Dockerfile.serve"), re.MULTILINE)
-    assert f"http://127.0.0.1:{options.port}/ready" in json.loads(check)[2]
+
+
+def test_what_the_container_asks_itself_tells_whether_it_is_ready(folders):
+    program, *words = entry_point("HEALTHCHECK CMD")
+    assert program == "python"
+    with serving(str(folders / "int8")) as service:
+        asked = [word.replace("http://127.0.0.1:5000", service.url) for word in words]
+        assert asked != words
+        check = [sys.executable, *asked]
+        assert subprocess.run(check, check=False).returncode == 0
+        assert service.stop() == 0
+        assert subprocess.run(check, stderr=subprocess.DEVNULL, check=False).returncode == 1
 
 
 def test_the_unit_of_systemd_runs_a_command_and_allows_its_connections():
