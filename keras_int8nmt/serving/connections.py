@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections import OrderedDict
 from contextlib import suppress
 from typing import Any
 
@@ -33,7 +34,7 @@ def bounded_protocol(most: int) -> type[asyncio.Protocol]:
     most = _within_descriptors(most)
     # Since when each is unused, those first that are for longest. Of one that is used again it is
     # told when it comes to the front.
-    unused: dict[Any, float] = {}
+    unused: OrderedDict[Any, float] = OrderedDict()
 
     class Bounded(AutoHTTPProtocol):
         app_state: dict[str, Any]
@@ -57,7 +58,7 @@ def bounded_protocol(most: int) -> type[asyncio.Protocol]:
     return Bounded
 
 
-def _closes_one(unused: dict[Any, float], now: float) -> bool:
+def _closes_one(unused: OrderedDict[Any, float], now: float) -> bool:
     while unused:
         connection, since = next(iter(unused.items()))
         if now - since < _LEAST_UNUSED:

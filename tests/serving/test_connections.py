@@ -6,6 +6,7 @@ import asyncio
 import json
 import resource
 import socket
+from collections import OrderedDict
 from contextlib import asynccontextmanager, closing
 from http.client import HTTPConnection
 from unittest.mock import Mock
@@ -155,7 +156,7 @@ def test_a_connection_whose_request_has_come_and_is_not_read_yet_stays():
     with ours, theirs, other, other_end:
         theirs.send(REQUEST)
         first, second = connection("first", ours), connection("second", other)
-        unused = {first: 0.0, second: 1.0}
+        unused = OrderedDict({first: 0.0, second: 1.0})
         # The busy loop of a server comes to new connections before it comes to what has come.
         assert connections._closes_one(unused, 5.0)
         assert closed == ["second"]
