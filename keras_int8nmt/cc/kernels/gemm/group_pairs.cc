@@ -43,8 +43,9 @@ int64_t PairGroups(const uint8_t* loads, int64_t groups, int64_t count, int limi
   }
   std::vector<int32_t> by_peak(groups);
   std::iota(by_peak.begin(), by_peak.end(), 0);
-  std::stable_sort(by_peak.begin(), by_peak.end(),
-                   [&](int32_t one, int32_t other) { return peaks[one] < peaks[other]; });
+  std::sort(by_peak.begin(), by_peak.end(), [&](int32_t one, int32_t other) {
+    return peaks[one] != peaks[other] ? peaks[one] < peaks[other] : one < other;
+  });
   // Those that fit few are asked first, and try those first that fit many.
   std::vector<int32_t> alone;
   std::vector<uint8_t> room(count);

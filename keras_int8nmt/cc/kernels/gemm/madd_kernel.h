@@ -111,11 +111,11 @@ struct MaddSums {
     const int8_t* weights = panel.weights;
     const int8_t* fetch = panel.fetch;
     // Without pairs the order is the groups' own.
-    const int64_t pairs = kPairs ? panel.order[0] : 0;
-    const int32_t* order = panel.order + 1;
-    for (int64_t pair = 0; pair < pairs; ++pair, order += 2) {
-      const uint8_t* const inputs = a + static_cast<uint32_t>(order[0]) * kInputs;
-      const uint8_t* const others = a + static_cast<uint32_t>(order[1]) * kInputs;
+    const int64_t pairs = kPairs ? NumberAt(panel.order, 0) : 0;
+    const char* order = panel.order + sizeof(int32_t);
+    for (int64_t pair = 0; pair < pairs; ++pair, order += 2 * sizeof(int32_t)) {
+      const uint8_t* const inputs = a + NumberAt(order, 0) * kInputs;
+      const uint8_t* const others = a + NumberAt(order, 1) * kInputs;
       FetchAhead<2 * kHalfLines>(fetch, 2 * panel.fetch_step);
       fetch += 2 * panel.fetch_step;
       UNROLL
@@ -130,8 +130,8 @@ struct MaddSums {
       }
       weights += 2 * kGroup;
     }
-    for (int64_t group = 2 * pairs; group < body.groups; ++group, ++order) {
-      const uint8_t* const inputs = a + (kPairs ? static_cast<uint32_t>(*order) : group) * kInputs;
+    for (int64_t group = 2 * pairs; group < body.groups; ++group, order += sizeof(int32_t)) {
+      const uint8_t* const inputs = a + (kPairs ? NumberAt(order, 0) : group) * kInputs;
       FetchAhead<kHalfLines>(fetch, panel.fetch_step);
       fetch += panel.fetch_step;
       UNROLL

@@ -24,7 +24,7 @@ namespace {
 // to two lines a group.
 struct Panel {
   const int8_t* weights;
-  const int32_t* order;
+  const char* order;
   const int8_t* fetch;
   int64_t fetch_step;  // bytes per group
 };
@@ -76,7 +76,7 @@ INLINE Panel PanelAt(const Body& body, int64_t panel, int64_t last, int64_t b, i
   const int64_t group = body.group_bytes;
   const int64_t bytes = body.groups * group;
   const int8_t* weights = body.panels + panel * bytes;
-  const int32_t* order = body.OrderOf(panel);
+  const char* order = body.OrderOf(panel);
   if (blocks == 1) return {weights, order, weights + kAhead, group};
   if (panel + 1 == last || b >= 4) return {weights, order, weights, 0};
   if (blocks < 4) {
@@ -116,7 +116,7 @@ template <class Sums, class Rows, class Write>
 INLINE void ForResults(const Product& p, const Epilogue& epilogue, Rows row_scales, Write write) {
   for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
     if constexpr (HasPaired<Sums>::value) {
-      if (*p.body.OrderOf(panel) > 0) {
+      if (NumberAt(p.body.OrderOf(panel), 0) > 0) {
         ForPanel<typename Sums::Paired>(p, panel, epilogue, row_scales, write);
         continue;
       }

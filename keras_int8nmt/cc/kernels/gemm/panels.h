@@ -31,15 +31,22 @@ struct Body {
   int64_t groups;       // of rows of W
   int64_t group_bytes;  // of a group of a panel
   bool narrow;          // no weight is above kNarrow; false of a kernel that does not pair groups
-  // [panels, 1 + groups]: how many pairs of groups come first in the panel, and which group each of
-  // the panel's is (each its own, where there is no pair); null of a kernel that does not pair
-  // groups.
-  const int32_t* orders;
+  // [panels, 1 + groups], int32 at any address: how many pairs of groups come first in the panel,
+  // and which group each of the panel's is (each its own, where there is no pair); null of a kernel
+  // that does not pair groups.
+  const char* orders;
 
-  const int32_t* OrderOf(int64_t panel) const {
-    return orders == nullptr ? nullptr : orders + panel * (1 + groups);
+  const char* OrderOf(int64_t panel) const {
+    return orders == nullptr ? nullptr : orders + panel * (1 + groups) * sizeof(int32_t);
   }
 };
+
+// A number of an order.
+inline int64_t NumberAt(const char* order, int64_t i) {
+  int32_t number;
+  std::memcpy(&number, order + i * sizeof(number), sizeof(number));
+  return number;
+}
 
 // Weights up to it are narrow: a pair of products by unsigned inputs, 2 * 255 * 63, is one of 16
 // bits.
@@ -115,9 +122,9 @@ struct Host {
     Body parts;
     parts.narrow = kPairsGroups && *start != 0;
     parts.starts = reinterpret_cast<const int32_t*>(start + kFlagBytes);
-    parts.orders = kPairsGroups ? parts.starts + Panels(n) * kColumns : nullptr;
-    parts.panels =
-        reinterpret_cast<const int8_t*>(parts.starts + Panels(n) * kColumns) + OrderBytes(k, n);
+    const char* const orders = start + kFlagBytes + Panels(n) * kColumns * sizeof(int32_t);
+    parts.orders = kPairsGroups ? orders : nullptr;
+    parts.panels = reinterpret_cast<const int8_t*>(orders) + OrderBytes(k, n);
     parts.groups = Groups(k);
     parts.group_bytes = kColumns * kDepth;
     return parts;
@@ -208,9 +215,9 @@ struct Host {
     const Body parts = BodyAt(body, k, n);
     for (int64_t first = 0; first < n; first += kColumns) {
       const int64_t end = std::min(n, first + kColumns);
-      const int32_t* order = parts.OrderOf(first / kColumns);
+      const char* order = parts.OrderOf(first / kColumns);
       for (int64_t place = 0; place < parts.groups; ++place) {
-        const int64_t row = (kPairsGroups ? order[1 + place] : place) * kDepth;
+        const int64_t row = (kPairsGroups ? NumberAt(order, 1 + place) : place) * kDepth;
         for (int64_t i = 0; i < std::min(kDepth, k - row); ++i) {
           for (int64_t j = first; j < end; ++j) {
             weights[(row + i) * n + j] = parts.panels[PlaceOf(place * kDepth + i, j, parts.groups)];
