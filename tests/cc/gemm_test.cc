@@ -422,6 +422,43 @@ void CheckHostileHeaders(const GemmBackend& backend) {
   if (ReadPacked(old.data(), old.size()).k != 7) Fail("a blob of an earlier release");
 }
 
+// Bodies of our own kernels with any numbers in them, and headers that say that they were not
+// checked: refused, or computed with inside their bounds, at the end of which memory ends.
+void CheckHostileBodies(const GemmBackend& backend) {
+  constexpr size_t kBodyCheck = 48;
+  const int64_t m = 3, k = 70, n = 40;
+  const std::vector<int8_t> weights(k * n, 3);
+  std::vector<char> good(PackedBytes(backend, k, n));
+  Pack(backend, weights.data(), k, n, good.data());
+  Write(&good, kBodyCheck, 0);
+  Guarded a(m * k);
+  std::memset(a.as<char>(), 1, m * k);
+  const std::vector<float> scales(n, 1.0f), bias(n, 0.0f);
+  Epilogue epilogue;
+  epilogue.scales = scales.data();
+  epilogue.bias = bias.data();
+  int refused = 0;
+  for (int32_t number : {-1, 19, 1 << 20, INT32_MAX, INT32_MIN}) {
+    for (size_t at = 64; at + sizeof(number) <= good.size(); at += sizeof(number)) {
+      std::vector<char> bad = good;
+      std::memcpy(bad.data() + at, &number, sizeof(number));
+      Seal(&bad);
+      Guarded blob(bad.size());
+      std::memcpy(blob.as<char>(), bad.data(), bad.size());
+      try {
+        const PackedInfo packed = ReadPacked(blob.as<char>(), bad.size());
+        std::vector<float> out(m * n);
+        backend.multiply({a.as<char>(), Type::kInt8, m, packed, epilogue, out.data(), {}});
+        std::vector<int8_t> back(k * n);
+        backend.unpack(packed.body, k, n, back.data());
+      } catch (const std::invalid_argument&) {
+        ++refused;
+      }
+    }
+  }
+  if ((refused > 0) != (backend.is_sound != nullptr)) Fail("which hostile bodies are refused");
+}
+
 // A large body is checked once where it lies, by each thread; a damaged one at another place is not
 // taken for it.
 void CheckLargeBodies(const GemmBackend& backend) {
@@ -606,6 +643,7 @@ int Run() {
     CheckRowsAndThreads(*backend, &random);
     CheckRefusals(*backend);
     CheckHostileHeaders(*backend);
+    if (backend->top_k != nullptr) CheckHostileBodies(*backend);
     CheckLargeBodies(*backend);
     CheckAddresses(*backend, &random);
 #ifdef KERAS_INT8NMT_WITH_ONEDNN

@@ -74,6 +74,9 @@ struct GemmBackend {
   // Bits of the weights that conversion chooses for it: 7 where pairs of products saturate on this
   // CPU, so that wider weights take two products, which is exact, too.
   int32_t weight_bits;
+  // Whether a body leads nowhere outside itself and the inputs, whoever made it: what checks of
+  // damage can't tell. Null where any bytes are such a body.
+  bool (*is_sound)(const void* body, int64_t k, int64_t n) = nullptr;
 };
 
 // The back end in force: KERAS_INT8NMT_GEMM (vnni, madd, onednn, mkl, reference); by default, and

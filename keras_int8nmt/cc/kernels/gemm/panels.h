@@ -211,6 +211,20 @@ struct Host {
     }
   }
 
+  // Whether every panel's order has groups that there are.
+  static bool OrdersAreSound(const void* body, int64_t k, int64_t n) {
+    const Body parts = BodyAt(body, k, n);
+    const auto within = [](int64_t x, int64_t end) { return x >= 0 && x < end; };
+    for (int64_t panel = 0; panel < Panels(n); ++panel) {
+      const char* order = parts.OrderOf(panel);
+      if (!within(NumberAt(order, 0), parts.groups / 2 + 1)) return false;
+      for (int64_t i = 1; i <= parts.groups; ++i) {
+        if (!within(NumberAt(order, i), parts.groups)) return false;
+      }
+    }
+    return true;
+  }
+
   static void Unpack(const void* body, int64_t k, int64_t n, int8_t* weights) {
     const Body parts = BodyAt(body, k, n);
     for (int64_t first = 0; first < n; first += kColumns) {
@@ -325,7 +339,17 @@ struct Host {
 
   // `layout` is counted up when the layout above changes.
   static constexpr GemmBackend Backend(const char* name, const char* way, uint64_t (*layout)()) {
-    return {name, way, layout, PackedSize, Pack, Unpack, MultiplyShare, true, TopKShare, 8};
+    return {name,
+            way,
+            layout,
+            PackedSize,
+            Pack,
+            Unpack,
+            MultiplyShare,
+            true,
+            TopKShare,
+            8,
+            kPairsGroups ? OrdersAreSound : nullptr};
   }
 };
 
