@@ -139,23 +139,25 @@ def test_gunicorn_has_the_limits_of_the_service():
 
 
 @pytest.mark.slow
-def test_workers_of_gunicorn_share_a_model_and_keep_their_connections(folders):
+def test_workers_of_gunicorn_share_a_model_and_keep_their_connections(folders, tmp_path):
     pytest.importorskip("gunicorn")
     pytest.importorskip("uvicorn_worker")
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "MODELS": f"en-de={folders / 'int8'}",
-            "BIND": f"127.0.0.1:{port}",
-            "WORKERS": "2",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", str(DEPLOY / "gunicorn.conf.py")],
+            # `-m` looks for packages here first, and beside the sources would find them.
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "MODELS": f"en-de={folders / 'int8'}",
+                "BIND": f"127.0.0.1:{port}",
+                "WORKERS": "2",
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     body = json.dumps({"q": "It rains.", "source": "en", "target": "de"})
 
     def ask(connection):
@@ -167,7 +169,7 @@ def test_workers_of_gunicorn_share_a_model_and_keep_their_connections(folders):
     try:
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             for _ in range(600):
-                assert process.poll() is None
+                assert process.poll() is None, (tmp_path / "log").read_text("utf-8")
                 try:
                     connection.connect()
                     break
