@@ -32,6 +32,8 @@ def _remark(row: dict[str, Any]) -> str:
     if "gops" in row:
         percent = row.get("percent_of_int8_peak")
         share = "" if percent is None else f", {percent:.0f} % of the INT8 peak"
+        if "percent_in_fastest_turn" in row:
+            share += f", {row['percent_in_fastest_turn']:.0f} % in the fastest turn"
         return f"{row['gops']:.0f} GOP/s{share}"
     return str(row.get("reason") or row.get("note", ""))
 

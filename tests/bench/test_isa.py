@@ -96,3 +96,5 @@ def test_a_products_row_ends_with_its_share_of_the_peak_where_there_is_one():
     assert format_rows([plain]).endswith("  80 GOP/s")
     shared = {**plain, "percent_of_int8_peak": 74.6}
     assert format_rows([shared]).endswith("80 GOP/s, 75 % of the INT8 peak")
+    both = {**shared, "percent_in_fastest_turn": 86.1}
+    assert format_rows([both]).endswith("75 % of the INT8 peak, 86 % in the fastest turn")
