@@ -205,3 +205,14 @@ def as_codes(x: tf.Tensor, params: QuantParams) -> tf.Tensor:
             f"Expected float32 values or {params.dtype} codes; received a tensor of {x.dtype.name}."
         )
     return x
+
+
+def output_step(params: QuantParams | None) -> dict[str, Any]:
+    """The arguments with which an op writes its output as codes, or as float32 for None."""
+    if params is None:
+        return {"out_dtype": "float32"}
+    return {
+        "out_dtype": params.dtype,
+        "out_scale": float(params.scale),
+        "out_zero_point": params.zero_point,
+    }

@@ -13,6 +13,7 @@ from keras_int8nmt.layers.inference.frozen_layer import (
     FrozenLayer,
     as_float32,
     optional_params,
+    output_step,
     params_config,
 )
 from keras_int8nmt.ops import functions as ops
@@ -110,20 +111,18 @@ class FrozenLayerNorm(FrozenLayer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         factors = self._require(self._factors)
-        step: dict[str, Any] = {}
-        if self.output_params is not None and not training:
-            step = {
-                "out_scale": float(self.output_params.scale),
-                "out_zero_point": self.output_params.zero_point,
-                "out_dtype": self.output_params.dtype,
-            }
+        step = output_step(self._written(training))
         x = as_float32(inputs)
         return self.given(
             ops.layer_norm(x, factors, self._offsets, epsilon=self.epsilon, **step)[1]
         )
 
+    def _written(self, training: bool | None) -> QuantParams | None:
+        """How the output is written."""
+        return None if training else self.output_params
+
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
-        written = None if training else self.output_params
+        written = self._written(training)
         dtype = self.float_type if written is None else written.dtype
         return keras.KerasTensor(inputs.shape, dtype=dtype)
 

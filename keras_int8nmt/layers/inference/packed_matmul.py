@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
+from keras_int8nmt.layers.inference.frozen_layer import output_step
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.quantization import (
     QuantParams,
@@ -96,15 +97,9 @@ class PackedMatmul:
 
         `folded`: whether `from_float` was told of `output`, and has folded it where it can.
         """
-        if output is None:
-            return {"out_dtype": "float32"}
-        if folded and cls._folds(output, activation):
+        if output is not None and folded and cls._folds(output, activation):
             return {"out_dtype": output.dtype}
-        return {
-            "out_dtype": output.dtype,
-            "out_scale": float(output.scale),
-            "out_zero_point": output.zero_point,
-        }
+        return output_step(output)
 
     def __call__(self, x: tf.Tensor, activation: str = "none", **output_step: Any) -> tf.Tensor:
         return ops.int8_matmul(

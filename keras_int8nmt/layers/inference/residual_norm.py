@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_int8nmt.layers.inference.arrays import as_array, require_finite_array
-from keras_int8nmt.layers.inference.frozen_layer import FrozenLayer, optional_params, params_config
+from keras_int8nmt.layers.inference.frozen_layer import (
+    FrozenLayer,
+    optional_params,
+    output_step,
+    params_config,
+)
 from keras_int8nmt.ops import functions as ops
 from keras_int8nmt.ops.integer_rules import require_norm
 from keras_int8nmt.quantization import QuantParams
@@ -82,13 +87,6 @@ class ResidualNorm(FrozenLayer):
 
     def call(self, x: tf.Tensor, residual: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = self._require(self._gamma)
-        step: dict[str, Any] = {}
-        if self.output_params is not None:
-            step = {
-                "out_scale": float(self.output_params.scale),
-                "out_zero_point": self.output_params.zero_point,
-                "out_dtype": self.output_params.dtype,
-            }
         return ops.layer_norm(
             x,
             gamma,
@@ -97,7 +95,7 @@ class ResidualNorm(FrozenLayer):
             epsilon=self.epsilon,
             carry=self.carry,
             arithmetic=self.arithmetic,
-            **step,
+            **output_step(self.output_params),
         )
 
     def spec(self) -> Part:
