@@ -91,7 +91,7 @@ def test_damaged_and_truncated_files_are_told(tmp_path):
     for content, word in ((whole[:-20], "truncated"), (b"plain text\n", "damaged")):
         (tmp_path / "in.gz").write_bytes(content)
         with pytest.raises(CompressedFileError, match=word):
-            translate(tmp_path / "in.gz", tmp_path / "out", force=True)
+            translate(tmp_path / "in.gz", tmp_path / "out", window=1000, force=True)
         assert not (tmp_path / "out").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,15 @@ CALLS = ("write", "fsync", "replace", "ftruncate")
 @pytest.fixture
 def tmp_path(folder_in_memory):
     return folder_in_memory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_objects_counted_once():
+    """Each run asks whether any are; to be told, Python counts the million of `conftest.py`."""
+    count = gc.get_freeze_count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "get_freeze_count", lambda: count)
+        yield
 
 
 class Killed(BaseException):

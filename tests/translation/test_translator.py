@@ -81,38 +81,39 @@ def test_padding_never_changes_an_answer(model):
         np.testing.assert_allclose(padded.scores, bare.scores, atol=1e-5)
 
 
+def padded(sequences):
+    """One array of sequences of several lengths."""
+    width = max(map(len, sequences))
+    return np.array([[*each, *[PAD] * (width - len(each))] for each in sequences], np.int32)
+
+
 def test_scores_are_those_of_all_positions_at_once(model):
     texts = random_texts(10)
+    sources = np.repeat(padded([LetterTokenizer().encode(text) for text in texts]), 4, axis=0)
     for alpha in (0.0, 1.0):
         found = results(model, texts, beam_size=4, num_hypotheses=4, length_penalty=alpha)
-        for text, result in zip(texts, found, strict=True):
-            for hypothesis in result.hypotheses:
-                tokens = hypothesis.tokens
-                logits = model(
-                    {
-                        "source": np.array([LetterTokenizer().encode(text)]),
-                        "target": np.array([[START, *tokens[:-1]]]),
-                    }
-                )
-                log_probs = tf.nn.log_softmax(logits)[0].numpy()
-                total = log_probs[np.arange(len(tokens)), tokens].sum()
-                assert hypothesis.score == pytest.approx(total / len(tokens) ** alpha, abs=1e-4)
-                assert tokens[-1] == EOS
-                assert PAD not in tokens
+        hypotheses = [hypothesis for result in found for hypothesis in result.hypotheses]
+        fed = padded([[START, *hypothesis.tokens[:-1]] for hypothesis in hypotheses])
+        log_probs = tf.nn.log_softmax(model({"source": sources, "target": fed})).numpy()
+        for row, hypothesis in zip(log_probs, hypotheses, strict=True):
+            tokens = hypothesis.tokens
+            total = row[np.arange(len(tokens)), tokens].sum()
+            assert hypothesis.score == pytest.approx(total / len(tokens) ** alpha, abs=1e-4)
+            assert tokens[-1] == EOS
+            assert PAD not in tokens
 
 
 def test_beam_1_is_greedy(model):
-    for text, result in zip(
-        random_texts(8), results(model, random_texts(8), beam_size=1), strict=True
-    ):
-        source, tokens = np.array([LetterTokenizer().encode(text)]), []
-        while len(tokens) < 11 and tokens[-1:] != [EOS]:
-            logits = model({"source": source, "target": np.array([[START, *tokens]])}).numpy()
-            logits[..., PAD] = -np.inf
-            tokens.append(int(np.argmax(logits[0, -1])))
-        if tokens[-1] != EOS:
-            tokens.append(EOS)
-        assert result.hypotheses[0].tokens == tokens
+    texts = random_texts(8)
+    sources = padded([LetterTokenizer().encode(text) for text in texts])
+    fed, found = np.full((8, 1), START), results(model, texts, beam_size=1)
+    for _ in range(11):
+        logits = model({"source": sources, "target": fed})[:, -1].numpy()
+        logits[:, PAD] = -np.inf
+        fed = np.column_stack([fed, np.argmax(logits, axis=-1)])
+    for row, result in zip(fed[:, 1:].tolist(), found, strict=True):
+        tokens = row[: row.index(EOS)] if EOS in row else row
+        assert result.hypotheses[0].tokens == [*tokens, EOS]
 
 
 def test_hypotheses_are_ordered_and_the_first_is_the_answer(model):
