@@ -2,6 +2,9 @@
 # another CPU leave the list _kernels. Sets KERAS_INT8NMT_ISAS, the names of the sets for this CPU,
 # and KERAS_INT8NMT_FLAGS_<name>. A set whose flags the compiler does not know is left out, and
 # KERAS_INT8NMT_WITHOUT_<NAME> defined.
+#
+# Sources of a set that this CPU lacks are not watched by the sanitizers: no test could run them here, and
+# where much is inlined a sanitizer takes the compiler minutes.
 include(CheckCXXCompilerFlag)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS kernels/instruction_sets.def)
 file(READ kernels/instruction_sets.def _text)
@@ -11,6 +14,11 @@ string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" _processor)
 string(REPLACE "amd64" "x86_64" _processor "${_processor}")
 string(REPLACE "arm64" "aarch64" _processor "${_processor}")
 set(KERAS_INT8NMT_ISAS)
+set(_features)
+if(KERAS_INT8NMT_SANITIZE AND _processor STREQUAL "x86_64" AND EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo _features REGEX "^flags" LIMIT_COUNT 1)
+  string(REPLACE "_" "" _features "${_features} ")
+endif()
 foreach(_set ${_rows})
   string(REGEX MATCH "${_row}" _ "${_set}")
   set(_isa ${CMAKE_MATCH_1})
@@ -31,6 +39,16 @@ foreach(_set ${_rows})
     endif()
   endif()
   list(APPEND KERAS_INT8NMT_ISAS ${_isa})
+  if(_features)
+    foreach(_flag ${_flags})
+      string(REPLACE "-m" "" _feature "${_flag}")
+      if(NOT _features MATCHES " ${_feature} ")
+        message(STATUS "keras-int8nmt: ${_isa} is not watched, as this CPU has no ${_feature}")
+        list(APPEND _flags -fno-sanitize=all)
+        break()
+      endif()
+    endforeach()
+  endif()
   set(KERAS_INT8NMT_FLAGS_${_isa} ${_flags})
   set(_sources ${_kernels})
   list(FILTER _sources INCLUDE REGEX "[/_]${_isa}\\.cc$")

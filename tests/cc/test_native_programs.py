@@ -14,6 +14,9 @@ import pytest
 from keras_int8nmt import native
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# As deep below the sources as the folders that CI builds in: paths from one to the other are the
+# same, so that a compiler cache knows the objects.
+BUILD = Path("build", "native")
 
 
 def run(command: list[str]) -> str:
@@ -41,7 +44,7 @@ def run(command: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """A copy of the sources that may be changed; `build` in it holds its native tests."""
+    """A copy of the sources that may be changed; BUILD in it holds its native tests."""
     if shutil.which("c++") is None and shutil.which("g++") is None:
         pytest.skip("no C++ compiler to build the native tests with")
     tree = tmp_path_factory.mktemp("native")
@@ -49,18 +52,18 @@ def tree(tmp_path_factory) -> Path:
     for folder in ("keras_int8nmt/cc", "tests/cc"):
         shutil.copytree(REPOSITORY / folder, tree / folder)
     options = ["-DKERAS_INT8NMT_TESTS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
-    run(["cmake", "-S", str(tree), "-B", str(tree / "build"), *options])
+    run(["cmake", "-S", str(tree), "-B", str(tree / BUILD), *options])
     build(tree, "all")
     return tree
 
 
 def build(tree: Path, *targets: str) -> None:
     """Builds what has changed since it was built last."""
-    run(["cmake", "--build", str(tree / "build"), "--parallel", "2", "--target", *targets])
+    run(["cmake", "--build", str(tree / BUILD), "--parallel", "2", "--target", *targets])
 
 
 def ctest(tree: Path, *options: str) -> str:
-    return run(["ctest", "--test-dir", str(tree / "build"), "--verbose", *options])
+    return run(["ctest", "--test-dir", str(tree / BUILD), "--verbose", *options])
 
 
 @pytest.mark.slow
@@ -77,7 +80,7 @@ def test_the_kernel_of_avx_vnni_has_no_instruction_of_avx512(tree):
     """A CPU that has AVX-VNNI alone would stop at an EVEX encoding or a 512-bit register."""
     if shutil.which("objdump") is None:
         pytest.skip("no objdump to take the object file apart with")
-    objects = list((tree / "build").rglob("*avx_vnni.cc.o"))
+    objects = list((tree / BUILD).rglob("*avx_vnni.cc.o"))
     if not objects:
         pytest.skip("this compiler does not know AVX-VNNI")
     code = {path.name: run(["objdump", "-d", str(path)]) for path in objects}
@@ -99,7 +102,7 @@ def test_models_on_disk_give_the_stored_answers_on_every_instruction_set(tree, t
     models = sorted(map(str, folder.iterdir()))
     sets = ["avx512_vnni", "avx512", "avx_vnni", "avx2", "generic"]
     best = native.info().get("isa", "generic")
-    program = str(tree / "build" / "keras_int8nmt" / "cc" / "spec_answers_test")
+    program = str(tree / BUILD / "keras_int8nmt" / "cc" / "spec_answers_test")
     for isa in sets[sets.index(best) :] if best in sets else [best]:
         output = run(["env", f"KERAS_INT8NMT_ISA={isa}", program, *models])
         assert f'"isa": "{isa}"' in output
@@ -136,7 +139,7 @@ def test_an_instruction_set_is_two_files_and_a_row(tree):
     table = kernels / "instruction_sets.def"
     table.write_text(table.read_text() + TOY_ROW)
     # make would not know the new targets before CMake has read the row.
-    run(["cmake", str(tree / "build")])
+    run(["cmake", str(tree / BUILD)])
     build(tree, "vectors_toy_test", "kernels_test")
     output = ctest(tree, "-R", "^(vectors|kernels)_toy$")
     assert "ran vectors of toy: 0 failures" in output
