@@ -28,7 +28,7 @@ def test_the_workflow_runs_every_part():
 def test_a_part_that_is_not_there_is_refused_before_anything_is_made():
     done = ci("lint", "everything")
     assert done.returncode == 2
-    assert "No part 'everything'; there are: sdist lint" in done.stderr
+    assert "No part 'everything'; there are: lint tutorials" in done.stderr
     assert done.stdout == ""
 
 
