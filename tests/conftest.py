@@ -19,6 +19,9 @@ _CACHE = "KERAS_INT8NMT_CACHE"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than 20 seconds")
+    # What XLA compiles here runs for a moment, and most of its time goes into making that fast. It
+    # reads this once, and tests that start another process hand it on.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # No test writes where the user's own caches lie; all processes of a run share what is measured.
     if _CACHE not in os.environ:
         os.environ[_CACHE] = tempfile.mkdtemp(prefix="keras-int8nmt-cache-")

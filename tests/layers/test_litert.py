@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -108,6 +110,38 @@ def exported(model, x, folder, **options):
     return path
 
 
+def state(model, x):
+    """What an export must leave as it was: outputs, and what the observers hold."""
+    held = [(o.thresholds(), o.to_histogram().counts.sum()) for _, o in observers(model)]
+    return np.asarray(model(x)), held
+
+
+@dataclass
+class Exported:
+    """A calibrated model, its file, and its `state` before and after that was written."""
+
+    model: keras.Model
+    path: Path
+    before: tuple
+    after: tuple
+
+
+@pytest.fixture(scope="module")
+def export_of(tmp_path_factory):
+    """Exports a model of `MODELS`, each once: an export takes seconds."""
+
+    @functools.cache
+    def export_of(build):
+        keras.utils.set_random_seed(0)
+        x, _ = MODELS[build]
+        model = calibrated(build(), x)
+        before = state(model, x)
+        path = exported(model, x, tmp_path_factory.mktemp(build.__name__))
+        return Exported(model, path, before, state(model, x))
+
+    return export_of
+
+
 @dataclass
 class File:
     """A LiteRT file that is open, without delegates, which would hide its operations."""
@@ -157,13 +191,10 @@ def rms(x):
 
 
 @pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
-def test_all_products_are_int8_and_outputs_near_the_simulation(build, tmp_path):
-    keras.utils.set_random_seed(0)
+def test_all_products_are_int8_and_outputs_near_the_simulation(build, export_of):
     x, expected = MODELS[build]
-    model = calibrated(build(), x)
-    before = np.asarray(model(x))
-    path = exported(model, x, tmp_path)
-    np.testing.assert_array_equal(model(x), before)
+    found = export_of(build)
+    model, path = found.model, found.path
     file = File.opened(path)
     products = file.products()
     assert Counter(name for name, *_ in products) == expected
@@ -207,10 +238,10 @@ def test_a_transformer_is_int8_throughout_with_its_output_projection(tied, tmp_p
     assert 0 < rms(file.run(*x.values()) - simulated) < 0.04 * rms(simulated)
 
 
-def test_weights_are_our_codes_and_scales_and_ranges_our_thresholds(tmp_path):
-    model = calibrated(mlp(), ROWS)
-    layer = model.layers[0]
-    file = File.opened(exported(model, ROWS, tmp_path))
+def test_weights_are_our_codes_and_scales_and_ranges_our_thresholds(export_of):
+    found = export_of(mlp)
+    layer = found.model.layers[0]
+    file = File.opened(found.path)
     _, inputs, weights, _ = file.products()[0]
     codes, scale = quantize_weights(np.asarray(layer.kernel))
     np.testing.assert_array_equal(file.interpreter.get_tensor(weights["index"]), codes.T)
@@ -225,13 +256,12 @@ def test_weights_are_our_codes_and_scales_and_ranges_our_thresholds(tmp_path):
     )
 
 
-def test_a_product_that_one_range_reads_has_that_range(tmp_path):
-    model = calibrated(mlp(), ROWS)
-    file = File.opened(exported(model, ROWS, tmp_path))
-    products = file.products()
+def test_a_product_that_one_range_reads_has_that_range(export_of):
+    found = export_of(mlp)
+    products = File.opened(found.path).products()
     # The first hands its codes to the second; between the second and the third is a GELU.
     assert products[0][3]["index"] == products[1][1]["index"]
-    reader = model.layers[1].input_observer.params()
+    reader = found.model.layers[1].input_observer.params()
     assert products[0][3]["quantization"][0] == pytest.approx(reader.inv_scale, rel=1e-6)
     assert products[1][3]["index"] != products[2][1]["index"]
 
@@ -272,9 +302,7 @@ def test_converted_models_are_refused_by_the_name_of_their_operation(tmp_path):
         converted.export(tmp_path / "model.tflite", format="litert", verbose=False)
 
 
-def test_observers_are_unchanged_by_an_export(tmp_path):
-    model = calibrated(attention(), IDS)
-    before = [(o.thresholds(), o.to_histogram().counts.sum()) for _, o in observers(model)]
-    exported(model, IDS, tmp_path)
-    after = [(o.thresholds(), o.to_histogram().counts.sum()) for _, o in observers(model)]
-    np.testing.assert_equal(after, before)
+@pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
+def test_an_export_leaves_a_model_as_it_was(build, export_of):
+    found = export_of(build)
+    np.testing.assert_equal(found.after, found.before)
