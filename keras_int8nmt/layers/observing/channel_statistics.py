@@ -43,20 +43,11 @@ class ChannelStatistics(OwnState, keras.layers.Layer):
         sizes = () if input_shape is None else tuple(input_shape)[-self.axes :]
         if len(sizes) == self.axes and None not in sizes:
             self.channels = math.prod(sizes)
-            self.count = self._weight("count", "int32")
-            self.mean = self._weight("mean", "float32")
-            self.largest = self._weight("largest", "float32")
+            shape = (self.channels,)
+            self.count = self.add_state("count", "int32", shape=shape)
+            self.mean = self.add_state("mean", "float32", shape=shape)
+            self.largest = self.add_state("largest", "float32", shape=shape)
         self.built = True
-
-    def _weight(self, name: str, dtype: str) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=(self.channels,),
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
 
     def state_variables(self) -> State:
         """`(count, mean, largest)`, or nothing where the number of channels is not known."""

@@ -73,26 +73,16 @@ class Observer(OwnState, keras.layers.Layer):
         self.constant: QuantParams | None = None
 
     def build(self, input_shape: Any = None) -> None:
-        def weight(name: str, dtype: str, value: float, shape: tuple[int, ...] = ()) -> Any:
-            return self.add_weight(
-                name=name,
-                shape=shape,
-                dtype=dtype,
-                initializer=keras.initializers.Constant(value),
-                trainable=False,
-                autocast=False,
-            )
-
         _, exponent, minimum, maximum, _ = NOTHING
-        self.histogram = weight("histogram", "int32", 0, (BINS,))
-        self.exponent = weight("exponent", "int32", exponent)
-        self.minimum = weight("minimum", "float32", minimum)
-        self.maximum = weight("maximum", "float32", maximum)
-        self.nonfinite = weight("nonfinite", "int32", 0)
-        self.threshold_min = weight("threshold_min", "float32", np.nan)
-        self.threshold_max = weight("threshold_max", "float32", np.nan)
-        self.quantizer = weight("quantizer", "float32", np.nan, (4,))
-        self.switch = weight("switch", "int32", OFF)
+        self.histogram = self.add_state("histogram", "int32", 0, (BINS,))
+        self.exponent = self.add_state("exponent", "int32", exponent)
+        self.minimum = self.add_state("minimum", "float32", minimum)
+        self.maximum = self.add_state("maximum", "float32", maximum)
+        self.nonfinite = self.add_state("nonfinite", "int32", 0)
+        self.threshold_min = self.add_state("threshold_min", "float32", np.nan)
+        self.threshold_max = self.add_state("threshold_max", "float32", np.nan)
+        self.quantizer = self.add_state("quantizer", "float32", np.nan, (4,))
+        self.switch = self.add_state("switch", "int32", OFF)
         self.channel_statistics.build(input_shape)
         counted = self.histogram, self.exponent, self.minimum, self.maximum, self.nonfinite
         self.seen = Seen(counted, self.channel_statistics)

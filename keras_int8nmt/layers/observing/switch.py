@@ -70,14 +70,7 @@ class Switch(OwnState, keras.layers.Layer):
         super().__init__(**kwargs)
 
     def build(self, input_shape: Any = None) -> None:
-        self.switch = self.add_weight(
-            name="switch",
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
+        self.switch = self.add_state("switch", "int32")
         self.built = True
 
     def as_new(self) -> None:
