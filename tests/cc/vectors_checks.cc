@@ -268,7 +268,13 @@ void CheckDots() {
   int8_t query[4 * kGroups], lanes[kGroups][kLanes][4];
   uint8_t probabilities[4 * kGroups];
   for (int8_t& x : query) x = Byte();
-  for (uint8_t& x : probabilities) x = static_cast<uint8_t>(engine());
+  // As a softmax gives them: two that are next to each other are at most 256 together.
+  for (int i = 0; i < 4 * kGroups; i += 2) {
+    probabilities[i] = static_cast<uint8_t>(engine() % 4 == 0 ? 255 : engine());
+    const uint32_t most = probabilities[i] == 0 ? 255 : 256 - probabilities[i];
+    probabilities[i + 1] = static_cast<uint8_t>(engine() % 4 == 0 ? most : engine() % (most + 1));
+    if (engine() % 2 == 0) std::swap(probabilities[i], probabilities[i + 1]);
+  }
   for (auto& group : lanes) {
     for (auto& lane : group) {
       for (int8_t& x : lane) x = Byte();

@@ -166,6 +166,10 @@ INLINE Ints PairProducts(Ints a, Ints b) {
   return {_mm256_madd_epi16(a.lo, b.lo), _mm256_madd_epi16(a.hi, b.hi)};
 }
 
+INLINE Ints UnsignedPairs(Ints a, Ints b) {
+  return {_mm256_maddubs_epi16(a.lo, b.lo), _mm256_maddubs_epi16(a.hi, b.hi)};
+}
+
 INLINE __m256i LoadPair(const int8_t* a, const int8_t* b) {
   return _mm256_inserti128_si256(
       _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a))),

@@ -2,7 +2,9 @@
 // header of an instruction set, after its vectors.
 //
 // A lane holds 4 signed bytes; the weights of a group are two words, each a pair of 16-bit numbers:
-// those of its 1st and 3rd byte, and those of its 2nd and 4th.
+// those of its 1st and 3rd byte, and those of its 2nd and 4th. Probabilities are bytes where a set
+// multiplies unsigned by signed ones (UnsignedPairs): two of a row are never above 256 together, so
+// that their products with signed bytes fit into 16 bits.
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 
@@ -31,9 +33,18 @@ INLINE Ints PrepareKeys(Ints keys) { return keys; }
 INLINE int32_t PrepareKey(int32_t key) { return key; }  // 4 bytes of one key
 INLINE int32_t ScoreStart(const int8_t*, int64_t) { return 0; }
 INLINE Ints KeyDot(Ints acc, Ints keys, const int32_t* query) { return GroupDot(acc, keys, query); }
+#ifdef __AVX2__
+INLINE void PackWeights(const uint8_t* x, int64_t groups, int32_t* weights) {
+  for (int64_t g = 0; g < groups; ++g) __builtin_memcpy(weights + 2 * g, x + 4 * g, 4);
+}
+INLINE Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
+  return acc + PairProducts(UnsignedPairs(SetInt(*probabilities), values), SetInt(0x10001));
+}
+#else
 INLINE Ints ValueDot(Ints acc, Ints values, const int32_t* probabilities) {
   return GroupDot(acc, values, probabilities);
 }
+#endif
 
 }  // namespace
 }  // namespace keras_int8nmt

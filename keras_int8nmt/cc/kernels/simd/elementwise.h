@@ -3,6 +3,8 @@
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_ELEMENTWISE_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_ELEMENTWISE_H_
 
+#include <type_traits>
+
 #include "int8.h"
 #include "row_scale.h"
 #include "simd/vector_math.h"
@@ -15,7 +17,7 @@ namespace {
 struct FloatWriter {
   float* out;
   template <class Lanes>
-  void operator()(int64_t i, Floats y, Lanes lanes) const {
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
     Store(out + i, y, lanes);
   }
 };
@@ -24,7 +26,7 @@ struct ByteWriter {
   Floats scale, zero_point;
   float low, high;
   template <class Lanes>
-  void operator()(int64_t i, Floats y, Lanes lanes) const {
+  INLINE void operator()(int64_t i, Floats y, Lanes lanes) const {
     const Floats value = Rint(y * scale) + zero_point;
     StoreBytes(out + i, ToInts(Clamp(value, low, high)), lanes);
   }
@@ -40,13 +42,36 @@ void WithWriter(const Output& output, void* out, F f) {
                is_signed ? 127.0f : 255.0f});
 }
 
+// Of a long formula each result waits for so many steps that a CPU has only two or three of them in
+// work; so rounding, which would make it longer, comes after it, a block at a time.
+template <class Function, class Writer>
+void FinishInBlocks(const float* y, int64_t n, Function function, Writer writer) {
+  constexpr int64_t kBlock = 512;
+  alignas(64) float block[kBlock];
+  for (int64_t start = 0; start < n; start += kBlock) {
+    const int64_t count = n - start < kBlock ? n - start : kBlock;
+    ForVectors(count, [&](int64_t i, auto lanes) {
+      Store(block + i, function.Apply(Load(y + start + i, lanes)), lanes);
+    });
+    // By value: bytes that are written may change anything that has an address.
+    ForVectors(count, [=, from = &block[0]](int64_t i, auto lanes) {
+      writer(start + i, Load(from + i, lanes), lanes);
+    });
+  }
+}
+
 void Finish(const float* y, int64_t rows, int64_t n, Activation activation, const Output& output,
             void* out) {
   WithActivation(activation, [&](auto function) {
     WithWriter(output, out, [&](auto writer) {
-      ForVectors(rows * n, [&](int64_t i, auto lanes) {
-        writer(i, function.Apply(Load(y + i, lanes)), lanes);
-      });
+      constexpr bool kRounds = !std::is_same_v<std::decay_t<decltype(writer)>, FloatWriter>;
+      if constexpr (kRounds && IsLong<std::decay_t<decltype(function)>>::value) {
+        FinishInBlocks(y, rows * n, function, writer);
+      } else {
+        ForVectors(rows * n, [=](int64_t i, auto lanes) {
+          writer(i, function.Apply(Load(y + i, lanes)), lanes);
+        });
+      }
     });
   });
 }

@@ -2,6 +2,8 @@
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTOR_MATH_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_VECTOR_MATH_H_
 
+#include <type_traits>
+
 #include "int8.h"
 #include "simd/vectors.h"
 
@@ -73,6 +75,14 @@ struct GeluTanh {
 struct Swish {
   static Floats Apply(Floats x) { return x / (Set(1.0f) + Exp(Negative(x))); }
 };
+
+// Whether one of them takes dozens of steps.
+template <class Function>
+struct IsLong : std::true_type {};
+template <>
+struct IsLong<None> : std::false_type {};
+template <>
+struct IsLong<Relu> : std::false_type {};
 
 // f(one of the structs above).
 template <class F>
