@@ -54,6 +54,7 @@ part_long() {
 part_both() { tell begin both; echo "has $cores"; counted "4 passed"; sleep 0.3; tell end both; }
 part_broken() { tell begin broken; echo before; false; echo after; }
 part_failing() { counted "1 failed, 5 passed"; return 1; }
+part_ended() { kill -KILL 0; }
 part_endless() { tell "begin endless"; echo "words of endless"; sleep 600; }
 . SCRIPT
 run_parts "$@"
@@ -68,7 +69,9 @@ def script(tmp_path) -> Path:
     return path
 
 
-def run_parts(script: Path, *parts: str, **environment: str) -> tuple[int, list[str], list[str]]:
+def run_parts(
+    script: Path, *parts: str, said: str = "", **environment: str
+) -> tuple[int, list[str], list[str]]:
     """The exit status, the lines that were printed, and what happened, in turn."""
     log = script.with_name("log")
     log.touch()
@@ -78,7 +81,7 @@ def run_parts(script: Path, *parts: str, **environment: str) -> tuple[int, list[
         capture_output=True,
         text=True,
     )
-    assert done.stderr == ""
+    assert (said in done.stderr) if said else done.stderr == ""
     assert sorted(path.name for path in script.parent.iterdir()) == ["log", "run"]
     return done.returncode, done.stdout.splitlines(), log.read_text("utf-8").splitlines()
 
@@ -123,6 +126,13 @@ def test_a_part_that_fails_beside_others_is_named_and_hides_nothing(script, mach
     assert after(lines, "part broken") == ["before"]
     assert {"end short", "end both"} < set(events)
     assert lines[-3:] == ["FAILED parts: broken", "", "6 passed, 1 failed, 1 skipped"]
+
+
+def test_a_part_that_is_ended_from_without_is_named(script):
+    status, lines, events = run_parts(script, "ended", "short", said="Killed")
+    assert status == 1
+    assert "end short" in events
+    assert lines[-3:] == ["FAILED parts: ended", "", "2 passed, 1 failed, 1 skipped"]
 
 
 def test_a_test_that_failed_is_counted_once(script):

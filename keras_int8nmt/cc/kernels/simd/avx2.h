@@ -166,6 +166,7 @@ INLINE Ints PairProducts(Ints a, Ints b) {
   return {_mm256_madd_epi16(a.lo, b.lo), _mm256_madd_epi16(a.hi, b.hi)};
 }
 
+#define KERAS_INT8NMT_UNSIGNED_PAIRS
 INLINE Ints UnsignedPairs(Ints a, Ints b) {
   return {_mm256_maddubs_epi16(a.lo, b.lo), _mm256_maddubs_epi16(a.hi, b.hi)};
 }

@@ -130,6 +130,7 @@ INLINE Ints EvenBytes(Ints x) { return {_mm512_srai_epi16(_mm512_slli_epi16(x.v,
 INLINE Ints OddBytes(Ints x) { return {_mm512_srai_epi16(x.v, 8)}; }
 // In each 32-bit lane: the sum of the two products of 16-bit numbers.
 INLINE Ints PairProducts(Ints a, Ints b) { return {_mm512_madd_epi16(a.v, b.v)}; }
+#define KERAS_INT8NMT_UNSIGNED_PAIRS
 INLINE Ints UnsignedPairs(Ints a, Ints b) { return {_mm512_maddubs_epi16(a.v, b.v)}; }
 
 // A 4 x 4 transposition of 32-bit lanes within each 128-bit quarter.

@@ -3,8 +3,8 @@
 //
 // A lane holds 4 signed bytes; the weights of a group are two words, each a pair of 16-bit numbers:
 // those of its 1st and 3rd byte, and those of its 2nd and 4th. Probabilities are bytes where a set
-// multiplies unsigned by signed ones (UnsignedPairs): two of a row are never above 256 together, so
-// that their products with signed bytes fit into 16 bits.
+// multiplies unsigned by signed ones (UnsignedPairs): of finite scores two of a row are never above
+// 256 together, so that their products with signed bytes fit into 16 bits.
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 
@@ -33,7 +33,7 @@ INLINE Ints PrepareKeys(Ints keys) { return keys; }
 INLINE int32_t PrepareKey(int32_t key) { return key; }  // 4 bytes of one key
 INLINE int32_t ScoreStart(const int8_t*, int64_t) { return 0; }
 INLINE Ints KeyDot(Ints acc, Ints keys, const int32_t* query) { return GroupDot(acc, keys, query); }
-#ifdef __AVX2__
+#ifdef KERAS_INT8NMT_UNSIGNED_PAIRS
 INLINE void PackWeights(const uint8_t* x, int64_t groups, int32_t* weights) {
   for (int64_t g = 0; g < groups; ++g) __builtin_memcpy(weights + 2 * g, x + 4 * g, 4);
 }
