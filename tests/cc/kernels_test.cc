@@ -239,8 +239,7 @@ void TestTopK(int64_t columns) {
   TestTopKOf(logits, rows, columns, 1, forbidden);
 }
 
-void TestAttention(const AttentionCase& c) {
-  const AttentionData data(c);
+void TestAttention(const AttentionCase& c, const AttentionData& data) {
   const int64_t outputs = c.batch * c.rows * c.heads * c.value_dim;
   Compare("attention " + std::to_string(c.rows) + " x " + std::to_string(c.keys) + " dim " +
               std::to_string(c.head_dim),
@@ -257,9 +256,36 @@ void TestAttentions() {
     for (int64_t rows : {1, 2, 3, 4, 5, 7, 9}) {
       const int32_t dims[] = {64, 64, 32, 80, 1, 7, 16, 128, 65};
       const int32_t dim = dims[Integer(0, 8)], value_dim = dims[Integer(0, 8)];
-      TestAttention({Integer(1, 3), rows, keys, Integer(1, 3), dim, value_dim, Integer(0, 2) == 0,
-                     Integer(0, 2) == 0, kTypes[Integer(0, 2)], Integer(0, 1) == 0,
-                     Integer(0, 1) == 0});
+      const AttentionCase c = {Integer(1, 3),
+                               rows,
+                               keys,
+                               Integer(1, 3),
+                               dim,
+                               value_dim,
+                               Integer(0, 2) == 0,
+                               Integer(0, 2) == 0,
+                               kTypes[Integer(0, 2)],
+                               Integer(0, 1) == 0,
+                               Integer(0, 1) == 0};
+      TestAttention(c, AttentionData(c));
+    }
+  }
+}
+
+// Scores that are no numbers: some, and all of a row.
+void TestAttentionsWithoutNumbers() {
+  const float none[] = {-INFINITY, INFINITY, NAN};
+  for (int64_t keys : {2, 3, 17, 45, 64}) {
+    for (int share : {2, 1}) {
+      for (float other : none) {
+        const AttentionCase c = {1, 4, keys, 2, 16, 32, false, false, Type::kFloat32, false, true};
+        AttentionData data(c);
+        const int64_t count = data.bias_batch * data.bias_heads * data.bias_rows * keys;
+        for (int64_t i = 0; i < count; ++i) {
+          if (Integer(1, share) == 1) data.bias[i] = share == 1 ? other : none[Integer(0, 2)];
+        }
+        TestAttention(c, data);
+      }
     }
   }
 }
@@ -331,6 +357,7 @@ void TestSet(const Kernels* kernels) {
     TestTopK(5000);
     TestQuantize(20000);
     TestAttentions();
+    TestAttentionsWithoutNumbers();
     TestCaches();
   }
 }

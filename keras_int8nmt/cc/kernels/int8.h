@@ -128,7 +128,8 @@ struct CachedAttentionArgs {
   int32_t heads = 0, head_dim = 0, value_dim = 0;
   float scale = 1.0f;  // score = dot * scale; an int8 dot is float(sum of products)
   bool integer_softmax = false;
-  // int8 values: probabilities are rint(e * (255 / sum of e)), context = float(acc) * output.scale.
+  // int8 values: probabilities are rint(e * ProbabilityFactor(sum of e)), context = float(acc) *
+  // output.scale.
   // float32 values: they are e * (1 / sum of e), and the context, summed by position, is multiplied
   // likewise. Then as Output says (float: not rounded).
   Output output;

@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "probability_codes.h"
 #include "reference/steps.h"
 
 namespace keras_int8nmt {
@@ -112,7 +113,7 @@ float ContextOf(const Reader& reader, const std::vector<float>& powers, float to
   if (reader.args.value_type == Type::kInt8) {
     int32_t acc = 0;
     for (int64_t j = 0; j < reader.args.length; ++j) {
-      const float p = Clamp(std::rint(powers[j] * (255.0f / total)), 0.0f, 255.0f);
+      const float p = Clamp(std::rint(powers[j] * ProbabilityFactor(total)), 0.0f, 255.0f);
       acc += static_cast<int32_t>(p) * reader.Value<int8_t>(j, c);
     }
     return static_cast<float>(acc);

@@ -10,6 +10,7 @@
 #include "int8.h"
 #include "integer_math.h"
 #include "isa.h"
+#include "probability_codes.h"
 #include "reference/cache.h"
 #include "reference/steps.h"
 #include "row_scale.h"
@@ -124,10 +125,9 @@ std::vector<uint8_t> Probabilities(const AttentionArgs& args, const AttentionRow
     scores[j] = Allowed(row, j) ? powers.Of(scores[j]) : 0.0f;
     powers.Add(j, scores[j]);
   }
-  const float reciprocal = 255.0f / powers.Total();
+  const float reciprocal = ProbabilityFactor(powers.Total());
   std::vector<uint8_t> probabilities(row.limit);
   for (int64_t j = 0; j < row.limit; ++j) {
-    // With no allowed key this is 0 * inf; the clamp makes it 0.
     const float p = Clamp(std::rint(scores[j] * reciprocal), 0.0f, 255.0f);
     probabilities[j] = static_cast<uint8_t>(p);
   }

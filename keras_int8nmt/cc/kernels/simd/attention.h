@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "int8.h"
+#include "probability_codes.h"
 #include "simd/elementwise.h"
 #include "simd/exponential.h"
 #include "simd/scratch.h"
@@ -176,10 +177,9 @@ void Softmax(float* scores, const uint8_t* mask, int64_t limit, int64_t end, uin
     Store(scores + j, kept, Full());
     exponential.Add(kept);
   });
-  const Floats reciprocal = Set(255.0f / exponential.Total());
+  const Floats reciprocal = Set(ProbabilityFactor(exponential.Total()));
   const int64_t padded = RoundUp(limit, kBlock);
   for (int64_t j = 0; j < padded; j += kLanes) {
-    // With no allowed key this is 0 * inf; the clamp makes it 0.
     const Floats p = Clamp(Rint(Load(scores + j, Full()) * reciprocal), 0.0f, 255.0f);
     StoreBytes(probabilities + j, ToInts(p), Full());
   }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "probability_codes.h"
 #include "simd/exponential.h"
 #include "simd/vector_math.h"
 #include "simd/vectors.h"
@@ -26,7 +27,7 @@ INLINE void CacheSoftmax(float* scores, int64_t length, uint8_t* probabilities) 
     exponential.Add(kept);
   });
   const float total = exponential.Total();
-  const Floats factor = Set((kInt8Values ? 255.0f : 1.0f) / total);
+  const Floats factor = Set(kInt8Values ? ProbabilityFactor(total) : 1.0f / total);
   for (int64_t j = 0; j < length; j += kLanes) {
     const Floats e = Load(scores + j, Full());
     if (kInt8Values) {

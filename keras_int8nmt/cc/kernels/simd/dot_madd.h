@@ -3,8 +3,8 @@
 //
 // A lane holds 4 signed bytes; the weights of a group are two words, each a pair of 16-bit numbers:
 // those of its 1st and 3rd byte, and those of its 2nd and 4th. Probabilities are bytes where a set
-// multiplies unsigned by signed ones (UnsignedPairs): of finite scores two of a row are never above
-// 256 together, so that their products with signed bytes fit into 16 bits.
+// multiplies unsigned by signed ones (UnsignedPairs): two of a row are never above 256
+// together (probability_codes.h), so that their products with signed bytes fit into 16 bits.
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_DOT_MADD_H_
 

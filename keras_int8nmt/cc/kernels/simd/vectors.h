@@ -75,7 +75,7 @@
 //   ValueDot(sum, values, probabilities)
 //                                sum + dot of each lane of signed bytes with one group of unsigned
 //                                weights, of which the first two are at most 256 together, and the
-//                                last two, as in a softmax of finite scores; exact
+//                                last two, as in a softmax; exact
 #ifndef KERAS_INT8NMT_KERNELS_SIMD_VECTORS_H_
 #define KERAS_INT8NMT_KERNELS_SIMD_VECTORS_H_
 
